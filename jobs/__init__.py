@@ -1,0 +1,1 @@
+"""Entry points that run as jobs: each parses its options, connects to where the work is done, and reports."""

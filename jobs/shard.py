@@ -1,0 +1,71 @@
+"""Convert images to training shards on a Ray cluster; the work itself is `pipeline.convert`.
+
+    ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
+        python jobs/shard.py --source /data/ilsvrc2012 --out /data/imagenet-256 --format tar
+
+    python jobs/shard.py --source /data/ilsvrc2012 --out /data/imagenet-256     # starts a Ray of its own
+    python jobs/shard.py                                                         # the sample dataset
+
+One task makes one shard and sees the source and the output folder under the same path as the driver does, so on
+many machines both lie on a shared file system. A task whose worker or machine dies is run again; a job that died is
+run again by the same command and goes on where it stopped.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+# A submitted job runs in a copy of the checkout: that copy is what must be imported, here and in the workers.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import tyro
+
+from jobs.cluster import absolute, connected, outcome
+from pipeline.cli import report, run_command
+from pipeline.convert import ConvertOptions, convert
+from pipeline.home import home, sample_source
+from pipeline.shards import ShardResult, ShardTask
+
+TASKS_IN_FLIGHT_PER_CPU = 2
+MAX_RETRIES = 3  # of a task whose worker dies, or that meets an OSError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """Convert images to training shards on a Ray cluster."""
+
+    source: Path | None = None
+    """Folder with the ILSVRC2012 downloads, or with a folder a class; by default the sample dataset, drawn if it
+    is not there."""
+    out: Path | None = None
+    """Folder for the splits, OUT/train and OUT/val; by default $IMAGEFEED_HOME/shards."""
+    options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions()
+
+
+def on_ray(make: Callable[[ShardTask], ShardResult], tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
+    """Runs each task as a Ray task of one CPU, a bounded number in flight; results in the order they finish."""
+    import ray  # only once `connected` has set what Ray reads at its import
+
+    remote = ray.remote(make).options(num_cpus=1, max_retries=MAX_RETRIES, retry_exceptions=[OSError])
+    waiting = iter(tasks)
+    in_flight = int(ray.cluster_resources()["CPU"]) * TASKS_IN_FLIGHT_PER_CPU
+    running = [remote.remote(task) for task in islice(waiting, in_flight)]
+    while running:
+        (finished,), running = ray.wait(running, num_returns=1)
+        yield outcome(finished)
+        running.extend(remote.remote(task) for task in islice(waiting, 1))
+
+
+def main(config: ShardConfig) -> None:
+    """Runs the conversion on the cluster that the job belongs to, or on a Ray of its own."""
+    source = absolute(config.source) if config.source else sample_source()
+    out = absolute(config.out) if config.out else home() / "shards"
+    with connected():
+        report(convert(source, out, config.options, on_ray))
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(tyro.cli(ShardConfig, config=(tyro.conf.OmitArgPrefixes,))))

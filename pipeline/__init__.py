@@ -1,0 +1,41 @@
+"""Images into GPUs: convert a labelled collection once, then feed it at the speed of the JPEG codec.
+
+    images -> sources -> plan -> shards -> manifest + statistics -> loader -> batches
+              (table)   (ints)  (files)   (JSON, written last)     (decode + augment)
+
+The public names, imported when first asked for so that `import pipeline` costs nothing:
+
+    convert(source, out, options)        images to shards, without Ray
+    open_dataset(path)                   one split, ready for `.loader(...)`
+    Batch, Dataset, Loader, LoaderOptions, ConvertOptions
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.convert import ConvertOptions, convert
+    from pipeline.dataset import Dataset, open_dataset
+    from pipeline.loader import Batch, Loader, LoaderOptions
+
+_HOME_OF = {
+    "convert": "pipeline.convert",
+    "ConvertOptions": "pipeline.convert",
+    "open_dataset": "pipeline.dataset",
+    "Dataset": "pipeline.dataset",
+    "Batch": "pipeline.loader",
+    "Loader": "pipeline.loader",
+    "LoaderOptions": "pipeline.loader",
+}
+
+__all__ = ["Batch", "ConvertOptions", "Dataset", "Loader", "LoaderOptions", "convert", "open_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
+    module = import_module(_HOME_OF[name])
+    for public, home in _HOME_OF.items():
+        if home == module.__name__:  # also over a submodule of the same name, `pipeline.convert`
+            globals()[public] = getattr(module, public)
+    return globals()[name]

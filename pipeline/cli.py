@@ -1,0 +1,86 @@
+"""The command `imagefeed`: each subcommand parses, calls one function and reports."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import tyro
+
+from pipeline.convert import ConvertOptions, convert
+from pipeline.manifest import Manifest
+from pipeline.runners import processes
+from pipeline.sample import SampleConfig, make_sample
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command(name="convert")
+def convert_command(
+    source: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions(),
+    workers: int = len(os.sched_getaffinity(0)),
+) -> None:
+    """Convert images to training shards, OUT/train and OUT/val.
+
+    Args:
+        source: A folder with the ILSVRC2012 downloads, or with a folder a class.
+        out: The folder for the splits.
+        options: How images become shards.
+        workers: Processes to use; by default one for each CPU that may be used.
+    """
+    report(convert(source, out, options, processes(workers)))
+
+
+@app.command(name="sample")
+def sample_command(
+    directory: tyro.conf.Positional[Path],
+    config: Annotated[SampleConfig, tyro.conf.arg(name="")] = SampleConfig(),
+) -> None:
+    """Draw a small dataset in the layout of the ILSVRC2012 downloads.
+
+    Args:
+        directory: The folder for the three archives.
+        config: What to draw.
+    """
+    make_sample(directory, config)
+    print(f"{directory}: the sample dataset is there; convert it with: imagefeed convert {directory} OUT")
+
+
+def report(manifests: dict[Path, Manifest]) -> None:
+    """Says what a conversion has made, one line a split."""
+    for folder, manifest in manifests.items():
+        size = sum(shard.num_bytes for shard in manifest.shards)
+        print(
+            f"{folder}: {manifest.num_samples:,} images of {len(manifest.classes):,} classes in "
+            f"{len(manifest.shards):,} {manifest.format} shards, {size / 1e6:,.1f} MB"
+        )
+        if manifest.num_quarantined:
+            print(
+                f"  {manifest.num_quarantined:,} could not be used: {folder / 'quarantine.parquet'} says which and why"
+            )
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Runs a command as a user expects it: a known error is one line and status 1, Ctrl-C is status 130."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command()
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """The console script."""
+    run_command(lambda: app.cli(prog="imagefeed", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)))

@@ -1,0 +1,177 @@
+"""What a split on disk holds: the one truth about it, written last, so that a split without it does not exist.
+
+A complete example stands in `docs/format.md`; a test loads that very example.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.atomic import write_atomically
+from pipeline.moments import Statistics
+
+MANIFEST = "manifest.json"
+SAMPLES = "samples.parquet"
+MEAN_IMAGE = "mean_image.npy"
+QUARANTINE = "quarantine.parquet"
+VERSION = 1
+
+Format = Literal["tar", "beton"]
+Encoding = Literal["jpeg", "raw"]
+
+SAMPLES_SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()),  # the sample's place in the source's sorted order: its name for ever
+        ("key", pa.string()),  # its name in the source, unique, without a suffix
+        ("label", pa.int32()),  # index into the manifest's classes
+        ("shard", pa.int32()),  # index into the manifest's shards
+        ("offset", pa.int64()),  # of the payload in the shard, bytes
+        ("size", pa.int64()),  # of the payload, bytes
+        ("height", pa.int32()),  # pixels
+        ("width", pa.int32()),
+        ("xxh3", pa.uint64()),  # XXH3, 64 bit, of the payload
+    ]
+)
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("key", pa.string()),
+        ("label", pa.int32()),
+        ("file", pa.string()),  # where the source holds it: file, offset and size in bytes
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Class:
+    """One class: its WordNet id (or folder name), which the classes are sorted by, and its words."""
+
+    wnid: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One shard file, relative to the split's folder."""
+
+    name: str
+    num_samples: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """How each image is stored."""
+
+    resize: str  # "paper": shorter side to `size`, central `size` x `size`
+    size: int  # pixels
+    encoding: Encoding
+    quality: int | None  # of the JPEG, 1 to 100; None for raw pixels
+    codec: str  # the library that wrote the JPEGs: other versions may write other bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One split of a dataset."""
+
+    split: str
+    format: Format
+    classes: tuple[Class, ...]
+    num_samples: int
+    num_quarantined: int
+    storage: Storage
+    shards: tuple[Shard, ...]
+    statistics: Statistics
+    files: dict[str, str]  # sha256 of the other files of the split, by name
+    digest: str  # sha256 of the source's listing and the options: what the split was made from
+
+    def to_json(self) -> str:
+        """Canonical text: the same manifest gives the same bytes."""
+        return json.dumps({"imagefeed": VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+    def save(self, split_dir: Path) -> None:
+        """Writes `manifest.json` atomically. Everything that it names must be on disk already."""
+        write_atomically(split_dir / MANIFEST, self.to_json().encode())
+
+    @staticmethod
+    def load(split_dir: Path) -> "Manifest":
+        """Reads `split_dir/manifest.json`.
+
+        Raises `FileNotFoundError` where the split does not exist or was not finished, `ValueError` where the file
+        is no manifest of this version.
+        """
+        path = Path(split_dir) / MANIFEST
+        if not path.is_file():
+            raise FileNotFoundError(missing(Path(split_dir)))
+        try:
+            record = json.loads(path.read_bytes())
+            if record.pop("imagefeed") != VERSION:
+                raise ValueError(f"it is not of version {VERSION}")
+            return from_record(record)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is not a manifest that can be read ({error}): convert the source again"
+            ) from error
+
+
+def from_record(record: dict[str, Any]) -> Manifest:
+    """A manifest from its parsed JSON; unknown or missing keys raise."""
+    statistics = {key: freeze(value) for key, value in record.pop("statistics").items()}
+    return Manifest(
+        classes=tuple(Class(**each) for each in record.pop("classes")),
+        storage=Storage(**record.pop("storage")),
+        shards=tuple(Shard(**each) for each in record.pop("shards")),
+        statistics=Statistics(**statistics),
+        **record,
+    )
+
+
+def freeze(value: Any) -> Any:
+    """Lists as tuples, all the way down."""
+    return tuple(map(freeze, value)) if isinstance(value, list) else value
+
+
+def splits_in(folder: Path) -> list[str]:
+    """The finished splits below `folder`, as relative names: `train`, `val`, `tar/train`, ..."""
+    found = [*folder.glob(f"*/{MANIFEST}"), *folder.glob(f"*/*/{MANIFEST}")]
+    return sorted(str(path.parent.relative_to(folder)) for path in found)
+
+
+def missing(folder: Path) -> str:
+    """Why `folder` is not a split, and what to do."""
+    if not folder.is_dir():
+        return f"{folder}: no such folder"
+    splits = splits_in(folder)
+    if splits:
+        return f"{folder} is not a split but holds some: open one of {', '.join(str(folder / s) for s in splits)}"
+    return f"{folder} holds no {MANIFEST}: its conversion has not finished; run it again, it goes on where it stopped"
+
+
+def read_samples(split_dir: Path) -> pa.Table:
+    """The table of samples (`SAMPLES_SCHEMA`), sorted by id. Raises `ValueError` where the columns differ."""
+    path = Path(split_dir) / SAMPLES
+    table = pq.read_table(path)
+    if not table.schema.equals(SAMPLES_SCHEMA):
+        raise ValueError(f"{path} has other columns than {SAMPLES_SCHEMA.names}: convert the source again")
+    return table
+
+
+def read_mean_image(split_dir: Path) -> np.ndarray:
+    """The per-pixel mean, float64 [H, W, 3], grey levels 0 to 255."""
+    return np.load(Path(split_dir) / MEAN_IMAGE, allow_pickle=False)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

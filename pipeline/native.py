@@ -1,0 +1,109 @@
+"""The two C libraries of the read path, callable from Numba code without the GIL and without Python.
+
+libturbojpeg (TurboJPEG C API 2.1, which 3.x keeps) decodes; libxxhash (XXH3, 64 bit) proves that the bytes are
+those that were written. Each symbol is bound to the address in exactly the library found here, under a name of
+our own: another copy of either library in the process (OpenCV's, Pillow's) cannot take its place, and compiled
+kernels can still be kept in Numba's cache on disk, which function pointers would forbid.
+"""
+
+import ctypes
+import ctypes.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from numba import njit, types
+
+TJPF_RGB = 0
+TJPF_CMYK = 11
+TJCS_CMYK = 3
+TJFLAG_ACCURATEDCT = 4096
+
+OK = 0
+CORRUPT = 1  # the decoder failed, or warned: it met bytes that it had to guess
+WRONG_SIZE = 2  # a sound JPEG of another height or width than the caller's array
+
+
+def find(name: str, package: str) -> ctypes.CDLL:
+    """The shared library `name`, from the environment's own `lib` folder (conda) or from the system.
+
+    Raises `ImportError` with the package to install where there is none.
+    """
+    candidates = [str(path) for path in sorted(Path(sys.prefix, "lib").glob(f"lib{name}.so*"))]
+    system = ctypes.util.find_library(name)
+    for candidate in candidates + ([system] if system else []):
+        try:
+            return ctypes.CDLL(candidate, mode=os.RTLD_LOCAL | os.RTLD_NOW)
+        except OSError:  # e.g. a library for another processor in the same folder: try the next
+            continue
+    raise ImportError(f"lib{name} was not found: install it (Debian, Ubuntu: apt-get install {package})")
+
+
+def bind(library: ctypes.CDLL, symbol: str, result: types.Type, *arguments: types.Type) -> Any:
+    """`symbol` of `library` as a function that Numba code may call (`numba.types.ExternalFunction`)."""
+    address = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value
+    unique = f"imagefeed_{symbol}"
+    llvm.add_symbol(unique, address)
+    return types.ExternalFunction(unique, result(*arguments))
+
+
+# Loading the libraries is all that importing this file does: Numba must know the addresses before it compiles.
+_jpeg = find("turbojpeg", "libturbojpeg0")
+_xxhash = find("xxhash", "libxxhash0")
+_pointer, _int, _size = types.intp, types.int32, types.uint64
+
+_tj_open = bind(_jpeg, "tjInitDecompress", _pointer)
+_tj_close = bind(_jpeg, "tjDestroy", _int, _pointer)
+_tj_header = bind(_jpeg, "tjDecompressHeader3", _int, _pointer, _pointer, _size, _pointer, _pointer, _pointer, _pointer)
+_tj_decompress = bind(_jpeg, "tjDecompress2", _int, _pointer, _pointer, _size, _pointer, _int, _int, _int, _int, _int)
+_xxh3 = bind(_xxhash, "XXH3_64bits", types.uint64, _pointer, _size)
+
+
+@njit(cache=True, nogil=True)
+def tj_open() -> int:
+    """A decoder: its address, or 0 where memory is short. One thread at a time may use it."""
+    return _tj_open()
+
+
+@njit(cache=True, nogil=True)
+def tj_close(handle: int) -> None:
+    """Frees a decoder of `tj_open`."""
+    _tj_close(handle)
+
+
+@njit(cache=True, nogil=True)
+def decode_rgb(handle: int, data: np.ndarray, out: np.ndarray) -> int:
+    """Decodes the JPEG `data` (uint8 [bytes]) into `out` (uint8 [H, W, 3], RGB, contiguous).
+
+    Returns OK, CORRUPT or WRONG_SIZE; `out` holds no image unless OK. The size is compared first because
+    TurboJPEG would silently rescale to the size it is asked for. Inverse DCT "islow", smooth upsampling:
+    libjpeg's own defaults, so the pixels are those of Pillow and everybody else.
+    """
+    header = np.empty(4, np.int32)
+    at = header.ctypes.data
+    if _tj_header(handle, data.ctypes.data, data.size, at, at + 4, at + 8, at + 12) != 0:
+        return CORRUPT
+    height, width = out.shape[0], out.shape[1]
+    if header[0] != width or header[1] != height:
+        return WRONG_SIZE
+    status = _tj_decompress(
+        handle,
+        data.ctypes.data,
+        data.size,
+        out.ctypes.data,
+        width,
+        3 * width,
+        height,
+        TJPF_RGB,
+        TJFLAG_ACCURATEDCT,
+    )
+    return OK if status == 0 else CORRUPT
+
+
+@njit(cache=True, nogil=True)
+def xxh3_64(data: np.ndarray) -> int:
+    """XXH3 (64 bit, seed 0) of `data` (uint8 [bytes])."""
+    return _xxh3(data.ctypes.data, data.size)

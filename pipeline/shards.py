@@ -1,0 +1,153 @@
+"""Makes one shard, in one pass over its images: read, decode, resize, encode, decode again, count, write.
+
+`write_shard` is a function of its task alone. Where it runs, a loop, a process or a machine of a cluster, is
+somebody else's choice, and any of them writes the same bytes.
+"""
+
+import errno
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import native
+from pipeline.atomic import atomic
+from pipeline.codec import BadImage, encode_jpeg, load_square
+from pipeline.formats import shard_writer
+from pipeline.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
+from pipeline.moments import Moments, accumulate_pixels
+from pipeline.records import ShardRecord, is_done, save_record
+from pipeline.sources.table import read_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """All that a worker needs to make one shard, in each format that is asked for; some hundred kilobytes."""
+
+    number: int
+    root: Path  # of the source
+    out: dict[Format, Path]  # the split's folder in each format
+    ids: np.ndarray  # int64 [samples], in the order in which they are written
+    rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
+    storage: Storage
+    digest: str
+
+    def name(self, format: Format) -> str:
+        """The shard's file name."""
+        return shard_name(self.number, format)
+
+
+def shard_name(number: int, format: Format) -> str:
+    """The file name of shard `number` of a split."""
+    return f"shard-{number:05d}.{format}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """What the driver is told: the rest is on disk."""
+
+    num_samples: int
+    reused: bool  # an earlier run had made it
+
+
+def write_shard(task: ShardTask) -> ShardResult:
+    """Makes the shard's files and then their records, unless they are there already.
+
+    An image that cannot be used goes to quarantine with the reason. Raises `ValueError` where the source is not what
+    was listed, `RuntimeError` where the disk is full, `OSError` where it fails otherwise; then nothing is left under a
+    final name.
+    """
+    if all(is_done(folder, task.name(format), task.digest) for format, folder in task.out.items()):
+        return ShardResult(num_samples=len(task.ids), reused=True)
+    contents = Contents(task)
+    try:
+        with ExitStack() as stack:
+            # The stack closes each writer before the rename of its file.
+            for format, folder in task.out.items():
+                path = stack.enter_context(atomic(folder / task.name(format)))
+                contents.writers[format] = stack.enter_context(
+                    shard_writer(path, format, task.storage.encoding, len(task.ids))
+                )
+            for id, row in zip(task.ids.tolist(), task.rows.to_pylist(), strict=True):
+                contents.take(id, row)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            folders = ", ".join(map(str, task.out.values()))
+            # No OSError: to try again at once, as a cluster does with those, would not help.
+            raise RuntimeError(f"{folders}: the disk is full; make room and run again, finished shards stay") from error
+        raise
+    for format, folder in task.out.items():
+        save_record(folder, contents.record(format, folder / task.name(format)))
+    return ShardResult(num_samples=len(task.ids), reused=False)
+
+
+class Contents:
+    """What has gone into a shard so far."""
+
+    def __init__(self, task: ShardTask) -> None:
+        self.task = task
+        self.writers: dict = {}  # format -> ShardWriter
+        self.offsets: dict[Format, list[int]] = {format: [] for format in task.out}
+        self.samples: list[dict] = []
+        self.quarantined: list[dict] = []
+        self.moments = Moments()
+        self.stored = np.empty((task.storage.size, task.storage.size, 3), np.uint8)
+        self.pixel_sum = np.zeros(self.stored.shape, np.uint32)
+        self.decoder = native.tj_open()
+
+    def __del__(self) -> None:
+        native.tj_close(self.decoder)
+
+    def take(self, id: int, row: dict) -> None:
+        """Reads, prepares and writes one image, or quarantines it."""
+        data = read_range(self.task.root, row["file"], row["offset"], row["size"])
+        try:
+            image = load_square(data, self.task.storage.size)
+        except BadImage as error:
+            self.quarantined.append({"id": id, **row, "reason": str(error)})
+            return
+        payload = self.encode(image)
+        self.moments.add(self.stored)
+        accumulate_pixels(self.stored, self.pixel_sum)
+        height, width = self.stored.shape[:2]
+        for format, writer in self.writers.items():
+            self.offsets[format].append(writer.add(row["key"], row["label"], payload, height, width))
+        self.samples.append(
+            {
+                "id": id,
+                "key": row["key"],
+                "label": row["label"],
+                "shard": self.task.number,
+                "size": len(payload),
+                "height": height,
+                "width": width,
+                "xxh3": native.xxh3_64(np.frombuffer(payload, np.uint8)),
+            }
+        )
+
+    def encode(self, image: np.ndarray) -> bytes:
+        """The payload of one image; `self.stored` becomes the pixels that a reader will get from it."""
+        if self.task.storage.quality is None:
+            self.stored[:] = image
+            return image.tobytes()
+        payload = encode_jpeg(image, self.task.storage.quality)
+        # Statistics are taken of what training will see, and no shard leaves with a JPEG that does not decode.
+        status = native.decode_rgb(self.decoder, np.frombuffer(payload, np.uint8), self.stored)
+        if status != native.OK:
+            raise RuntimeError(f"a JPEG just written does not decode (status {status}): is the memory sound?")
+        return payload
+
+    def record(self, format: Format, path: Path) -> ShardRecord:
+        """The record of the finished file `path`."""
+        rows = [{**sample, "offset": at} for sample, at in zip(self.samples, self.offsets[format], strict=True)]
+        shard = Shard(name=path.name, num_samples=len(rows), num_bytes=path.stat().st_size, sha256=file_sha256(path))
+        return ShardRecord(
+            digest=self.task.digest,
+            shard=shard,
+            moments=self.moments,
+            samples=pa.Table.from_pylist(rows, SAMPLES_SCHEMA),
+            quarantine=pa.Table.from_pylist(self.quarantined, QUARANTINE_SCHEMA),
+            pixel_sum=self.pixel_sum,
+        )

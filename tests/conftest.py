@@ -1,0 +1,76 @@
+"""Inputs that several tests share: small, drawn here, with the odd files of the real thing among them."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from pipeline.convert import ConvertOptions, convert
+
+settings.register_profile("imagefeed", deadline=None)  # the first example of many compiles
+settings.load_profile("imagefeed")
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def picture(seed: int, height: int, width: int) -> np.ndarray:
+    """A smooth random picture, uint8 [height, width, 3]: JPEG keeps it nearly as it is."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def encoded(image: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
+    """`image` as the bytes of an image file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The bytes of a regular file in `tar`."""
+    file = tar.extractfile(member)
+    assert file is not None
+    return file.read()
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train/ and val/ of three classes: 29 training images, one of them cut short, and 9 others."""
+    root = tmp_path_factory.mktemp("images")
+    number = 0
+    for split, counts in {"train": (12, 9, 8), "val": (3, 3, 3)}.items():
+        for name, count in zip(("ant", "bee", "cat"), counts, strict=True):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                number += 1
+                image = picture(number, 60 + 37 * (number % 11), 80 + 29 * (number % 13))
+                if index == 2:
+                    (folder / f"{index:03d}.png").write_bytes(encoded(image[:, :, 0], "PNG"))
+                else:
+                    (folder / f"{index:03d}.jpg").write_bytes(encoded(image, quality=95))
+    broken = root / "train" / "bee" / "004.jpg"
+    broken.write_bytes(broken.read_bytes()[:1500])
+    return root
+
+
+@pytest.fixture(scope="session")
+def shards(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`images` converted to both formats, in shards of at most seven: tar/train, tar/val, beton/train, beton/val."""
+    out = tmp_path_factory.mktemp("shards")
+    convert(images, out, ConvertOptions(format="both", shard_size=7))
+    return out
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Real photographs, a folder a class; skips where they are not at hand."""
+    folder = REAL_DATA / "imagenet-photos"
+    if not folder.is_dir():
+        pytest.skip("the real photographs are not beside this checkout")
+    return folder

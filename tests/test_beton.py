@@ -1,0 +1,100 @@
+"""Our betons are, byte for byte, those of FFCV's own writer, and FFCV's own loader reads them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.dataset import open_dataset
+from pipeline.formats.beton import PAGE_SIZE, BetonWriter
+
+SIDE = 256  # so that a page, 8 MiB, ends within the 43rd raw image
+COUNT = 50
+
+STOCK = """
+import sys, numpy as np
+from ffcv.writer import DatasetWriter
+from ffcv.fields import IntField, RGBImageField
+
+class Images:
+    def __init__(self, images): self.images = images
+    def __len__(self): return len(self.images)
+    def __getitem__(self, i): return self.images[i], i * 3 - 7
+
+images = np.load(sys.argv[1])
+fields = {"image": RGBImageField(write_mode="raw"), "label": IntField()}
+DatasetWriter(sys.argv[2], fields, num_workers=1).from_indexed_dataset(Images(images), chunksize=len(images))
+"""
+
+
+def images_of(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def test_the_bytes_are_those_of_the_stock_writer(tmp_path: Path) -> None:
+    images = images_of(COUNT)
+    np.save(tmp_path / "images.npy", images)
+    theirs, ours = tmp_path / "theirs.beton", tmp_path / "ours.beton"
+    # In a process of its own: the stock writer forks, and waits for ever if that goes wrong.
+    command = [sys.executable, "-c", STOCK, str(tmp_path / "images.npy"), str(theirs)]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    with BetonWriter(ours, "raw", COUNT) as writer:
+        for i, image in enumerate(images):
+            writer.add(str(i), i * 3 - 7, image.tobytes(), SIDE, SIDE)
+    assert ours.stat().st_size > 2 * PAGE_SIZE
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_fewer_samples_than_capacity_is_a_whole_file(tmp_path: Path) -> None:
+    from ffcv.reader import Reader
+
+    path = tmp_path / "some.beton"
+    with BetonWriter(path, "raw", 10) as writer:
+        at = [writer.add(str(i), i, bytes([i]) * 12, 2, 2) for i in range(4)]
+    reader = Reader(str(path))
+    assert reader.num_samples == 4 and len(reader.alloc_table) == 4
+    assert reader.metadata["f1"].tolist() == [0, 1, 2, 3]
+    data = path.read_bytes()
+    assert [data[offset : offset + 12] for offset in at] == [bytes([i]) * 12 for i in range(4)]
+
+
+def test_an_image_larger_than_a_page_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="huge: .* do not fit"),
+        BetonWriter(tmp_path / "b", "raw", 1) as writer,
+    ):
+        writer.add("huge", 0, bytes(PAGE_SIZE + 1), 1, 1)
+
+
+def test_stock_ffcv_reads_the_converted_shards(shards: Path) -> None:
+    from ffcv.loader import Loader, OrderOption
+
+    dataset = open_dataset(shards / "beton" / "train")
+    ours = {
+        int(id): (image.numpy(), int(label))
+        for batch in dataset.loader(recipe="eval", batch_size=4, dtype="uint8", layout="NHWC")
+        for image, label, id, valid in zip(*batch, strict=True)
+        if valid
+    }
+    rows = dataset.samples.to_pylist()
+    assert len(ours) == len(rows) == 28
+    for number, shard in enumerate(dataset.manifest.shards):
+        loader = Loader(
+            str(shards / "beton" / "train" / shard.name),
+            batch_size=3,
+            num_workers=1,
+            order=OrderOption.SEQUENTIAL,
+        )
+        read = [
+            (image, label)
+            for images, labels in loader
+            for image, label in zip(images.copy(), labels.copy(), strict=True)
+        ]
+        stored = sorted((row for row in rows if row["shard"] == number), key=lambda row: row["offset"])
+        assert len(read) == len(stored)
+        for (image, label), row in zip(read, stored, strict=True):
+            pixels, expected = ours[row["id"]]
+            assert int(label[0]) == expected == row["label"]
+            np.testing.assert_array_equal(image[16:240, 16:240], pixels)

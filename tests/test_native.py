@@ -1,0 +1,58 @@
+"""The C libraries: the known answers, Pillow's pixels, and a status for every JPEG that is not sound."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import native
+from tests.conftest import encoded, picture
+
+
+def as_bytes(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, np.uint8)
+
+
+@pytest.fixture
+def decoder():
+    handle = native.tj_open()
+    yield handle
+    native.tj_close(handle)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", 0x2D06800538D394C2),  # as the xxhash package says
+        (b"imagefeed", 0x9405566753736E0E),
+    ],
+)
+def test_xxh3_gives_the_known_answers(data: bytes, expected: int) -> None:
+    assert native.xxh3_64(as_bytes(data)) == expected
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (1, 1), (17, 33), (300, 129)])
+def test_pixels_are_those_of_pillow(decoder: int, height: int, width: int, subsampling: str) -> None:
+    data = encoded(picture(3, height, width), quality=90, subsampling=subsampling)
+    out = np.empty((height, width, 3), np.uint8)
+    assert native.decode_rgb(decoder, as_bytes(data), out) == native.OK
+    np.testing.assert_array_equal(out, np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_unsound_jpegs_have_a_status(decoder: int) -> None:
+    data = encoded(picture(5, 256, 256), quality=90)
+    out = np.empty((256, 256, 3), np.uint8)
+    middle = len(data) // 2
+    assert native.decode_rgb(decoder, as_bytes(data[:middle]), out) == native.CORRUPT
+    assert native.decode_rgb(decoder, as_bytes(b"\0" * 64 + data[64:]), out) == native.CORRUPT
+    assert native.decode_rgb(decoder, as_bytes(b""), out) == native.CORRUPT
+    assert native.decode_rgb(decoder, as_bytes(data), np.empty((256, 255, 3), np.uint8)) == native.WRONG_SIZE
+    # and the decoder is as good as new afterwards
+    assert native.decode_rgb(decoder, as_bytes(data), out) == native.OK
+
+
+def test_a_missing_library_is_named_with_its_package() -> None:
+    with pytest.raises(ImportError, match="libno_such_thing.*apt-get install libno-such-thing0"):
+        native.find("no_such_thing", "libno-such-thing0")
