@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tyro
 
 from jobs.cluster import absolute, connected, outcome
-from pipeline.cli import report, run_command
+from pipeline.cli import CLI, report, run_command
 from pipeline.convert import ConvertOptions, convert
 from pipeline.home import home, sample_source
 from pipeline.shards import ShardResult, ShardTask
@@ -68,4 +68,4 @@ def main(config: ShardConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(tyro.cli(ShardConfig, config=(tyro.conf.OmitArgPrefixes,))))
+    run_command(lambda: main(tyro.cli(ShardConfig, config=CLI)))

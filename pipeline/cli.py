@@ -16,12 +16,13 @@ from pipeline.runners import processes
 from pipeline.sample import SampleConfig, make_sample
 
 app = tyro.extras.SubcommandApp()
+CLI = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 
 
 @app.command(name="convert")
 def convert_command(
-    source: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path],
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions(),
     workers: int = len(os.sched_getaffinity(0)),
 ) -> None:
@@ -38,7 +39,7 @@ def convert_command(
 
 @app.command(name="sample")
 def sample_command(
-    directory: tyro.conf.Positional[Path],
+    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
     config: Annotated[SampleConfig, tyro.conf.arg(name="")] = SampleConfig(),
 ) -> None:
     """Draw a small dataset in the layout of the ILSVRC2012 downloads.
@@ -83,4 +84,4 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """The console script."""
-    run_command(lambda: app.cli(prog="imagefeed", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)))
+    run_command(lambda: app.cli(prog="imagefeed", description="Images into training shards.", config=CLI))
