@@ -14,13 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.convert import ConvertOptions, convert
+    from pipeline.conversion import ConvertOptions, convert
     from pipeline.dataset import Dataset, open_dataset
     from pipeline.loader import Batch, Loader, LoaderOptions
 
 _HOME_OF = {
-    "convert": "pipeline.convert",
-    "ConvertOptions": "pipeline.convert",
+    "convert": "pipeline.conversion",
+    "ConvertOptions": "pipeline.conversion",
     "open_dataset": "pipeline.dataset",
     "Dataset": "pipeline.dataset",
     "Batch": "pipeline.loader",
@@ -34,8 +34,4 @@ __all__ = ["Batch", "ConvertOptions", "Dataset", "Loader", "LoaderOptions", "con
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
-    module = import_module(_HOME_OF[name])
-    for public, home in _HOME_OF.items():
-        if home == module.__name__:  # also over a submodule of the same name, `pipeline.convert`
-            globals()[public] = getattr(module, public)
-    return globals()[name]
+    return getattr(import_module(_HOME_OF[name]), name)

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import tyro
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion import ConvertOptions, convert
 from pipeline.manifest import Manifest
 from pipeline.runners import processes
 from pipeline.sample import SampleConfig, make_sample

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion import ConvertOptions, convert
 from pipeline.runners import Runner, run_here
 from pipeline.sample import SampleConfig, make_sample
 

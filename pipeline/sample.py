@@ -71,9 +71,7 @@ class SampleConfig:
         if not 2 <= self.num_classes <= len(THINGS):
             raise ValueError(f"num_classes is {self.num_classes}; it can be 2 to {len(THINGS)}")
         if self.num_classes * self.train_images_per_class < 8 or self.val_images_per_class < 1:
-            raise ValueError(
-                "a sample needs at least 8 training images in all and 1 validation image a class"
-            )
+            raise ValueError("a sample needs at least 8 training images in all and 1 validation image a class")
         if not 16 <= self.min_side <= self.max_side:
             raise ValueError(f"sides are {self.min_side} to {self.max_side} pixels; need 16 <= min <= max")
         if self.seed < 0:
@@ -114,9 +112,7 @@ def _write_train(path: Path, things: Things, config: SampleConfig) -> None:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as outer:
         for name, label in sorted((wnid(" ".join(thing)), label) for label, thing in enumerate(things)):
             # Numbers with gaps and without leading zeros, as in the real thing.
-            numbers = np.sort(
-                _rng(config, "numbers", label).choice(20 * num_images, num_images, replace=False)
-            )
+            numbers = np.sort(_rng(config, "numbers", label).choice(20 * num_images, num_images, replace=False))
             stream = io.BytesIO()
             with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as inner:
                 for image, number in enumerate(numbers, label * num_images):
@@ -210,9 +206,7 @@ def _rng(config: SampleConfig, purpose: str, index: int) -> np.random.Generator:
 
 
 def _readme(config: SampleConfig) -> bytes:
-    return (
-        f"Images drawn by `imagefeed sample` in the layout of the ILSVRC2012 downloads.\n{config}\n".encode()
-    )
+    return f"Images drawn by `imagefeed sample` in the layout of the ILSVRC2012 downloads.\n{config}\n".encode()
 
 
 def _is_complete(directory: Path, config: SampleConfig) -> bool:
@@ -247,9 +241,7 @@ def _published(final: Path) -> Iterator[Path]:
     with atomic(final) as path:
         yield path
         if final.exists() and not filecmp.cmp(path, final, shallow=False):
-            raise FileExistsError(
-                f"{final} is no part of this sample and was left as it is: name another folder"
-            )
+            raise FileExistsError(f"{final} is no part of this sample and was left as it is: name another folder")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion import ConvertOptions, convert
 
 settings.register_profile("imagefeed", deadline=None)  # the first example of many compiles
 settings.load_profile("imagefeed")

@@ -44,3 +44,11 @@ def test_relative_imports_do_not_hide_anything() -> None:
         for path in (ROOT / package).rglob("*.py"):
             levels = [node.level for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
             assert not any(levels), path
+
+
+def test_the_public_names_are_what_they_say_whatever_was_imported_first() -> None:
+    import pipeline
+    import pipeline.home
+
+    for name in pipeline.__all__:
+        assert callable(getattr(pipeline, name)), name

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_convert import contents
+from tests.test_conversion import contents
 
 ROOT = Path(__file__).resolve().parents[1]
 

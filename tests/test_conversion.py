@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline import native
 from pipeline.codec import encode_jpeg, load_square
-from pipeline.convert import ConvertOptions, convert, only_writer
+from pipeline.conversion import ConvertOptions, convert, only_writer
 from pipeline.manifest import MANIFEST, Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.moments import Moments, statistics
 from pipeline.runners import processes, run_here
@@ -306,7 +306,7 @@ def test_a_task_is_all_that_a_worker_needs(images: Path, tmp_path: Path) -> None
     """Pickled and sent elsewhere, a task makes the same shard there."""
     import pickle
 
-    from pipeline.convert import plan_split
+    from pipeline.conversion import plan_split
 
     split = plan_split(open_source(images), "train", tmp_path / "a", ConvertOptions(shard_size=7))
     here = next(split.tasks())

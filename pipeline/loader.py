@@ -1,0 +1,198 @@
+"""Batches of a dataset, in an order and with pixels that depend on (seed, epoch) alone.
+
+for batch in open_dataset("imagenet/train").loader(batch_size=128):
+    batch.images, batch.labels, batch.sample_ids, batch.valid
+"""
+
+import os
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+
+from pipeline.buffers import DTYPES
+from pipeline.dataset import Dataset
+from pipeline.feed import Batch, BatchTask, Feed
+from pipeline.recipes import RECIPES
+from pipeline.sampling import Share, epoch_order
+from pipeline.workers import Crew
+
+__all__ = ["Batch", "Loader", "LoaderOptions"]
+
+STATE = ("seed", "epoch", "position")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions:
+    """How a dataset is fed. Everything but `rank` is the same on all ranks."""
+
+    recipe: Literal["alexnet", "eval", "ten-crop"] = "alexnet"
+    """alexnet: random crop, mirror and colour as in the paper; eval: the centre; ten-crop: the paper's ten views."""
+    batch_size: int = 128
+    """Samples a batch on each rank."""
+    seed: int = 0
+    """Of the order and the augmentation, 0 to 2**64 - 1."""
+    rank: int = 0
+    world_size: int = 1
+    dtype: Literal["float32", "float16", "bfloat16", "uint8"] = "float32"
+    """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    num_threads: int | None = None
+    """Threads that decode; None: the cores of this process, shared by the ranks of its machine (LOCAL_WORLD_SIZE)."""
+    shuffle: bool | None = None
+    """A new order each epoch; None: as the recipe has it (alexnet does)."""
+    last: Literal["pad", "drop"] = "pad"
+    """What becomes of the samples that do not fill a last global batch: a padded batch, or they are left out."""
+    prefetch: int = 2
+    """Batches in work or ready while the caller is at one."""
+    statistics: Path | None = None
+    """The split whose mean image and colour statistics are used; None: this one, or `train` beside it."""
+    crop_size: int = 224
+    """Height and width of the crops, pixels."""
+    verify: bool = True
+    """Compare every payload with its hash before it is decoded (under 1 % of the time)."""
+    pin_memory: bool = False
+    """Batches in pinned memory, for copies to a GPU that do not wait."""
+
+    def __post_init__(self) -> None:
+        choices = {"recipe": tuple(RECIPES), "dtype": tuple(DTYPES), "layout": ("NCHW", "NHWC")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        for name in ("prefetch", "crop_size", "num_threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be in [0, 2**64), not {self.seed}")
+        if self.pin_memory and not torch.cuda.is_available():
+            raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
+        _ = self.share  # checks its own fields
+
+    @property
+    def share(self) -> Share:
+        """The part of each global batch that this rank reads."""
+        return Share(batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, last=self.last)
+
+
+def cores_per_rank() -> int:
+    """The cores that this process may use, shared by the ranks of its machine as torchrun counts them; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+@dataclass
+class Place:
+    """Where the caller is: `position` samples of the epoch were handed out, counted over all ranks."""
+
+    seed: int
+    epoch: int = 0
+    position: int = 0
+    begun: bool = False  # by an iterator, so that the next one is for the epoch that follows
+
+
+class Loader:
+    """Batches of one dataset; made by `Dataset.loader`.
+
+    Each `for` is one epoch and the next `for` is the next epoch, also after a `break`. Any number of iterators and
+    loaders may be alive at once; `state_dict` speaks of the iterator that this loader made last.
+    """
+
+    def __init__(self, dataset: Dataset, options: LoaderOptions) -> None:
+        self.dataset, self.options = dataset, options
+        self._feed = Feed(dataset, options)
+        self._place = Place(options.seed)
+
+    def __repr__(self) -> str:
+        return f"Loader({str(self.dataset.path)!r}, {self.options})"
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self.options.share.num_batches(len(self.dataset))
+
+    def __iter__(self) -> "Epoch":
+        place = self._place
+        if place.begun:
+            place = Place(place.seed, place.epoch + 1)
+        self._place = replace(place, begun=True)
+        return Epoch(self._feed, self._place)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it."""
+        if not 0 <= epoch < 2**32:
+            raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
+        if self._place.begun or self._place.epoch != epoch:
+            self._place = Place(self._place.seed, epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """What a loader needs to go on behind the last batch that the caller was given, on any world size.
+
+        `position` counts the samples of the epoch that all ranks were given; padding is not counted.
+        """
+        return {key: getattr(self._place, key) for key in STATE}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """The next `for` goes on where `state` was taken, with its seed. Raises `ValueError` for any other state."""
+        if sorted(state) != sorted(STATE) or not all(isinstance(value, int) for value in state.values()):
+            raise ValueError(f"a loader's state has the integers {', '.join(STATE)}, not {dict(state)}")
+        if not (0 <= state["seed"] < 2**64 and 0 <= state["epoch"] < 2**32):
+            raise ValueError(f"the state {dict(state)} is not that of a loader: seed or epoch is out of range")
+        if not 0 <= state["position"] <= len(self.dataset):
+            raise ValueError(
+                f"the state's position {state['position']} is beyond the {len(self.dataset)} samples of "
+                f"{self.dataset.path}: it belongs to another dataset"
+            )
+        self._place = Place(state["seed"], state["epoch"], state["position"])
+
+
+class Epoch:
+    """One pass over what is left of an epoch, which keeps `place` up to date; made by `iter(loader)`.
+
+    A batch is an error if one of its samples is: `next` then raises `ValueError` with the shard, the sample and the
+    cure, after the batches before it. The threads end with the epoch, on `close`, when this object is dropped, and
+    when Python exits.
+    """
+
+    def __init__(self, feed: Feed, place: Place) -> None:
+        options, num_samples = feed.options, len(feed.dataset)
+        shuffle = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
+        order = epoch_order(feed.dataset.columns.id, seed=place.seed, epoch=place.epoch, shuffle=shuffle)
+        share, seed, epoch, start = options.share, place.seed, place.epoch, place.position
+
+        def plan(number: int) -> BatchTask:  # knows nothing of `self`, which could not be collected otherwise
+            return feed.plan(seed, epoch, share.rows(order, start + number * share.global_batch))
+
+        self._place, self._num_samples, self._step = place, num_samples, share.global_batch
+        self._crew = Crew(
+            plan,
+            share.num_batches(num_samples, start),
+            num_threads=options.num_threads or cores_per_rank(),
+            ahead=options.prefetch,
+            open_bench=feed.bench,
+        )
+        weakref.finalize(self, self._crew.stop).atexit = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        place = self._place
+        try:
+            task = self._crew.take()
+            if task is not None:
+                batch = task.result()
+                place.position = min(place.position + self._step, self._num_samples)
+                return batch
+        except (ValueError, RuntimeError, OSError, MemoryError):
+            self.close()
+            raise
+        if place.begun:
+            place.epoch, place.position, place.begun = place.epoch + 1, 0, False
+            self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Ends the threads; `next` raises from then on."""
+        self._crew.close()

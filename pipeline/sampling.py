@@ -1,0 +1,65 @@
+"""Which rank reads which sample, and when: pure integers, the same on one rank or on many.
+
+An epoch is one global order of the rows of the table. It is cut into global batches of `batch_size * world_size`
+rows, and each rank takes its slice of every one of them, so that training sees the same sequence of global batches
+however it is spread. A place in the epoch is the number of rows consumed by all ranks together: it means the same on
+any world size.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline.rng import order_keys
+
+PAD = -1  # stands in a list of rows where no sample is left
+
+
+def epoch_order(sample_ids: np.ndarray, *, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
+    """The rows of an epoch in the order in which they are used (int64 [n]): a permutation of `range(n)`.
+
+    A sample's place follows from keys of (seed, epoch, id): it depends neither on shards nor on rows, and leaving
+    samples out keeps the order of the others.
+    """
+    if not shuffle:
+        return np.arange(len(sample_ids))
+    return np.argsort(order_keys(np.uint64(seed), epoch, sample_ids), kind="stable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of each global batch that one rank reads: its slice of `batch_size` rows.
+
+    `last` says what happens to the samples that do not fill a global batch: "pad" hands them out in a batch completed
+    with `PAD`, "drop" leaves them out. Either way every rank gets the same number of batches.
+    """
+
+    batch_size: int
+    rank: int
+    world_size: int
+    last: Literal["pad", "drop"]
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank must be in [0, {self.world_size}) (the world size), not {self.rank}")
+        if self.last not in ("pad", "drop"):
+            raise ValueError(f"last must be 'pad' or 'drop', not {self.last!r}")
+
+    @property
+    def global_batch(self) -> int:
+        """Rows that one batch consumes over all ranks."""
+        return self.batch_size * self.world_size
+
+    def num_batches(self, num_samples: int, position: int = 0) -> int:
+        """How many batches are left of an epoch of `num_samples` rows once `position` of them are consumed."""
+        left = max(0, num_samples - position)
+        return left // self.global_batch if self.last == "drop" else -(-left // self.global_batch)
+
+    def rows(self, order: np.ndarray, position: int) -> np.ndarray:
+        """This rank's rows of the global batch that begins at `position` (int64 [batch_size]), `PAD` at the end."""
+        first = position + self.rank * self.batch_size
+        mine = order[first : first + self.batch_size]
+        return np.concatenate([mine, np.full(self.batch_size - len(mine), PAD)])

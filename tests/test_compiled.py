@@ -1,0 +1,38 @@
+"""Compiled code is found again by the next process, and not after a change of any function that went into it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "pipeline"
+INNER = "from pipeline.compiled import njit\n\n@njit\ndef inner():\n    return 1\n"
+OUTER = (
+    "from pipeline.compiled import njit\nfrom pipeline.inner import inner\n\n@njit\ndef outer():\n    return inner()\n"
+)
+CALL = "from pipeline.outer import outer; print(outer(), sum(outer.stats.cache_hits.values()))"
+
+
+@pytest.mark.parametrize("place", ["beside the sources", "NUMBA_CACHE_DIR"])
+def test_a_change_in_a_file_that_is_called_is_compiled(tmp_path: Path, place: str) -> None:
+    package = tmp_path / "pipeline"
+    package.mkdir()
+    shutil.copy(PACKAGE / "compiled.py", package)
+    (package / "inner.py").write_text(INNER)
+    (package / "outer.py").write_text(OUTER)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    if place == "NUMBA_CACHE_DIR":
+        environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+
+    def call() -> str:
+        command = [sys.executable, "-c", CALL]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert call() == "1 0\n"  # the result, and how often it was found on disk
+    assert call() == "1 1\n"
+    (package / "inner.py").write_text(INNER.replace("1", "2"))
+    assert call() == "2 0\n"
+    assert (tmp_path / "cache").exists() == (place == "NUMBA_CACHE_DIR")
