@@ -4,14 +4,16 @@ import logging
 import os
 import secrets
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 60.0  # seconds without a result before the wait is explained
+MAX_LOSSES = 3  # of one item: an actor that dies of it once may have had bad luck
+START = object()  # in the place of an item: the actor has yet to come up
 
 
 @contextmanager
@@ -51,47 +53,62 @@ def absolute(path: Path) -> Path:
     return path.absolute()
 
 
-def outcome(reference: Any) -> Any:
-    """What a task or an actor's method returned. Raises the error that it raised, without Ray's wrapping.
+class Lost(RuntimeError):
+    """The process or the machine that had a piece of work is gone; the work itself may be sound."""
 
-    Raises `RuntimeError` where its worker died, and died again each time that it was started anew.
-    """
-    from ray import get
-    from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
+
+def outcome(reference: Any) -> Any:
+    """What a task or an actor's method returned. Raises what it raised, without Ray's wrapping, or `Lost`."""
+    import ray
 
     try:
-        return get(reference)
-    except RayTaskError as error:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
         raise error.cause from error
-    except (RayActorError, WorkerCrashedError) as error:
-        raise RuntimeError(
-            f"a worker died again and again, the last time so: {error}\nOften memory is short: ask for fewer at a time"
+    except ray.exceptions.RayError as error:
+        raise Lost(
+            f"a worker died, the last time so: {error}\nOften memory is short: ask for fewer at a time"
         ) from error
 
 
-def on_actors(actors: Iterable[Any], method: str, items: Iterable[Any]) -> Iterator[Any]:
+def on_actors(hire: Callable[[], Any], number: int, method: str, items: Iterable[Any]) -> Iterator[Any]:
     """Yields `actor.method(item)` for each item, as they finish; whichever actor is free takes the next.
 
-    An actor has one item at a time, and none before it has started: where a busy cluster has no room for some
-    of the actors, the others do their work.
+    `hire` starts an actor, `number` of them are kept. An actor has one item at a time, and none before it runs: where
+    a busy cluster has no room for some of them, the others do their work. For an actor that is lost another one is
+    hired, and its item done again. Raises what the method raises, and `Lost` where the same item, or the mere start
+    of an actor, is lost more than `MAX_LOSSES` times.
     """
     import ray
 
     waiting = deque(items)
     unfinished = len(waiting)
-    starting = {actor.__ray_ready__.remote(): actor for actor in actors}
-    running: dict[Any, Any] = {}
+    at_work: dict[Any, tuple[Any, Any]] = {}  # the reference of a result: the actor and the item that it has
+    losses: Counter[Any] = Counter()
+    to_hire = number
     while unfinished:
-        finished, _ = ray.wait([*starting, *running], num_returns=1, timeout=PATIENCE)
+        for _ in range(to_hire):
+            actor = hire()
+            at_work[actor.__ray_ready__.remote()] = actor, START
+        to_hire = 0
+        finished, _ = ray.wait(list(at_work), num_returns=1, timeout=PATIENCE)
         if not finished:
-            print(f"waiting: {len(running)} actors work, {len(starting)} have no room yet", file=sys.stderr)
+            num_starting = sum(item is START for _, item in at_work.values())
+            print(f"waiting; actors without room on the cluster: {num_starting} of {len(at_work)}", file=sys.stderr)
             continue
-        (reference,) = finished
-        result = outcome(reference)
-        started = reference in starting
-        actor = (starting if started else running).pop(reference)
+        actor, item = at_work.pop(finished[0])
+        try:
+            result = outcome(finished[0])
+        except Lost:
+            losses[item] += 1
+            if losses[item] > MAX_LOSSES:
+                raise
+            waiting.extendleft([] if item is START else [item])
+            to_hire = 1
+            continue
         if waiting:
-            running[getattr(actor, method).remote(waiting.popleft())] = actor
-        if not started:
+            following = waiting.popleft()
+            at_work[getattr(actor, method).remote(following)] = actor, following
+        if item is not START:
             unfinished -= 1
             yield result

@@ -1,0 +1,102 @@
+"""One process of a training run: which of them it is, what it runs on, and how they agree."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.distributed as dist
+
+Result = TypeVar("Result")
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Rank 0 of `size` ranks writes the run's files; local rank 0 of each machine prepares what lies on it."""
+
+    rank: int
+    size: int
+    local_rank: int
+    device: torch.device
+    num_threads: int  # that this rank may use
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def joined(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> Iterator[World]:
+    """Joins the processes that torchrun started, by NCCL on CUDA and by gloo on CPU; without torchrun, just this one.
+
+    torchrun tells each rank to use one thread. Here the CPUs of a machine are shared out over its ranks, unless
+    `num_threads` says how many each gets. Raises ValueError where there are fewer GPUs than ranks.
+    """
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local_rank, local_size = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    place = _device(device, local_rank, local_size)
+    num_threads = num_threads or max(1, len(os.sched_getaffinity(0)) // local_size)
+    torch.set_num_threads(num_threads)
+    if "RANK" in os.environ:
+        _end_with_parent()
+        on_cuda = place.type == "cuda"
+        dist.init_process_group("nccl" if on_cuda else "gloo", device_id=place if on_cuda else None)
+    try:
+        yield World(rank=rank, size=size, local_rank=local_rank, device=place, num_threads=num_threads)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _device(wanted: Literal["auto", "cpu", "cuda"], local_rank: int, local_size: int) -> torch.device:
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    num_gpus = torch.cuda.device_count()
+    if num_gpus < local_size:
+        raise ValueError(
+            f"{local_size} ranks on this machine and {num_gpus} GPUs: start one rank for each GPU, or use --device cpu"
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    torch.backends.cudnn.deterministic = True  # a resumed run is to repeat what an undisturbed one does
+    return device
+
+
+def _end_with_parent() -> None:
+    """Asks Linux for a SIGTERM when torchrun dies: killed itself, it can no longer end its ranks."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def by_main(world: World, make: Callable[[], Result]) -> Result:
+    """What `make` returns on rank 0, on every rank, while the others wait; what it raises is raised by rank 0.
+
+    The others then end in silence, so that the user reads one error and not one a rank.
+    """
+    if world.size == 1:
+        return make()
+    outcome: list[Any] = [None, None]
+    error: Exception | None = None
+    if world.is_main:
+        try:
+            outcome = [make(), True]
+        except Exception as raised:
+            error, outcome = raised, [None, False]
+    dist.broadcast_object_list(outcome, src=0)
+    if error is not None:
+        raise error
+    if not outcome[1]:
+        sys.exit(1)
+    return outcome[0]
+
+
+def wait_for_all() -> None:
+    """Returns once every rank has come here."""
+    if dist.is_initialized():
+        dist.barrier()

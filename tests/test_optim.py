@@ -1,0 +1,129 @@
+"""The paper's update: a slow twin, what it shares with torch's own SGD, and where the two part."""
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.optim import PaperSGD
+
+
+def slow_twin(weight: Tensor, gradients: list[Tensor], rates: list[float], momentum: float, decay: float) -> Tensor:
+    """Section 5 of the paper, number by number in Python's floats."""
+    result = []
+    for i, w in enumerate(weight.flatten().tolist()):
+        v = 0.0
+        for gradient, rate in zip(gradients, rates, strict=True):
+            v = momentum * v - decay * rate * w - rate * gradient.flatten()[i].item()
+            w = w + v
+        result.append(w)
+    return torch.tensor(result, dtype=weight.dtype).reshape(weight.shape)
+
+
+def updated(optimizer: torch.optim.Optimizer, weight: Tensor, gradients: list[Tensor], rates: list[float]) -> Tensor:
+    for gradient, rate in zip(gradients, rates, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        weight.grad = gradient.clone()
+        optimizer.step()
+    return weight.detach()
+
+
+@pytest.fixture
+def gradients() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(3, 4, dtype=torch.float64, generator=generator) for _ in range(12)]
+
+
+def parameter() -> nn.Parameter:
+    return nn.Parameter(torch.linspace(-2, 2, 12, dtype=torch.float64).reshape(3, 4))
+
+
+def test_it_is_the_papers_update(gradients: list[Tensor]) -> None:
+    rates = [0.1] * 5 + [0.01] * 4 + [0.05] * 3  # a fall and a rise, each with steps after it
+    weight = parameter()
+    expected = slow_twin(weight.detach(), gradients, rates, momentum=0.8, decay=0.03)
+    result = updated(PaperSGD([weight], 0.1, momentum=0.8, weight_decay=0.03), weight, gradients, rates)
+    torch.testing.assert_close(result, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_at_a_constant_rate_torch_takes_the_same_steps(gradients: list[Tensor]) -> None:
+    ours, theirs = parameter(), parameter()
+    rates = [0.1] * len(gradients)
+    torch.testing.assert_close(
+        updated(PaperSGD([ours], 0.1), ours, gradients, rates),
+        updated(torch.optim.SGD([theirs], 0.1, momentum=0.9, weight_decay=0.0005), theirs, gradients, rates),
+        rtol=1e-12,
+        atol=1e-12,
+    )
+
+
+def test_after_a_drop_the_old_velocity_fades_where_torch_stops_short() -> None:
+    still = torch.zeros(1, dtype=torch.float64)
+    gradients = [torch.ones(1, dtype=torch.float64)] * 50 + [still]
+    rates = [0.1] * 50 + [0.01]
+    steps = {}
+    for kind in (PaperSGD, torch.optim.SGD):
+        weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        optimizer = kind([weight], 0.1, momentum=0.9, weight_decay=0.0)
+        before = updated(optimizer, weight, gradients[:-1], rates[:-1]).clone()
+        steps[kind] = (updated(optimizer, weight, gradients[-1:], rates[-1:]) - before).item()
+    assert steps[PaperSGD] == pytest.approx(10 * steps[torch.optim.SGD])
+
+
+def test_groups_keep_their_own_rate_and_decay(gradients: list[Tensor]) -> None:
+    first, second = parameter(), parameter()
+    groups: list[dict[str, Any]] = [{"params": [first]}, {"params": [second], "lr": 0.02, "weight_decay": 0.0}]
+    optimizer = PaperSGD(groups, 0.01)
+    for gradient in gradients:
+        first.grad = second.grad = gradient
+        optimizer.step()
+    count = len(gradients)
+    for weight, rate, decay in ((first, 0.01, 0.0005), (second, 0.02, 0.0)):
+        expected = slow_twin(parameter().detach(), gradients, [rate] * count, 0.9, decay)
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-13, atol=1e-13)
+
+
+def test_a_parameter_without_a_gradient_is_left_alone() -> None:
+    used, unused = parameter(), parameter()
+    optimizer = PaperSGD([used, unused], 0.1, weight_decay=0.5)
+    used.grad = torch.ones_like(used)
+    optimizer.step()
+    assert torch.equal(unused, parameter())
+    assert not torch.equal(used, parameter())
+
+
+def test_it_continues_from_its_saved_state(gradients: list[Tensor]) -> None:
+    rates = [0.1] * len(gradients)
+    undisturbed = parameter()
+    expected = updated(PaperSGD([undisturbed], 0.1), undisturbed, gradients, rates)
+
+    weight = parameter()
+    first = PaperSGD([weight], 0.1)
+    updated(first, weight, gradients[:5], rates[:5])
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = PaperSGD([weight], 0.3)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(updated(second, weight, gradients[5:], rates[5:]), expected)
+
+
+def test_a_closure_is_called_with_gradients_on() -> None:
+    weight = parameter()
+
+    def closure() -> float:
+        loss = (weight**2).sum()
+        loss.backward()
+        return loss.item()
+
+    assert PaperSGD([weight], 0.1).step(closure) == (parameter() ** 2).sum().item()
+    assert not torch.equal(weight, parameter())
+
+
+@pytest.mark.parametrize("options", [{"lr": 0.0}, {"lr": float("nan")}, {"momentum": 1.0}, {"weight_decay": -1.0}])
+def test_options_without_meaning_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        PaperSGD([parameter()], **options)
