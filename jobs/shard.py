@@ -25,7 +25,7 @@ import tyro
 
 from jobs.cluster import absolute, connected, outcome
 from pipeline.cli import CLI, report, run_command
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion import ConvertOptions, convert
 from pipeline.home import home, sample_source
 from pipeline.shards import ShardResult, ShardTask
 

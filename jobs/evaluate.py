@@ -1,0 +1,281 @@
+"""Judge a checkpoint on a split, on a Ray cluster: the errors of the centre crop and of ten crops.
+
+    ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
+        python jobs/evaluate.py --checkpoint /runs/a/checkpoint-last.pt \\
+        --data /data/imagenet-256 --out /runs/a/evaluation
+
+    python jobs/evaluate.py --checkpoint F --data DIR --out DIR    # starts a Ray of its own
+    python jobs/evaluate.py                                        # the sample data and the net trained on it
+
+Writes OUT/predictions.parquet, OUT/report.json and, last, OUT/report.html. Actors score slices of the split,
+which they see under the same path as the driver does. A lost actor is started again and its slice done again;
+the results are the same, to the byte, for any number of actors.
+"""
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+# A submitted job runs in a copy of the checkout: that copy is what must be imported, here and in the workers.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tyro
+
+from jobs.cluster import ROOT, absolute, connected, on_actors
+from jobs.report import ReportInputs, read_metrics, render
+from jobs.run_folder import CHECKPOINT, METRICS
+from jobs.scorer import Scorer, ScorerOptions
+from jobs.scores import DESCRIPTION, Part, Protocol, errors, joined, num_slices
+from model.checkpoint import Checkpoint, load_checkpoint
+from model.metrics import chance_error
+from pipeline import Dataset, open_dataset
+from pipeline.atomic import atomic, write_atomically
+from pipeline.cli import run_command
+from pipeline.home import home, sample_shards
+from pipeline.manifest import Manifest, file_sha256
+from pipeline.progress import track
+
+NUM_EXAMPLES = 8  # images shown with their predictions, as many as in the paper's Figure 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Judge a checkpoint on a split, on a Ray cluster."""
+
+    checkpoint: Path | None = None
+    """A checkpoint of jobs/train.py; by default the newest of the sample run, $IMAGEFEED_HOME/run, which is
+    trained if it is not there."""
+    data: Path | None = None
+    """Folder with the splits: the one to judge on, and train, whose mean image is subtracted. Goes with the
+    checkpoint; by default the sample dataset, made if it is not there."""
+    split: str = "val"
+    """The split to judge on."""
+    out: Path | None = None
+    """Folder for the results; by default $IMAGEFEED_HOME/evaluation."""
+    protocols: tuple[Protocol, ...] = ("centre", "ten-crop")
+    """Which crops to judge by."""
+    batch_size: int = 32
+    """Images that an actor scores at a time; the ten crops of one take 6 MB."""
+    num_actors: int | None = None
+    """Actors; by default as many as the cluster's CPUs or, on CUDA, its GPUs allow."""
+    threads: int = 1
+    """CPU threads of an actor. Like another batch size, another number may change the last bits."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the net runs; auto: on GPUs where the cluster has any."""
+    other_data: bool = False
+    """Accept a checkpoint that was trained on other shards than DATA/train, with the same classes."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_actors", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if not self.protocols or len(set(self.protocols)) < len(self.protocols):
+            raise ValueError(f"protocols must be one or more, each once, not {self.protocols}")
+        if (self.checkpoint is None) != (self.data is None):
+            raise ValueError("checkpoint and data go together: give both, or neither to judge the sample run")
+
+
+def main(config: EvaluateConfig) -> None:
+    """Evaluates, and says how it came out and where the report is."""
+    summary = evaluate(config)
+    for name, entry in {**summary["protocols"], "chance": summary["chance"]}.items():
+        print(f"{name}: top-1 error {entry['top1']['error']:.1%}, top-5 error {entry['top5']['error']:.1%}")
+    print(f"report: {out_folder(config) / 'report.html'}")
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Judges the checkpoint, writes the three files, and returns what is in report.json.
+
+    Raises `FileNotFoundError` or `ValueError` where an input is missing or does not fit, `RuntimeError` where
+    the cluster cannot do the work, and the loader's own errors on damaged data. Nothing is written unless
+    each sample of the split was scored exactly once.
+    """
+    out = out_folder(config)
+    data = absolute(config.data) if config.data else sample_shards()
+    path = absolute(config.checkpoint) if config.checkpoint else sample_checkpoint()
+    dataset, train = open_dataset(data / config.split), Manifest.load(data / "train")
+    checkpoint, digest = read_checkpoint(path)
+    check_fit(path, checkpoint, data, train, dataset, config.other_data)
+    metrics = read_metrics(path.with_name(METRICS))
+
+    out.mkdir(parents=True, exist_ok=True)  # while a folder that cannot be made costs nothing yet
+    predictions, device = predict(config, dataset, checkpoint)
+
+    (out / "report.html").unlink(missing_ok=True)  # the page comes last: where there is one, it fits the rest
+    with atomic(out / "predictions.parquet") as temporary:
+        pq.write_table(predictions, temporary)
+    summary = {
+        "split": config.split,
+        "num_samples": len(dataset),
+        "num_quarantined": dataset.manifest.num_quarantined,
+        "num_classes": len(dataset.classes),
+        "chance": {f"top{k}": {"error": chance_error(len(dataset.classes), k)} for k in (1, 5)},
+        "protocols": {protocol: judged(predictions, protocol) for protocol in config.protocols},
+        "checkpoint": {
+            "sha256": digest,
+            "epoch": checkpoint["epoch"],
+            "step": checkpoint["step"],
+            "num_parameters": sum(tensor.numel() for tensor in checkpoint["model"].values()),
+            "model_config": checkpoint["model_config"],
+        },
+        "data": {"digest": dataset.manifest.digest, "train_digest": train.digest},
+        "predictions_sha256": file_sha256(out / "predictions.parquet"),
+        "device": device,
+        "versions": versions(),
+    }
+    write_atomically(out / "report.json", (json.dumps(summary, indent=1) + "\n").encode())
+    page = render(
+        ReportInputs(
+            summary=summary,
+            predictions=predictions,
+            classes=dataset.classes,
+            kernels=checkpoint["model"]["conv1.weight"].numpy(),
+            metrics=metrics,
+            images=example_images(dataset),
+        )
+    )
+    write_atomically(out / "report.html", page.encode())
+    return summary
+
+
+def predict(config: EvaluateConfig, dataset: Dataset, checkpoint: Checkpoint) -> tuple[pa.Table, str]:
+    """The predictions for all of the split, as `jobs.scores.joined` has them, and the device that made them."""
+    with connected() as resources:
+        device, num_actors = crew(config, resources)
+        options = ScorerOptions(
+            split=dataset.path,
+            protocols=config.protocols,
+            batch_size=config.batch_size,
+            num_slices=num_slices(len(dataset), config.batch_size),
+            threads=config.threads,
+            device=device,
+        )
+        parts: list[Part] = []
+
+        def counts() -> Iterator[int]:
+            for part in scored(options, num_actors, checkpoint):
+                parts.append(part)
+                yield len(part.sample_ids)
+
+        for _ in track(counts(), len(dataset), "evaluated", "images"):
+            pass
+    return joined(parts, dataset.samples), device
+
+
+def crew(config: EvaluateConfig, resources: Mapping[str, float]) -> tuple[Literal["cpu", "cuda"], int]:
+    """The device and the number of actors for a cluster's resources. `ValueError` if it has no room."""
+    num_gpus, num_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    device = config.device if config.device != "auto" else "cuda" if num_gpus else "cpu"
+    room = min(num_cpus // config.threads, num_gpus if device == "cuda" else num_cpus)
+    wanted = config.num_actors or max(1, room)
+    if wanted > room:
+        raise ValueError(
+            f"the cluster has {num_cpus} CPUs and {num_gpus} GPUs: room for {room} actors on {device} with "
+            f"{config.threads} threads each, not for {wanted}; ask for fewer, or for another device"
+        )
+    return device, wanted
+
+
+def scored(options: ScorerOptions, num_actors: int, checkpoint: Checkpoint) -> Iterator[Part]:
+    """The scores of all slices of the split, as they come, from actors on the connected cluster."""
+    import ray  # only once `connected` has set what Ray reads at its import
+
+    actor = ray.remote(num_cpus=options.threads, num_gpus=int(options.device == "cuda"))(Scorer)
+    state = ray.put(checkpoint["model"])  # held once a machine, however many actors it has
+
+    def hire() -> Any:
+        return actor.remote(options, checkpoint["model_config"], state)
+
+    return on_actors(hire, min(num_actors, options.num_slices), "score", range(options.num_slices))
+
+
+def judged(predictions: pa.Table, protocol: Protocol) -> dict[str, Any]:
+    """One protocol's entry in report.json."""
+    entry: dict[str, Any] = {"description": DESCRIPTION[protocol]}
+    for k in (1, 5):
+        counted = errors(predictions, protocol, k)
+        low, high = counted.interval()
+        entry[f"top{k}"] = {**asdict(counted), "error": counted.error, "low": low, "high": high}
+    return entry
+
+
+def out_folder(config: EvaluateConfig) -> Path:
+    """Where the results go."""
+    return absolute(config.out) if config.out else home() / "evaluation"
+
+
+def sample_checkpoint() -> Path:
+    """The newest checkpoint of the sample run, which is trained if there is none."""
+    path = home() / "run" / CHECKPOINT
+    if not path.is_file():
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+        if subprocess.run([*launch, str(ROOT / "jobs" / "train.py")]).returncode:
+            raise RuntimeError("the sample net could not be trained; what jobs/train.py says about it stands above")
+    return path
+
+
+def read_checkpoint(path: Path) -> tuple[Checkpoint, str]:
+    """A checkpoint and the SHA-256 of its bytes; if a run replaces the file meanwhile, both are read anew."""
+    while True:
+        before = path.stat().st_ino if path.is_file() else None
+        checkpoint, digest = load_checkpoint(path), file_sha256(path)
+        if path.stat().st_ino == before:
+            return checkpoint, digest
+
+
+def check_fit(
+    path: Path, checkpoint: Checkpoint, data: Path, train: Manifest, dataset: Dataset, other_data: bool
+) -> None:
+    """Raises `ValueError` unless the checkpoint and the data to judge it on belong together."""
+    if len(dataset) == 0:
+        raise ValueError(f"{data / dataset.manifest.split} holds no samples: there is nothing to judge on")
+    wnids = [each.wnid for each in dataset.classes]
+    if checkpoint["classes"] != wnids:
+        raise ValueError(
+            f"{path} knows {len(checkpoint['classes'])} classes, {data} has {len(wnids)}, and they are not "
+            "the same: give the data that it was trained on, or another checkpoint"
+        )
+    if checkpoint["data_digest"] != train.digest and not other_data:
+        raise ValueError(
+            f"{path} was trained on shards with digest {checkpoint['data_digest'][:12]}, {data / 'train'} has"
+            f" {train.digest[:12]}: give the data that it was trained on, or --other-data if this is meant"
+        )
+
+
+def example_images(dataset: Dataset) -> dict[int, np.ndarray]:
+    """Some images, evenly spread over the split, as the centre crop sees them: id -> uint8 [H, W, 3]."""
+    images = {}
+    for row in np.linspace(0, len(dataset) - 1, min(NUM_EXAMPLES, len(dataset))).astype(int).tolist():
+        # With as many ranks as samples, and one a batch, each rank is fed its one sample.
+        (batch,) = dataset.loader(
+            recipe="eval",
+            dtype="uint8",
+            layout="NHWC",
+            shuffle=False,
+            batch_size=1,
+            rank=row,
+            world_size=len(dataset),
+            num_threads=1,
+        )
+        images[int(batch.sample_ids[0])] = batch.images[0].numpy()
+    return images
+
+
+def versions() -> dict[str, str]:
+    """The versions that the numbers were made with."""
+    packages = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pyarrow", "ray")}
+    return {"python": platform.python_version(), **packages}
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(tyro.cli(EvaluateConfig)))

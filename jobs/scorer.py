@@ -1,0 +1,98 @@
+"""One net that scores slices of one split: the work of an evaluation, as one Ray actor does it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jobs.scores import Part, Protocol, concatenated, rank_classes
+from model.alexnet import AlexNet
+from pipeline import Batch, Dataset, open_dataset
+
+CENTRE = 4  # among the ten crops: the four corners, the centre, then the mirror image of each
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerOptions:
+    """What all scorers of an evaluation have in common."""
+
+    split: Path
+    protocols: tuple[Protocol, ...]
+    batch_size: int  # images
+    num_slices: int
+    threads: int  # CPU threads of the net, and of decoding
+    device: Literal["cpu", "cuda"]
+
+
+class Scorer:
+    """A net in memory and an open split. Slice s is what rank s of `num_slices` would be fed in an epoch."""
+
+    def __init__(self, options: ScorerOptions, model_config: dict[str, Any], state: dict[str, Tensor]) -> None:
+        torch.set_num_threads(options.threads)
+        # A judge computes in full float32, and the same way each time.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        self.options, self.model_config, self.state = options, model_config, state
+
+    # Made at the first slice: what goes wrong with them is then the error of a slice, and named as such.
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The open split."""
+        return open_dataset(self.options.split)
+
+    @cached_property
+    def net(self) -> AlexNet:
+        """The net of the checkpoint, ready to be used."""
+        net = AlexNet(**self.model_config)
+        net.load_state_dict(self.state, assign=True)
+        return net.eval().to(self.options.device)
+
+    def score(self, number: int) -> Part:
+        """The scores of slice `number`. The loader's errors name the shard and the sample."""
+        loader = self.dataset.loader(
+            recipe="ten-crop" if "ten-crop" in self.options.protocols else "eval",
+            shuffle=False,
+            last="pad",
+            batch_size=self.options.batch_size,
+            rank=number,
+            world_size=self.options.num_slices,
+            num_threads=self.options.threads,
+        )
+        # Batches keep their full size, padding and all, so that the arithmetic never depends on who is short
+        # of rows.
+        return concatenated(
+            [score_batch(self.net, batch, self.options.protocols) for batch in loader if batch.valid.any()]
+        )
+
+
+@torch.inference_mode()
+def score_batch(net: nn.Module, batch: Batch, protocols: tuple[Protocol, ...]) -> Part:
+    """The scores of a batch's valid rows. `batch.images`: float32 [B, 3, H, W], or [B, 10, 3, H, W].
+
+    One crop of all images goes through the net at a time: the centre crop's scores are then the same to the
+    last bit whether or not the other nine are asked for. Raises `ValueError` where an output is not a finite
+    number.
+    """
+    crops = batch.images if batch.images.ndim == 5 else batch.images[:, None]
+    crops = crops.to(next(net.parameters()).device, non_blocking=True)
+    outputs = [net(crop.contiguous()).softmax(1) for crop in crops.unbind(1)]  # each [B, classes]
+    centre = outputs[CENTRE if len(outputs) == 10 else 0]
+    probabilities = {"centre": centre, "ten-crop": torch.stack(outputs).mean(0)}
+    valid = batch.valid.numpy()
+    sample_ids, labels = batch.sample_ids.numpy()[valid], batch.labels.numpy()[valid]
+    scores = {}
+    for protocol in protocols:
+        values = probabilities[protocol].cpu().numpy()[valid]
+        if not np.isfinite(values).all():
+            bad = sample_ids[~np.isfinite(values).all(axis=1)]
+            raise ValueError(
+                f"the net's output for sample {bad[0]} is not a finite number: the run diverged, judge an "
+                "earlier checkpoint or train again at a lower rate"
+            )
+        scores[protocol] = rank_classes(values, labels)
+    return Part(sample_ids, labels, scores)

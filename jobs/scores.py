@@ -1,0 +1,157 @@
+"""What a checkpoint says about a split: the scores of slices, put together exactly once, and the errors they
+give.
+
+The protocols are the paper's. The ten crops of section 4.1 are the four corners and the centre, then their
+mirrors, and the prediction is the mean of the ten softmax outputs; the centre crop is the fifth of them on
+its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import ceil, sqrt
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+Protocol = Literal["centre", "ten-crop"]
+
+DESCRIPTION: dict[Protocol, str] = {
+    "centre": "the central 224 x 224 of the 256 x 256 image, not mirrored; its softmax output",
+    "ten-crop": "the four corner crops and the central one of 224 x 224, and the mirror image of each; "
+    "the mean of the ten softmax outputs",
+}
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One protocol's predictions for n samples.
+
+    Classes are ranked by probability, equal ones by index, so that the order is never an accident.
+    """
+
+    top_classes: np.ndarray  # int32 [n, k], k = min(5, classes), the likeliest first
+    top_probabilities: np.ndarray  # float32 [n, k]
+    true_probability: np.ndarray  # float32 [n], of the sample's label
+    true_rank: np.ndarray  # int32 [n], of the label among all classes, 1 = the likeliest
+
+
+SCORE_FIELDS = tuple(field.name for field in fields(Scores))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The scores of some of a split's samples, as an actor hands them back."""
+
+    sample_ids: np.ndarray  # int64 [n]
+    labels: np.ndarray  # int64 [n]
+    scores: dict[Protocol, Scores]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How many of `total` samples were wrong, with the 95 % interval of the share (Wilson's)."""
+
+    wrong: int
+    total: int
+
+    @property
+    def error(self) -> float:
+        """The share of wrong samples, 0 to 1."""
+        return self.wrong / self.total
+
+    def interval(self, z: float = 1.959963984540054) -> tuple[float, float]:
+        """Wilson's score interval, which stays inside 0..1 and holds for rare errors too."""
+        n, p = self.total, self.error
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return centre - half if self.wrong else 0.0, centre + half if self.wrong < n else 1.0
+
+
+def num_slices(num_samples: int, batch_size: int) -> int:
+    """How many slices a split is scored in: a function of the work alone, never of the actors.
+
+    A slice is up to eight batches, so that a lost one costs little, but there are 16 where the batches
+    suffice, so that many actors find work. Which samples share a batch, and with it every last bit, follows
+    from this.
+    """
+    num_batches = ceil(num_samples / batch_size)
+    return ceil(num_batches / min(8, max(1, num_batches // 16)))
+
+
+def rank_classes(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
+    """Scores from `probabilities` (float32 [n, classes]) and true `labels` (int64 [n])."""
+    rows = np.arange(len(labels))
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    top = order[:, :TOP]
+    return Scores(
+        top_classes=top.astype(np.int32),
+        top_probabilities=np.take_along_axis(probabilities, top, axis=1),
+        true_probability=probabilities[rows, labels],
+        true_rank=(np.argmax(order == labels[:, None], axis=1) + 1).astype(np.int32),
+    )
+
+
+def concatenated(parts: Sequence[Part]) -> Part:
+    """Several parts, at least one, as one, in their order."""
+
+    def field(protocol: Protocol, name: str) -> np.ndarray:
+        return np.concatenate([getattr(part.scores[protocol], name) for part in parts])
+
+    return Part(
+        sample_ids=np.concatenate([part.sample_ids for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        scores={
+            protocol: Scores(**{name: field(protocol, name) for name in SCORE_FIELDS}) for protocol in parts[0].scores
+        },
+    )
+
+
+def joined(parts: Sequence[Part], samples: pa.Table) -> pa.Table:
+    """`predictions.parquet`: a row a sample, by id: id, key, label, then the fields of each protocol's
+    `Scores`.
+
+    `samples` is the split's own table. Raises `ValueError` unless the parts hold each of its samples exactly
+    once, under its label.
+    """
+    whole = concatenated(parts)
+    samples = samples.sort_by("id").select(["id", "key", "label"])
+    expected = samples["id"].to_numpy()
+    found, times = np.unique(whole.sample_ids, return_counts=True)
+    problems = {
+        "were not scored": np.setdiff1d(expected, found),
+        "were scored more than once": found[times > 1],
+        "are not in the split": np.setdiff1d(found, expected),
+    }
+    complaints = [f"{len(ids)} {what} (ids {some(ids)})" for what, ids in problems.items() if len(ids)]
+    if complaints:
+        raise ValueError(f"of {len(expected)} samples {'; '.join(complaints)}: nothing is written, evaluate again")
+    order = np.argsort(whole.sample_ids)
+    if not np.array_equal(whole.labels[order], samples["label"].to_numpy()):
+        raise ValueError("the labels that came with the images differ from the split's table: convert the source again")
+    table = samples
+    for protocol, scores in whole.scores.items():
+        for name in SCORE_FIELDS:
+            values = getattr(scores, name)[order]
+            array = pa.array(values.reshape(-1))
+            if values.ndim == 2:
+                array = pa.FixedSizeListArray.from_arrays(array, values.shape[1])
+            table = table.append_column(column(protocol, name), array)
+    return table
+
+
+def some(ids: np.ndarray, limit: int = 5) -> str:
+    """The first few ids, as text."""
+    return ", ".join(map(str, ids[:limit])) + (", ..." if len(ids) > limit else "")
+
+
+def column(protocol: Protocol, name: str) -> str:
+    """The column of `predictions.parquet` that holds a field of `Scores`: `ten_crop_true_rank`."""
+    return f"{protocol.replace('-', '_')}_{name}"
+
+
+def errors(predictions: pa.Table, protocol: Protocol, top: int) -> Errors:
+    """How many samples have their label outside the `top` likeliest classes."""
+    ranks = predictions[column(protocol, "true_rank")].to_numpy()
+    return Errors(wrong=int((ranks > top).sum()), total=len(ranks))

@@ -1,0 +1,430 @@
+"""The evaluation: each sample judged exactly once, as a slow and plain loop would, for any number of actors."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from jobs.evaluate import EvaluateConfig, check_fit, crew, read_checkpoint, sample_checkpoint
+from jobs.scorer import score_batch
+from jobs.scores import Errors, Part, Protocol, errors, joined, num_slices, rank_classes
+from model.alexnet import AlexNet
+from model.checkpoint import FORMAT, Checkpoint, save_checkpoint
+from pipeline import Batch, open_dataset
+from pipeline.manifest import Manifest, file_sha256, read_mean_image, read_samples
+from pipeline.sampling import PAD, Share, epoch_order
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ("predictions.parquet", "report.json", "report.html")
+
+# Decisions, without a cluster
+
+
+@given(st.integers(1, 5000), st.integers(1, 70))
+def test_slices_hold_every_sample_once_and_none_is_empty(num_samples: int, batch_size: int) -> None:
+    slices = num_slices(num_samples, batch_size)
+    order = epoch_order(np.arange(num_samples), seed=0, epoch=0, shuffle=False)
+    seen = []
+    for number in range(slices):
+        share = Share(batch_size=batch_size, rank=number, world_size=slices, last="pad")
+        batches = range(share.num_batches(num_samples))
+        assert len(batches) <= 8
+        rows = np.concatenate([share.rows(order, batch * share.global_batch) for batch in batches])
+        assert (rows != PAD).any()
+        seen.append(rows[rows != PAD])
+    np.testing.assert_array_equal(np.sort(np.concatenate(seen)), order)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 9), st.sampled_from([1, 2, 5, 40]))
+def test_ranks_follow_probability_then_index(seed: int, num_samples: int, num_classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Few different values, so that many are equal: ties are where an order may be an accident.
+    probabilities = rng.integers(0, 4, (num_samples, num_classes)).astype(np.float32) / 4
+    labels = rng.integers(0, num_classes, num_samples)
+    scores = rank_classes(probabilities, labels)
+    for i, (row, label) in enumerate(zip(probabilities.tolist(), labels.tolist(), strict=True)):
+        order = sorted(range(num_classes), key=lambda c: (-row[c], c))
+        assert scores.top_classes[i].tolist() == order[:5]
+        assert scores.top_probabilities[i].tolist() == [row[c] for c in order[:5]]
+        assert scores.true_rank[i] == order.index(label) + 1
+        assert scores.true_probability[i] == row[label]
+
+
+def part_of(ids: Any, labels: np.ndarray) -> Part:
+    """Scores of the samples `ids`, each a function of its id."""
+    ids = np.array(ids, np.int64)
+    probabilities = np.stack([np.random.default_rng(i).dirichlet(np.ones(7)) for i in ids]).astype(np.float32)
+    return Part(ids, labels[ids], {"centre": rank_classes(probabilities, labels[ids])})
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 7, 20)
+
+
+@pytest.fixture
+def samples(labels: np.ndarray) -> pa.Table:
+    keys = [f"key-{i}" for i in range(20)]
+    return pa.table({"id": np.arange(20), "key": keys, "label": labels.astype(np.int32), "other": keys})
+
+
+def test_joined_parts_do_not_depend_on_how_the_work_was_cut(labels: np.ndarray, samples: pa.Table) -> None:
+    whole = joined([part_of(range(20), labels)], samples)
+    shuffled = np.random.default_rng(4).permutation(20)
+    assert joined([part_of(ids, labels) for ids in np.split(shuffled, [3, 4, 11])], samples).equals(whole)
+    assert whole.column_names[:4] == ["id", "key", "label", "centre_top_classes"]
+    assert whole["id"].to_pylist() == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("cuts", "message"),
+    [
+        ([range(19)], r"of 20 samples 1 were not scored \(ids 19\)"),
+        ([range(10, 20)], r"10 were not scored \(ids 0, 1, 2, 3, 4, \.\.\.\)"),
+        ([range(20), [7, 9]], r"2 were scored more than once \(ids 7, 9\)"),
+        ([range(19), [3]], r"1 were not scored \(ids 19\); 1 were scored more than once \(ids 3\)"),
+    ],
+)
+def test_a_sample_short_or_over_is_an_error(
+    cuts: list[Any], message: str, labels: np.ndarray, samples: pa.Table
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        joined([part_of(ids, labels) for ids in cuts], samples)
+
+
+def test_foreign_samples_and_labels_are_errors(labels: np.ndarray, samples: pa.Table) -> None:
+    with pytest.raises(ValueError, match=r"5 are not in the split \(ids 15"):
+        joined([part_of(range(20), labels)], samples.slice(0, 15))
+    with pytest.raises(ValueError, match="labels"):
+        joined([part_of(range(20), np.roll(labels, 1))], samples)
+
+
+@pytest.mark.parametrize(("wrong", "total"), [(0, 1), (1, 1), (0, 200), (3, 200), (100, 200), (20350, 50000)])
+def test_the_interval_is_wilsons(wrong: int, total: int) -> None:
+    expected = scipy.stats.binomtest(wrong, total).proportion_ci(method="wilson")
+    low, high = Errors(wrong, total).interval()
+    np.testing.assert_allclose((low, high), expected, atol=1e-12)
+    assert (low == 0) == (wrong == 0), "no error at all is an exact 0, not a rounding error beside it"
+    assert (high == 1) == (wrong == total)
+
+
+def test_errors_are_counted(labels: np.ndarray, samples: pa.Table) -> None:
+    predictions = joined([part_of(range(20), labels)], samples)
+    ranks = predictions["centre_true_rank"].to_pylist()
+    assert errors(predictions, "centre", 1) == Errors(sum(rank > 1 for rank in ranks), 20)
+    assert errors(predictions, "centre", 5) == Errors(sum(rank > 5 for rank in ranks), 20)
+
+
+CPUS, GPUS = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "resources", "expected"),
+    [
+        ({}, CPUS, ("cpu", 8)),
+        ({"threads": 3}, CPUS, ("cpu", 2)),
+        ({"num_actors": 5}, CPUS, ("cpu", 5)),
+        ({}, GPUS, ("cuda", 2)),
+        ({"threads": 8}, GPUS, ("cuda", 1)),  # a GPU each, but CPUs for one
+        ({"device": "cpu"}, GPUS, ("cpu", 8)),
+        ({"num_actors": 9}, CPUS, None),
+        ({"threads": 9}, CPUS, None),
+        ({"device": "cuda"}, CPUS, None),
+        ({"num_actors": 3}, GPUS, None),
+    ],
+)
+def test_the_crew_fits_the_cluster_or_is_refused(options: Any, resources: Any, expected: Any) -> None:
+    config = EvaluateConfig(**options)
+    if expected:
+        assert crew(config, resources) == expected
+    else:
+        with pytest.raises(ValueError, match="room for"):
+            crew(config, resources)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"num_actors": 0},
+        {"threads": -1},
+        {"protocols": ()},
+        {"protocols": ("centre", "centre")},
+        {"data": Path("somewhere")},
+        {"checkpoint": Path("somewhere")},
+    ],
+)
+def test_impossible_options_are_refused(options: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        EvaluateConfig(**options)
+
+
+# The net's scores
+
+
+def batch_of(images: torch.Tensor, valid: list[bool]) -> Batch:
+    """A batch with labels 0, 1, 2, 0, ... and ids 100, 101, ..."""
+    mask = torch.tensor(valid)
+    rows = torch.arange(len(valid))
+    return Batch(images, torch.where(mask, rows % 3, -100), torch.where(mask, rows + 100, -1), mask)
+
+
+def tiny_net() -> AlexNet:
+    torch.manual_seed(5)
+    return AlexNet(num_classes=3, width=0.05, initialisation="he").eval()
+
+
+def test_ten_crops_are_averaged_after_the_softmax() -> None:
+    net = tiny_net()
+    images = 60 * torch.randn(4, 10, 3, 224, 224)
+    part = score_batch(net, batch_of(images, [True] * 4), ("centre", "ten-crop"))
+    for i in range(4):
+        with torch.no_grad():
+            rows = [torch.exp(z - z.logsumexp(0)).double() for z in (net(crop[None])[0] for crop in images[i])]
+        for protocol, expected in (("centre", rows[4]), ("ten-crop", torch.stack(rows).mean(0))):
+            scores = part.scores[protocol]  # type: ignore[index]
+            assert scores.true_probability[i] == pytest.approx(expected[i % 3].item(), rel=1e-4)
+            assert scores.top_classes[i].tolist() == expected.argsort(descending=True).tolist()
+
+
+def test_the_centre_crop_is_the_same_to_the_bit_without_the_other_nine() -> None:
+    net = tiny_net()
+    images = 60 * torch.randn(4, 10, 3, 224, 224)
+    among_ten = score_batch(net, batch_of(images, [True] * 4), ("centre", "ten-crop")).scores["centre"]
+    alone = score_batch(net, batch_of(images[:, 4], [True] * 4), ("centre",)).scores["centre"]
+    np.testing.assert_array_equal(alone.top_probabilities, among_ten.top_probabilities)
+
+
+def test_padded_rows_leave_no_trace() -> None:
+    part = score_batch(tiny_net(), batch_of(torch.randn(4, 3, 224, 224), [True, False, True, False]), ("centre",))
+    assert part.sample_ids.tolist() == [100, 102]
+    assert part.labels.tolist() == [0, 2]
+    assert len(part.scores["centre"].true_rank) == 2
+
+
+def test_a_diverged_net_is_an_error() -> None:
+    net = tiny_net()
+    torch.nn.init.constant_(net.fc8.weight, float("nan"))
+    with pytest.raises(ValueError, match="sample 100 is not a finite number"):
+        score_batch(net, batch_of(torch.randn(2, 3, 224, 224), [True, False]), ("centre",))
+
+
+# Checkpoints
+
+
+@pytest.fixture(scope="session")
+def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained net of a quarter of the width, as the training of a run folder would leave it."""
+    train = Manifest.load(shards / "tar" / "train")
+    torch.manual_seed(6)
+    net = AlexNet(num_classes=3, width=0.25, initialisation="he")
+    path = tmp_path_factory.mktemp("run") / "checkpoint-last.pt"
+    content: Checkpoint = {
+        "format": FORMAT,
+        "model_config": {"num_classes": 3, "width": 0.25, "dropout": 0.5, "initialisation": "he"},
+        "model": net.state_dict(),
+        "optimizer": {},
+        "schedule": {},
+        "loader": {},
+        "epoch": 1,
+        "step": 2,
+        "world_size": 1,
+        "train_config": {},
+        "classes": [each.wnid for each in train.classes],
+        "data_digest": train.digest,
+    }
+    save_checkpoint(path, content)
+    return path
+
+
+def test_a_checkpoint_comes_with_the_digest_of_its_file(checkpoint: Path, tmp_path: Path) -> None:
+    content, digest = read_checkpoint(checkpoint)
+    assert digest == file_sha256(checkpoint)
+    assert content["step"] == 2
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pt"):
+        read_checkpoint(tmp_path / "nothing.pt")
+    (tmp_path / "cut.pt").write_bytes(checkpoint.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"cut\.pt"):
+        read_checkpoint(tmp_path / "cut.pt")
+
+
+def test_a_checkpoint_of_other_data_is_refused(checkpoint: Path, shards: Path) -> None:
+    content, _ = read_checkpoint(checkpoint)
+    data = shards / "tar"
+    dataset, train = open_dataset(data / "val"), Manifest.load(data / "train")
+    check_fit(checkpoint, content, data, train, dataset, other_data=False)
+    other: Any = {**content, "data_digest": "0" * 64}
+    with pytest.raises(ValueError, match="--other-data"):
+        check_fit(checkpoint, other, data, train, dataset, other_data=False)
+    check_fit(checkpoint, other, data, train, dataset, other_data=True)
+    swapped: Any = {**other, "classes": content["classes"][::-1]}
+    with pytest.raises(ValueError, match="not the same"):
+        check_fit(checkpoint, swapped, data, train, dataset, other_data=True)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_sample_run_is_trained_if_it_is_not_there(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEFEED_HOME", str(tmp_path))
+    launched: list[list[str]] = []
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        launched.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    if status:
+        with pytest.raises(RuntimeError, match="could not be trained"):
+            sample_checkpoint()
+    else:
+        assert sample_checkpoint() == tmp_path / "run" / "checkpoint-last.pt"
+    assert [command[-1] for command in launched] == [str(ROOT / "jobs" / "train.py")]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint-last.pt").touch()
+    assert sample_checkpoint() == tmp_path / "run" / "checkpoint-last.pt"
+    assert len(launched) == 1
+
+
+# The job, on a real Ray
+
+
+def start(checkpoint: Path, data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    """The job as a user starts it; one image a batch, so that there are as many slices as images."""
+    script = str(ROOT / "jobs" / "evaluate.py")
+    paths = ["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(out)]
+    command = [sys.executable, script, *paths, "--batch-size", "1", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
+
+
+def finish(job: subprocess.Popen[str]) -> tuple[int, str]:
+    """The status and the output of a job, which must end by itself."""
+    try:
+        output, _ = job.communicate(timeout=150)
+    finally:
+        job.terminate()
+    return job.returncode, output
+
+
+@pytest.fixture(scope="module")
+def evaluated(checkpoint: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of an undisturbed evaluation by one actor."""
+    out = tmp_path_factory.mktemp("evaluated")
+    status, output = finish(start(checkpoint, shards / "tar", out, "--num-actors", "1"))
+    assert status == 0, output
+    return out
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def plain_loop(checkpoint: Path, data: Path) -> dict[Protocol, np.ndarray]:
+    """The probabilities of all samples, [n, classes], without loader, batches or Ray: Pillow, slices and a loop."""
+    content = torch.load(checkpoint, weights_only=True)
+    net = AlexNet(**content["model_config"]).eval()
+    net.load_state_dict(content["model"])
+    mean = read_mean_image(data / "train")
+    rows: dict[Protocol, list[torch.Tensor]] = {"centre": [], "ten-crop": []}
+    for sample in read_samples(data / "val").to_pylist():
+        shard = data / "val" / Manifest.load(data / "val").shards[sample["shard"]].name
+        payload = shard.read_bytes()[sample["offset"] :][: sample["size"]]
+        image = np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")) - mean
+        windows = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]
+        crops = [image[y : y + 224, x : x + 224] for y, x in windows]
+        crops += [crop[:, ::-1] for crop in crops]
+        with torch.no_grad():
+            outputs = [
+                net(torch.tensor(crop.transpose(2, 0, 1).copy(), dtype=torch.float32)[None])[0].softmax(0)
+                for crop in crops
+            ]
+        rows["centre"].append(outputs[4])
+        rows["ten-crop"].append(torch.stack(outputs).mean(0))
+    return {protocol: torch.stack(each).numpy() for protocol, each in rows.items()}
+
+
+def test_the_job_says_what_a_plain_loop_says(evaluated: Path, checkpoint: Path, shards: Path) -> None:
+    predictions = pq.read_table(evaluated / "predictions.parquet")
+    samples = read_samples(shards / "tar" / "val")
+    assert predictions.select(["id", "key", "label"]).equals(samples.select(["id", "key", "label"]))
+    for protocol, probabilities in plain_loop(checkpoint, shards / "tar").items():
+        expected = rank_classes(probabilities, samples["label"].to_numpy())
+        name = protocol.replace("-", "_")
+        for field in ("top_probabilities", "true_probability"):
+            ours = np.array(predictions[f"{name}_{field}"].to_pylist())
+            np.testing.assert_allclose(ours, getattr(expected, field), rtol=1e-4)
+        assert predictions[f"{name}_top_classes"].to_pylist() == expected.top_classes.tolist()
+        assert predictions[f"{name}_true_rank"].to_pylist() == expected.true_rank.tolist()
+
+
+def test_report_json_holds_the_counts(evaluated: Path, checkpoint: Path, shards: Path) -> None:
+    summary = json.loads((evaluated / "report.json").read_bytes())
+    predictions = pq.read_table(evaluated / "predictions.parquet")
+    for protocol, entry in summary["protocols"].items():
+        for k in (1, 5):
+            counted = errors(predictions, protocol, k)
+            assert (entry[f"top{k}"]["wrong"], entry[f"top{k}"]["total"]) == (counted.wrong, counted.total)
+    assert summary["chance"] == {"top1": {"error": pytest.approx(2 / 3)}, "top5": {"error": 0}}
+    assert summary["checkpoint"]["sha256"] == file_sha256(checkpoint)
+    assert summary["data"]["digest"] == Manifest.load(shards / "tar" / "val").digest
+    assert summary["predictions_sha256"] == file_sha256(evaluated / "predictions.parquet")
+
+
+def kill_an_actor_at_work(job: subprocess.Popen[str]) -> bool:
+    """Kills an actor of `job` while it scores a slice; False where the job ended first."""
+    while job.poll() is None:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if b"ray::Scorer.score" in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return True
+            except OSError:  # the process is gone
+                continue
+        time.sleep(0.005)
+    return False
+
+
+def test_two_actors_one_of_them_killed_give_the_bytes_of_one(
+    evaluated: Path, checkpoint: Path, shards: Path, tmp_path: Path
+) -> None:
+    job = start(checkpoint, shards / "tar", tmp_path, "--num-actors", "2")
+    killed = kill_an_actor_at_work(job)
+    status, output = finish(job)
+    assert status == 0, output
+    assert killed
+    assert sorted(contents(tmp_path)) == sorted(RESULTS)
+    assert contents(tmp_path) == contents(evaluated)
+
+
+def test_an_altered_shard_is_named_and_nothing_is_written(checkpoint: Path, shards: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train").symlink_to(shards / "tar" / "train")
+    (data / "val").mkdir()
+    for file in (shards / "tar" / "val").iterdir():
+        (data / "val" / file.name).write_bytes(file.read_bytes())
+    sample = read_samples(data / "val").to_pylist()[3]
+    shard = data / "val" / Manifest.load(data / "val").shards[sample["shard"]].name
+    content = bytearray(shard.read_bytes())
+    content[sample["offset"] + sample["size"] // 2] ^= 1
+    shard.write_bytes(content)
+    status, output = finish(start(checkpoint, data, tmp_path / "out"))
+    assert status == 1
+    (message,) = (line for line in output.splitlines() if line.startswith("error: "))
+    assert shard.name in message
+    assert contents(tmp_path / "out") == {}
