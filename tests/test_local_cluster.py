@@ -1,0 +1,142 @@
+"""The local Ray head: on loopback, behind its token, found by what it prints, and gone when it is stopped."""
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.containment import descendants
+from jobs.local_cluster import answers, free_ports, keeper
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def cluster(action: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "jobs" / "local_cluster.py"), action]
+    environment = os.environ | {"IMAGEFEED_HOME": str(home)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=150)
+
+
+def exported(lines: str) -> dict[str, str]:
+    words = [shlex.split(line) for line in lines.splitlines()]
+    assert all(len(each) == 2 and each[0] == "export" for each in words)
+    return dict(each[1].split("=", 1) for each in words)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The home of a running cluster, and what it printed."""
+    home = tmp_path_factory.mktemp("home")
+    try:
+        yield home, exported(cluster("start", home).stdout)
+    finally:
+        cluster("stop", home)
+
+
+def listening(processes: list[int]) -> dict[str, list[str]]:
+    """Hexadecimal address -> ports, of the TCP sockets on which these processes wait for connections."""
+    inodes = set()
+    for process in processes:
+        for entry in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                inodes.update(re.findall(r"socket:\[(\d+)\]", str(entry.readlink())))
+            except OSError:  # closed meanwhile
+                continue
+    found: dict[str, list[str]] = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                address, port = fields[1].split(":")
+                found.setdefault(address, []).append(port)
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_the_token_is_secret_and_needed(running: tuple[Path, dict[str, str]]) -> None:
+    _, settings = running
+    token = Path(settings["RAY_AUTH_TOKEN_PATH"])
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert len(token.read_text()) == 64
+    assert token.read_text() not in str(settings)
+    jobs = settings["RAY_API_SERVER_ADDRESS"] + "/api/jobs/"
+    assert answers(jobs, token.read_text())
+    assert not answers(jobs, "0" * 64)
+    with pytest.raises(urllib.error.HTTPError, match="401") as error, urllib.request.urlopen(jobs):
+        pass
+    error.value.close()
+
+
+def test_a_submitted_job_runs_in_the_checkout(running: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    """Given nothing but what was printed; from anywhere."""
+    program = "import os, sys; print(os.getcwd(), sys.executable)"
+    submit = ["ray", "job", "submit", "--", "python", "-c", program]
+    done = subprocess.run(submit, cwd=tmp_path, env=running[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"\n{ROOT} {sys.executable}\n" in done.stdout
+
+
+def test_nothing_listens_beyond_loopback(running: tuple[Path, dict[str, str]]) -> None:
+    """After a job, when all parts of the head are up."""
+    process = keeper(running[0] / "cluster")
+    assert process is not None
+    sockets = listening(descendants(process))
+    # 127.0.0.1, and the same as IPv6 sees it
+    assert set(sockets) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert sum(map(len, sockets.values())) > 4
+
+
+def test_a_second_start_finds_the_first(running: tuple[Path, dict[str, str]]) -> None:
+    home, settings = running
+    before = keeper(home / "cluster")
+    assert exported(cluster("start", home).stdout) == settings
+    assert keeper(home / "cluster") == before
+
+
+def test_stop_ends_it_all_and_just_that(running: tuple[Path, dict[str, str]]) -> None:
+    home, settings = running
+    process = keeper(home / "cluster")
+    assert process is not None
+    family = descendants(process)
+    folder = Path(settings["RAY_AUTH_TOKEN_PATH"]).parent
+    assert folder.exists()
+    assert cluster("stop", home / "another").stderr == "no cluster of this folder runs\n"
+    assert keeper(home / "cluster") == process
+    assert cluster("stop", home).stderr == "the cluster has ended\n"
+    deadline = time.monotonic() + 5  # the keeper itself lets go of its lock just before its own end
+    while alive(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [member for member in [process, *family] if alive(member)]
+    assert not folder.exists()
+    assert not (home / "cluster" / "environment").exists()
+    assert cluster("stop", home).stderr == "no cluster of this folder runs\n"
+
+
+def test_a_head_that_does_not_come_up_is_explained(tmp_path: Path) -> None:
+    program = (
+        "import jobs.local_cluster as c; from jobs.containment import start\n"
+        "c.start = lambda command, *rest: start(['sh', '-c', 'echo no room; exit 1'], *rest)\n"
+        "with c.local_cluster(): pass"
+    )
+    failed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert failed.stderr.endswith("RuntimeError: Ray did not start; its last words:\nno room\n\n")
+
+
+def test_ports_differ() -> None:
+    assert len(set(free_ports(50))) == 50
