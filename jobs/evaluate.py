@@ -52,11 +52,9 @@ class EvaluateConfig:
     """Judge a checkpoint on a split, on a Ray cluster."""
 
     checkpoint: Path | None = None
-    """A checkpoint of jobs/train.py; by default the newest of the sample run, $IMAGEFEED_HOME/run, which is
-    trained if it is not there."""
+    """A checkpoint of jobs/train.py; by default that of the sample run, $IMAGEFEED_HOME/run, trained if missing."""
     data: Path | None = None
-    """Folder with the splits: the one to judge on, and train, whose mean image is subtracted. Goes with the
-    checkpoint; by default the sample dataset, made if it is not there."""
+    """Folder with the split to judge on and train, for its mean image; by default the sample dataset, made if missing."""
     split: str = "val"
     """The split to judge on."""
     out: Path | None = None

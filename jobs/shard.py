@@ -38,8 +38,7 @@ class ShardConfig:
     """Convert images to training shards on a Ray cluster."""
 
     source: Path | None = None
-    """Folder with the ILSVRC2012 downloads, or with a folder a class; by default the sample dataset, drawn if it
-    is not there."""
+    """Folder with the ILSVRC2012 downloads or a folder a class; by default the sample dataset, drawn if missing."""
     out: Path | None = None
     """Folder for the splits, OUT/train and OUT/val; by default $IMAGEFEED_HOME/shards."""
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions()

@@ -43,7 +43,10 @@ from pipeline.home import home, sample_shards
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Train AlexNet. Without --data: on the sample dataset, with settings that learn it in a minute on a CPU."""
+    """Train AlexNet. Without --data: on the sample dataset, with settings that learn it in a minute on a CPU.
+
+    The defaults shown are those of such a run; with --data they are the paper's: `--data DIR --help` shows them.
+    """
 
     data: Path | None = None
     """Folder with the splits, DATA/train and DATA/val; by default the sample dataset, made if it is not there."""

@@ -41,6 +41,7 @@ class Launch:
     def __init__(self, words: list[str], *, ranks: int, torchrun: tuple[str, ...] = ("--standalone",)) -> None:
         command = [sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc_per_node={ranks}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.out = words[words.index("--out") + 1]  # by which its ranks are known
         self.process = subprocess.Popen(
             [*command, str(JOB), *words],
             stdout=subprocess.PIPE,
@@ -56,7 +57,7 @@ class Launch:
         return output
 
     def kill_all(self) -> None:
-        for pid in [self.process.pid, *processes_of(str(JOB))]:
+        for pid in [self.process.pid, *processes_of(self.out)]:
             with_pid(pid, signal.SIGKILL)
         self.process.wait()
 

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import scipy.io
-
 from pipeline.formats.tar import scan
 from pipeline.manifest import Class
 from pipeline.sources.table import Entry, Source, table_of
@@ -51,6 +49,8 @@ def read_devkit(path: Path) -> tuple[tuple[Class, ...], dict[int, str], list[int
 
     Only leaves of the hierarchy are classes (`num_children` is 0). Raises `ValueError` for another file.
     """
+    import scipy.io  # here: it takes longer than all else that this package imports
+
     try:
         with tarfile.open(path) as kit:
             files = {PurePosixPath(member.name).name: member for member in kit.getmembers() if member.isfile()}
