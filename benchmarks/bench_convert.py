@@ -32,7 +32,7 @@ class BenchConfig:
 
     source: Path
     """A folder with a folder a class, of photographs."""
-    copies: int = 5
+    copies: int = 20
     """How often each image is used."""
     workers: int = 2
     """Processes."""
@@ -73,7 +73,7 @@ def ffcv(source: Path, out: Path, workers: int) -> None:
 
 def imagefeed(source: Path, out: Path, workers: int) -> None:
     """Ours, to beton."""
-    convert(source, out, ConvertOptions(format="beton", shard_size=250), processes(workers))
+    convert(source, out, ConvertOptions(format="beton", shard_size=1000), processes(workers))
 
 
 def copies_of(source: Path, copies: int, into: Path) -> int:

@@ -56,8 +56,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bit grey: Pillow alone would clip at 255
         grey = np.asarray(image).astype(np.uint32) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
     return image.convert("RGB")
 
 

@@ -46,22 +46,24 @@ def worker_of(driver: subprocess.Popen, out: Path) -> int:
     raise AssertionError("no worker began a shard in 90 s")
 
 
-def run_disturbed(images: Path, out: Path) -> None:
-    """Starts the job, kills the process that writes a shard, then, as it goes on, the driver."""
-    driver = subprocess.Popen(command(images, out), start_new_session=True, stderr=subprocess.PIPE)
-    os.kill(worker_of(driver, out), signal.SIGKILL)
-    worker_of(driver, out)
+def test_a_killed_task_is_run_again(images: Path, shards: Path, tmp_path: Path) -> None:
+    driver = subprocess.Popen(command(images, tmp_path), start_new_session=True, stdout=subprocess.PIPE, text=True)
+    os.kill(worker_of(driver, tmp_path), signal.SIGKILL)
+    said, _ = driver.communicate(timeout=180)
+    assert driver.returncode == 0
+    assert "28 images of 3 classes in 5 beton shards" in said
+    assert contents(tmp_path) == contents(shards)
+
+
+def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(images: Path, shards: Path, tmp_path: Path) -> None:
+    driver = subprocess.Popen(command(images, tmp_path), start_new_session=True, stderr=subprocess.PIPE)
+    worker_of(driver, tmp_path)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
-
-
-def test_killed_task_then_killed_driver_then_the_same_bytes(images: Path, shards: Path, tmp_path: Path) -> None:
-    run_disturbed(images, tmp_path)
     assert not list(tmp_path.rglob("manifest.json"))
     result = subprocess.run(command(images, tmp_path), capture_output=True, text=True, timeout=180)
     assert result.returncode == 0, result.stderr
     assert contents(tmp_path) == contents(shards)
-    assert "28 images of 3 classes in 5 beton shards" in result.stdout
 
 
 def test_bad_input_ends_the_job_with_one_line(tmp_path: Path) -> None:
