@@ -54,7 +54,7 @@ class EvaluateConfig:
     checkpoint: Path | None = None
     """A checkpoint of jobs/train.py; by default that of the sample run, $IMAGEFEED_HOME/run, trained if missing."""
     data: Path | None = None
-    """Folder with the split to judge on and train, for its mean image; by default the sample dataset, made if missing."""
+    """Folder with the split to judge on and train (for its mean image); by default the sample data, made if missing."""
     split: str = "val"
     """The split to judge on."""
     out: Path | None = None

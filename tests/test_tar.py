@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ SAMPLES = [
 ]
 
 
+def slice_of(data: bytes, offset: int, size: int) -> bytes:
+    return data[offset : offset + size]
+
+
 def scan_bytes(data: bytes, start: int = 0, end: int | None = None) -> list[Member]:
-    end = len(data) if end is None else end
-    return list(scan(lambda offset, size: data[offset : offset + size], start, end, "it.tar"))
+    return list(scan(partial(slice_of, data), start, len(data) if end is None else end, "it.tar"))
 
 
 def tar_of(files: dict[str, bytes], format: int) -> bytes:
@@ -96,9 +100,9 @@ def test_cut_anywhere_it_is_an_error() -> None:
     last = scan_bytes(data)[-1]
     end_of_members = last.offset + last.size + -last.size % BLOCK
     for length in range(0, end_of_members + BLOCK, 64):
-        cut, seen = data[:length], []
+        seen: list[Member] = []
         with pytest.raises(ValueError, match=r"it\.tar is cut short.*(get the file again|bytes after it)"):
-            seen.extend(scan(lambda offset, size, cut=cut: cut[offset : offset + size], 0, length, "it.tar"))
+            seen.extend(scan(partial(slice_of, data[:length]), 0, length, "it.tar"))
         assert all(member.offset + member.size <= length for member in seen)
     assert len(scan_bytes(data[: end_of_members + BLOCK])) == 3
 
