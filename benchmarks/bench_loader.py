@@ -11,7 +11,6 @@ as many threads. The first epoch of each, which compiles, is not counted; an epo
 """
 
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -187,7 +186,7 @@ def report(results: dict[str, Runs], threads: int, config: BenchConfig, images: 
             "cpu_microseconds": runs.cpu_microseconds,
             "foreign_cores": runs.foreign,
         }
-        record("loader", name, values, command=" ".join(sys.argv))
+        record("loader", name, values)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,6 @@ def main(config: BenchConfig) -> None:
                 "lrn",
                 name,
                 {"case": case, "gpu": gpu, "p20_ms": p20, "median_ms": median, "p80_ms": p80, "gb_per_s": bandwidth},
-                command=" ".join(sys.argv),
             )
 
 

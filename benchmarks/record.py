@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -36,14 +37,20 @@ def installed(package: str) -> str | None:
         return None
 
 
-def record(theme: str, name: str, values: Mapping[str, Any], *, command: str) -> Path:
+def command() -> str:
+    """What to type to measure again, with DIR for every path of this machine."""
+    arguments = ["DIR" if argument.startswith("/") else argument for argument in sys.argv[1:]]
+    return " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments])
+
+
+def record(theme: str, name: str, values: Mapping[str, Any]) -> Path:
     """Appends the figures `values` of contender `name`; returns the file."""
     now = datetime.now(UTC)
     line = {
         "theme": theme,
         "name": name,
         **values,
-        "command": command,
+        "command": command(),
         "when": now.isoformat(timespec="seconds"),
         "processor": processor(),
         "cores": cores(),
