@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.conversion import ConvertOptions, convert
 from pipeline.dataset import open_dataset
 from pipeline.formats.beton import PAGE_SIZE, BetonWriter
 
@@ -68,34 +69,34 @@ def test_an_image_larger_than_a_page_is_refused(tmp_path: Path) -> None:
         writer.add("huge", 0, bytes(PAGE_SIZE + 1), 1, 1)
 
 
-def test_stock_ffcv_reads_the_converted_shards(shards: Path) -> None:
+def read_by_ffcv(path: Path) -> list[tuple[np.ndarray, int]]:
+    """(uint8 [H, W, 3], label) of each sample in a beton, as a stock Loader with its own defaults gives them."""
     from ffcv.loader import Loader, OrderOption
 
-    dataset = open_dataset(shards / "beton" / "train")
+    loader = Loader(str(path), batch_size=3, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False)
+    return [
+        (image, label)
+        for images, labels in loader  # in buffers that FFCV uses again
+        for image, label in zip(images.numpy().copy(), labels[:, 0].tolist(), strict=True)
+    ]
+
+
+# FFCV asks libjpeg-turbo for its fast inverse DCT and we for the accurate one, so JPEGs differ by a rounding.
+@pytest.mark.parametrize(("raw", "tolerance"), [(True, 0), (False, 4)], ids=["raw", "jpeg"])
+def test_stock_ffcv_reads_the_converted_shards(raw: bool, tolerance: int, images: Path, tmp_path: Path) -> None:
+    convert(images, tmp_path, ConvertOptions(format="beton", raw=raw, shard_size=7))
+    dataset = open_dataset(tmp_path / "train")
     ours = {
-        int(id): (image.numpy(), int(label))
-        for batch in dataset.loader(recipe="eval", batch_size=4, dtype="uint8", layout="NHWC")
-        for image, label, id, valid in zip(*batch, strict=True)
+        int(id): image.numpy().astype(int)
+        for batch in dataset.loader(recipe="eval", batch_size=4, dtype="uint8", layout="NHWC", crop_size=256)
+        for image, _, id, valid in zip(*batch, strict=True)
         if valid
     }
     rows = dataset.samples.to_pylist()
     assert len(ours) == len(rows) == 28
     for number, shard in enumerate(dataset.manifest.shards):
-        loader = Loader(
-            str(shards / "beton" / "train" / shard.name),
-            batch_size=3,
-            num_workers=1,
-            order=OrderOption.SEQUENTIAL,
-            drop_last=False,
-        )
-        read = [
-            (image, label)
-            for images, labels in loader  # in buffers that FFCV uses again
-            for image, label in zip(images.numpy().copy(), labels[:, 0].tolist(), strict=True)
-        ]
+        read = read_by_ffcv(tmp_path / "train" / shard.name)
         stored = sorted((row for row in rows if row["shard"] == number), key=lambda row: row["offset"])
-        assert len(read) == len(stored)
-        for (image, label), row in zip(read, stored, strict=True):
-            pixels, expected = ours[row["id"]]
-            assert label == expected == row["label"]
-            np.testing.assert_array_equal(image[16:240, 16:240], pixels)
+        assert [label for _, label in read] == [row["label"] for row in stored]
+        for (image, _), row in zip(read, stored, strict=True):
+            assert np.abs(image - ours[row["id"]]).max() <= tolerance
