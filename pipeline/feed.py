@@ -13,7 +13,7 @@ from pipeline.dataset import Dataset, open_dataset
 from pipeline.fused import WHY, Bench, Job, fill
 from pipeline.intrinsics import rounds_to_float16
 from pipeline.mapping import page_to_ask
-from pipeline.native import tj_close, tj_open
+from pipeline.native import check_numba, tj_close, tj_open
 from pipeline.recipes import RECIPES, choose, colour_basis, fixed_views
 from pipeline.sampling import PAD
 
@@ -42,6 +42,7 @@ class Feed:
     """
 
     def __init__(self, dataset: Dataset, options: "LoaderOptions") -> None:
+        check_numba()
         if options.dtype == "float16" and not rounds_to_float16():
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
         self.dataset, self.options = dataset, options

@@ -18,8 +18,6 @@ import numpy as np
 from numba import njit, types
 
 TJPF_RGB = 0
-TJPF_CMYK = 11
-TJCS_CMYK = 3
 TJFLAG_ACCURATEDCT = 4096
 
 OK = 0
@@ -48,6 +46,22 @@ def bind(library: ctypes.CDLL, symbol: str, result: types.Type, *arguments: type
     unique = f"imagefeed_{symbol}"
     llvm.add_symbol(unique, address)
     return types.ExternalFunction(unique, result(*arguments))
+
+
+BYTES = types.uint8[::1]  # Numba's one object for this type, which every dispatcher's table is keyed by
+
+
+def check_numba() -> None:
+    """Raises `RuntimeError` where FFCV's loader has run in this process, before anything more is compiled here.
+
+    FFCV 1.0.2 (`memory_managers/os_cache.py`) sets `mutable` on Numba's own type of byte arrays. Its hash changes with
+    that, and Numba then searches its tables for ever: an error is better than a process that hangs.
+    """
+    if not BYTES.mutable:
+        raise RuntimeError(
+            "FFCV's loader has altered Numba's type of byte arrays in this process, which would hang the compiler: "
+            "make imagefeed's loaders first, or use the two in processes of their own"
+        )
 
 
 # Loading the libraries is all that importing this file does: Numba must know the addresses before it compiles.

@@ -95,6 +95,7 @@ class Contents:
         self.moments = Moments()
         self.stored = np.empty((task.storage.size, task.storage.size, 3), np.uint8)
         self.pixel_sum = np.zeros(self.stored.shape, np.uint32)
+        native.check_numba()
         self.decoder = native.tj_open()
 
     def __del__(self) -> None:

@@ -69,22 +69,29 @@ def test_an_image_larger_than_a_page_is_refused(tmp_path: Path) -> None:
         writer.add("huge", 0, bytes(PAGE_SIZE + 1), 1, 1)
 
 
-def read_by_ffcv(path: Path) -> list[tuple[np.ndarray, int]]:
-    """(uint8 [H, W, 3], label) of each sample in a beton, as a stock Loader with its own defaults gives them."""
-    from ffcv.loader import Loader, OrderOption
+READ = """
+import sys, numpy as np
+from ffcv.loader import Loader, OrderOption
 
-    loader = Loader(str(path), batch_size=3, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False)
-    return [
-        (image, label)
-        for images, labels in loader  # in buffers that FFCV uses again
-        for image, label in zip(images.numpy().copy(), labels[:, 0].tolist(), strict=True)
-    ]
+loader = Loader(sys.argv[1], batch_size=3, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False)
+read = [(images.numpy().copy(), labels[:, 0].numpy().copy()) for images, labels in loader]  # it uses its buffers again
+np.savez(sys.argv[2], images=np.concatenate([i for i, _ in read]), labels=np.concatenate([l for _, l in read]))
+"""
+
+
+def read_by_ffcv(path: Path, scratch: Path) -> tuple[np.ndarray, list[int]]:
+    """Images (uint8 [N, H, W, 3]) and labels of a beton, as a stock Loader with its own defaults gives them."""
+    # In a process of its own: see `native.check_numba`.
+    command = [sys.executable, "-c", READ, str(path), str(scratch)]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    with np.load(scratch) as read:
+        return read["images"].astype(int), read["labels"].tolist()
 
 
 # FFCV asks libjpeg-turbo for its fast inverse DCT and we for the accurate one, so JPEGs differ by a rounding.
 @pytest.mark.parametrize(("raw", "tolerance"), [(True, 0), (False, 4)], ids=["raw", "jpeg"])
 def test_stock_ffcv_reads_the_converted_shards(raw: bool, tolerance: int, images: Path, tmp_path: Path) -> None:
-    convert(images, tmp_path, ConvertOptions(format="beton", raw=raw, shard_size=7))
+    convert(images, tmp_path, ConvertOptions(format="beton", raw=raw, shard_size=14))
     dataset = open_dataset(tmp_path / "train")
     ours = {
         int(id): image.numpy().astype(int)
@@ -95,8 +102,27 @@ def test_stock_ffcv_reads_the_converted_shards(raw: bool, tolerance: int, images
     rows = dataset.samples.to_pylist()
     assert len(ours) == len(rows) == 28
     for number, shard in enumerate(dataset.manifest.shards):
-        read = read_by_ffcv(tmp_path / "train" / shard.name)
+        pixels, labels = read_by_ffcv(tmp_path / "train" / shard.name, tmp_path / "read.npz")
         stored = sorted((row for row in rows if row["shard"] == number), key=lambda row: row["offset"])
-        assert [label for _, label in read] == [row["label"] for row in stored]
-        for (image, _), row in zip(read, stored, strict=True):
+        assert labels == [row["label"] for row in stored]
+        for image, row in zip(pixels, stored, strict=True):
             assert np.abs(image - ours[row["id"]]).max() <= tolerance
+
+
+BOTH = """
+import sys
+from ffcv.loader import Loader
+from pipeline import open_dataset
+
+next(iter(Loader(sys.argv[1] + "/shard-00000.beton", batch_size=2, num_workers=1)))
+try:
+    open_dataset(sys.argv[1]).loader()
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_after_ffcvs_loader_ours_refuses_where_the_compiler_would_hang(shards: Path) -> None:
+    command = [sys.executable, "-c", BOTH, str(shards / "beton" / "train")]
+    said = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True).stdout
+    assert "make imagefeed's loaders first, or use the two in processes of their own" in said
