@@ -1,6 +1,7 @@
 """One process of a training run: which of them it is, what it runs on, and how they agree."""
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -51,6 +52,9 @@ def joined(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> I
         yield World(rank=rank, size=size, local_rank=local_rank, device=place, num_threads=num_threads)
     finally:
         if dist.is_initialized():
+            # What still holds the group, as DDP's cycles do, would keep gloo's threads running into the process's end,
+            # which then aborts.
+            gc.collect()
             dist.destroy_process_group()
 
 

@@ -141,25 +141,31 @@ def parse(arguments: Sequence[str], *, is_main: bool = True) -> TrainConfig:
 def main(config: TrainConfig) -> None:
     """Trains until the last epoch and says how it came out; raises what each part of it documents."""
     with joined(config.device, config.threads) as world:
-        out = absolute(config.out) if config.out else home() / "run"
-        checkpoint = by_main(world, lambda: prepare(config, world, out))
-        if config.data is None and world.local_rank == 0:
-            sample_shards()  # rank 0 has made it; another machine may not have it yet
-        wait_for_all()
-        run = Run(config, world, *open_splits(config))
-        if checkpoint is not None:
-            run.restore(checkpoint)
+        take_part(config, world)
+
+
+def take_part(config: TrainConfig, world: World) -> None:
+    """This rank's part of the run. What it made is gone when it returns, before the process group is."""
+    out = absolute(config.out) if config.out else home() / "run"
+    checkpoint = by_main(world, lambda: prepare(config, world, out))
+    if config.data is None and world.local_rank == 0:
+        sample_shards()  # rank 0 has made it; another machine may not have it yet
+    wait_for_all()
+    run = Run(config, world, *open_splits(config))
+    if checkpoint is not None:
+        run.restore(checkpoint)
+    if world.is_main:
+        print(introduction(run), file=sys.stderr, flush=True)
+    try:
+        train(run, out)
+    except KeyboardInterrupt:
         if world.is_main:
-            print(introduction(run), file=sys.stderr, flush=True)
-        try:
-            train(run, out)
-        except KeyboardInterrupt:
-            if world.is_main:
-                saved = f"step {run.saved_step}, {out / CHECKPOINT}" if run.saved_step else "the beginning"
-                print(f"stopped at step {run.step}; the same with --resume continues from {saved}", file=sys.stderr)
-            sys.exit(130)
-        if world.is_main:
-            print(summary(run, out))
+            saved = f"step {run.saved_step}, {out / CHECKPOINT}" if run.saved_step else "the beginning"
+            print(f"stopped at step {run.step}; the same with --resume continues from {saved}", file=sys.stderr)
+        sys.exit(130)
+    if world.is_main:
+        print(summary(run, out))
+    wait_for_all()
 
 
 def train(run: Run, out: Path) -> None:
