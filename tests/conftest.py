@@ -65,12 +65,3 @@ def shards(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("shards")
     convert(images, out, ConvertOptions(format="both", shard_size=7))
     return out
-
-
-@pytest.fixture(scope="session")
-def photos() -> Path:
-    """Real photographs, a folder a class; skips where they are not at hand."""
-    folder = REAL_DATA / "imagenet-photos"
-    if not folder.is_dir():
-        pytest.skip("the real photographs are not beside this checkout")
-    return folder
