@@ -107,7 +107,7 @@ def decode_all(claims, addresses, sizes, image):
 def bare(dataset: Dataset, threads: int) -> Epoch:
     """The codec alone, in a shuffled order."""
     rows = np.random.default_rng(0).permutation(len(dataset))
-    addresses, sizes = dataset.addresses(rows), dataset.columns.size[rows]
+    (addresses, _), sizes = dataset.maps(rows), dataset.columns.size[rows]
 
     def epoch() -> int:
         claims, bad = np.zeros(1, np.int64), []

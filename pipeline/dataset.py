@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from pipeline.manifest import (
     MEAN_IMAGE,
+    OTHER,
+    RAW,
     SAMPLES,
     Class,
     Manifest,
@@ -34,9 +36,10 @@ class Columns(NamedTuple):
     shard: np.ndarray  # int32, index into the manifest's shards
     offset: np.ndarray  # int64, of the payload in the shard, bytes
     size: np.ndarray  # int64, bytes
-    height: np.ndarray  # int32, pixels
+    height: np.ndarray  # int32, pixels; 0 where unknown
     width: np.ndarray  # int32
-    xxh3: np.ndarray  # uint64, of the payload
+    kind: np.ndarray  # uint8: `manifest.JPEG`, RAW or OTHER
+    xxh3: np.ndarray  # uint64, of the payload; 0 where unknown
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,13 @@ class Dataset:
 
         return Loader(self, LoaderOptions(**options))
 
-    def addresses(self, rows: np.ndarray) -> np.ndarray:
-        """Where the payloads of `rows` (int64 [n]) begin in memory: int64 [n]. They stay there while `self` lives."""
+    def maps(self, rows: np.ndarray) -> tuple[np.ndarray, list[Mapping]]:
+        """Where the payloads of `rows` (int64 [n]) begin in memory, int64 [n], while somebody holds the maps."""
         shards = self.columns.shard[rows]
         numbers, places = np.unique(shards, return_inverse=True)
-        starts = np.array([self._mapping(int(number)).address for number in numbers], np.int64)
-        return starts[places] + self.columns.offset[rows]
+        maps = [self._mapping(int(number)) for number in numbers]
+        starts = np.array([each.address for each in maps], np.int64)
+        return starts[places] + self.columns.offset[rows], maps
 
     def name(self, row: int) -> str:
         """A sample as messages name it: the shard's file, the id and the key."""
@@ -126,9 +130,9 @@ class Dataset:
         yield outside, "lies outside its shard"
         yield (columns.label < 0) | (columns.label >= len(self.classes)), "has a label beyond the classes"
         yield np.diff(columns.id, prepend=-1) < 1, "is not sorted by id, or its id is there twice"
-        if self.manifest.storage.encoding == "raw":
-            pixels = columns.height.astype(np.int64) * columns.width
-            yield columns.size != 3 * pixels, "has another size than its pixels"
+        yield columns.kind > OTHER, "is of a kind that is not known"
+        pixels = columns.height.astype(np.int64) * columns.width
+        yield (columns.kind == RAW) & (columns.size != 3 * pixels), "has another size than its pixels"
 
 
 def open_dataset(path: str | Path) -> Dataset:

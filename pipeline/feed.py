@@ -12,7 +12,7 @@ from pipeline.buffers import Buffers
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.fused import WHY, Bench, Job, fill
 from pipeline.intrinsics import rounds_to_float16
-from pipeline.mapping import page_to_ask
+from pipeline.mapping import Mapping, page_to_ask
 from pipeline.native import check_numba, tj_close, tj_open
 from pipeline.recipes import RECIPES, choose, colour_basis, fixed_views
 from pipeline.sampling import PAD
@@ -69,7 +69,7 @@ class Feed:
         used = rows[valid]
         ids[valid], labels[valid] = columns.id[used], columns.label[used]
         sizes[valid], hashes[valid] = columns.size[used], columns.xxh3[used]
-        addresses[valid] = self.dataset.addresses(used)
+        addresses[valid], maps = self.dataset.maps(used)
         views, colours = choose(np.uint64(seed), epoch, ids, self.room, self.fixed, self.basis)
         images, memory = self.buffers.take()
         job = Job(
@@ -84,7 +84,7 @@ class Feed:
             states=np.zeros(len(rows), np.int32),
         )
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, rows, batch)
+        return BatchTask(self, job, rows, batch, maps)
 
     @contextmanager
     def bench(self) -> Iterator[Bench]:
@@ -103,8 +103,9 @@ class Feed:
 class BatchTask:
     """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
 
-    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch) -> None:
+    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, maps: list[Mapping]) -> None:
         self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
+        self._maps = maps  # held: the addresses in `job` are theirs
 
     def work(self, bench: Bench) -> None:
         """Fills samples until none is left to begin."""

@@ -22,6 +22,8 @@ MEAN_IMAGE = "mean_image.npy"
 QUARANTINE = "quarantine.parquet"
 VERSION = 1
 
+JPEG, RAW, OTHER = 0, 1, 2  # kinds of payload, see `docs/format.md`
+
 Format = Literal["tar", "beton"]
 Encoding = Literal["jpeg", "raw"]
 
@@ -33,9 +35,10 @@ SAMPLES_SCHEMA = pa.schema(
         ("shard", pa.int32()),  # index into the manifest's shards
         ("offset", pa.int64()),  # of the payload in the shard, bytes
         ("size", pa.int64()),  # of the payload, bytes
-        ("height", pa.int32()),  # pixels
+        ("height", pa.int32()),  # pixels; 0 where nobody has looked
         ("width", pa.int32()),
-        ("xxh3", pa.uint64()),  # XXH3, 64 bit, of the payload
+        ("kind", pa.uint8()),  # JPEG, RAW or OTHER
+        ("xxh3", pa.uint64()),  # XXH3, 64 bit, of the payload; 0 where nobody has read it
     ]
 )
 QUARANTINE_SCHEMA = pa.schema(

@@ -16,7 +16,7 @@ from pipeline import native
 from pipeline.atomic import atomic
 from pipeline.codec import BadImage, encode_jpeg, load_square
 from pipeline.formats import shard_writer
-from pipeline.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
+from pipeline.manifest import JPEG, QUARANTINE_SCHEMA, RAW, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
 from pipeline.moments import Moments, accumulate_pixels
 from pipeline.records import ShardRecord, is_done, save_record
 from pipeline.sources.table import read_range
@@ -124,6 +124,7 @@ class Contents:
                 "size": len(payload),
                 "height": height,
                 "width": width,
+                "kind": RAW if self.task.storage.encoding == "raw" else JPEG,
                 "xxh3": native.xxh3_64(np.frombuffer(payload, np.uint8)),
             }
         )
