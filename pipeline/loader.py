@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
+from numba.core.dispatcher import Dispatcher
 
 from pipeline.buffers import DTYPES
 from pipeline.dataset import Dataset
@@ -85,6 +86,8 @@ class LoaderOptions:
             raise ValueError(f"seed must be in [0, 2**64), not {self.seed}")
         if self.pin_memory and not torch.cuda.is_available():
             raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
+        if self.step is not None and not isinstance(self.step, Dispatcher):
+            raise ValueError(f"step must be compiled by Numba: put @numba.njit before {name_of(self.step)}")
         if self.per_class is not None and not self.settled.shuffle:
             raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
         _ = self.share  # checks its own fields
@@ -99,6 +102,11 @@ class LoaderOptions:
     def share(self) -> Share:
         """The part of each global batch that this rank reads."""
         return Share(batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, last=self.last)
+
+
+def name_of(function: object) -> str:
+    """What a message calls a function."""
+    return str(getattr(function, "__name__", function)).strip("<>")
 
 
 def cores_per_rank() -> int:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from pipeline.compiled import njit
+from pipeline.intrinsics import weigh_pixels
 
 FRACTION_BITS = 22  # of a weight; an image's 8 bits and a carry leave room for the sign in 32
 HALF = np.int32(1 << (FRACTION_BITS - 1))
@@ -65,7 +66,7 @@ def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.nd
     first = across[0, 0]
     across[:, 0] -= first
     used = 3 * (across[columns - 1, 0] + across[columns - 1, 1])
-    strip, sums = np.empty(used, np.uint8), np.empty(used, np.int32)
+    strip, sums = np.empty(used + 1, np.uint8), np.empty(used, np.int32)
     for y in range(rows):
         sums[:] = HALF
         for tap in range(down[y, 1]):
@@ -75,21 +76,8 @@ def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.nd
                 sums[x] += row[x] * weight
         for x in range(used):
             strip[x] = min(max(sums[x] >> FRACTION_BITS, 0), 255)
-        narrow_row(strip, across, across_weights, out[y].reshape(-1))
-
-
-@njit
-def narrow_row(row: np.ndarray, bounds: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
-    """Resizes one row of RGB pixels (uint8 [3 * width]) into `out` (uint8 [3 * columns])."""
-    for x in range(len(bounds)):
-        red, green, blue = HALF, HALF, HALF
-        place = 3 * bounds[x, 0]
-        for tap in range(bounds[x, 1]):
-            weight = weights[x, tap]
-            red += row[place] * weight
-            green += row[place + 1] * weight
-            blue += row[place + 2] * weight
-            place += 3
-        out[3 * x] = min(max(red >> FRACTION_BITS, 0), 255)
-        out[3 * x + 1] = min(max(green >> FRACTION_BITS, 0), 255)
-        out[3 * x + 2] = min(max(blue >> FRACTION_BITS, 0), 255)
+        line = out[y].reshape(-1)
+        for x in range(columns):
+            weights = across_weights.ctypes.data + 4 * x * across_weights.shape[1]
+            pixel = weigh_pixels(strip.ctypes.data + 3 * across[x, 0], weights, across[x, 1], HALF, FRACTION_BITS)
+            line[3 * x], line[3 * x + 1], line[3 * x + 2] = pixel & 255, (pixel >> 8) & 255, pixel >> 16

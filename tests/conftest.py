@@ -24,10 +24,10 @@ def picture(seed: int, height: int, width: int) -> np.ndarray:
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def encoded(image: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
+def encoded(image: np.ndarray, kind: str = "JPEG", mode: str | None = None, **options: object) -> bytes:
     """`image` as the bytes of an image file."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, kind, **options)
+    Image.fromarray(image, mode).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
