@@ -81,7 +81,7 @@ def test_small_images_are_enlarged_where_asked_and_an_error_where_not(tmp_path: 
 def test_the_code_of_2012_shares_windows_in_the_order_of_the_epoch(shards: Path) -> None:
     train = open_dataset(shards / "tar" / "train")
     assert agree(train, train, 2, recipe="alexnet-2012", batch_size=10, seed=4) == 28
-    images = {}
+    images: dict[int, list[torch.Tensor]] = {}
     for batch_size in (3, 28):
         for batch in train.loader(recipe="alexnet-2012", batch_size=batch_size, dtype="uint8"):
             for i in batch.valid.nonzero().flatten().tolist():
