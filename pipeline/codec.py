@@ -2,33 +2,30 @@
 
 The definition, for every source and for good:
 
-- Pixels are what Pillow decodes: libjpeg's accurate inverse DCT and smooth upsampling for JPEG. Orientation in EXIF
-  is ignored, as everybody does who trains on ImageNet.
+- Pixels are what Pillow decodes: libjpeg's accurate inverse DCT and smooth upsampling for JPEG, which libjpeg-turbo by
+  itself decodes alike (`jpeg.py`). Orientation in EXIF is ignored, as everybody does who trains on ImageNet.
 - Grey becomes three equal channels. CMYK and YCCK JPEGs are taken as Adobe writes them, inverted, and become
   R = (255 - C) * (255 - K) / 255 and so on, Pillow's own conversion. Alpha is dropped, a palette is looked up. 16 bit
   grey keeps its upper 8 bits.
 - "paper" geometry (section 2 of the paper): the shorter side becomes 256 and the central 256x256 is kept, in one
-  resampling of the central square with a triangle filter that widens with the reduction (antialiased bilinear).
+  resampling of the central square with a triangle filter that widens with the reduction (antialiased bilinear, see
+  `resample.py`).
 """
 
 import io
 import warnings
 
 import numpy as np
-import PIL
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError
+
+from pipeline.resample import resample
 
 SIZE = 256  # pixels, the stored side in the paper
+MOST_PIXELS = 178_956_970  # Pillow's own limit: beyond it a file is taken for an attack
 
 
 class BadImage(Exception):
     """An image that cannot be used; the text says why."""
-
-
-def codec_name() -> str:
-    """The library that decodes and encodes: other versions may give other bytes."""
-    jpeg = features.version_feature("libjpeg_turbo") or features.version_codec("jpg")
-    return f"Pillow {PIL.__version__}, libjpeg-turbo {jpeg}"
 
 
 def load_rgb(data: bytes) -> np.ndarray:
@@ -38,12 +35,17 @@ def load_rgb(data: bytes) -> np.ndarray:
 
 def load_square(data: bytes, size: int = SIZE) -> np.ndarray:
     """The image file `data` in "paper" geometry: uint8 [size, size, 3], RGB. Raises `BadImage`."""
-    image = open_rgb(data)
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    return np.asarray(square)
+    square = np.empty((size, size, 3), np.uint8)
+    central_square(load_rgb(data), square)
+    return square
+
+
+def central_square(image: np.ndarray, out: np.ndarray) -> None:
+    """Writes `image` (uint8 [H, W, 3]) in "paper" geometry to `out` (uint8 [S, S, 3])."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    window = np.array([(height - side) / 2, (width - side) / 2, side, side])
+    resample(image, window, False, out)
 
 
 def open_rgb(data: bytes) -> Image.Image:
@@ -67,10 +69,3 @@ def to_rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.uint32) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
-
-
-def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """A baseline 4:2:0 JPEG of `image` (uint8 [H, W, 3], RGB), `quality` 1 to 100."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
-    return buffer.getvalue()

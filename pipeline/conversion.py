@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline import codec
 from pipeline.atomic import atomic, sweep
+from pipeline.jpeg import codec_name
 from pipeline.manifest import (
     MANIFEST,
     MEAN_IMAGE,
@@ -70,7 +71,7 @@ class ConvertOptions:
             size=codec.SIZE,
             encoding="raw" if self.raw else "jpeg",
             quality=None if self.raw else self.quality,
-            codec=codec.codec_name(),
+            codec=codec_name(),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.augment import Brush, View, write_view
+from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
 from pipeline.decoders import decode, jpeg_size
 from pipeline.intrinsics import add_atomically
@@ -20,7 +21,6 @@ from pipeline.recipes import TOO_SMALL, Rules, colour, decide
 from pipeline.resample import resample
 
 UNREADABLE, ALTERED, TOO_LARGE = 11, 12, 13  # beside the states of the decoder and of `decide`
-MOST_PIXELS = 178_956_970  # Pillow's own limit: beyond it a file is taken for an attack
 
 WHY = {
     CORRUPT: "its bytes are no JPEG that decodes without a guess; convert the source again",

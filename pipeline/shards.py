@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from pipeline import native
 from pipeline.atomic import atomic
-from pipeline.codec import BadImage, encode_jpeg, load_square
+from pipeline.codec import MOST_PIXELS, BadImage, central_square, load_rgb
 from pipeline.formats import shard_writer
+from pipeline.jpeg import JpegCodec
 from pipeline.manifest import JPEG, QUARANTINE_SCHEMA, RAW, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
 from pipeline.moments import Moments, accumulate_pixels
 from pipeline.records import ShardRecord, is_done, save_record
@@ -95,21 +96,19 @@ class Contents:
         self.moments = Moments()
         self.stored = np.empty((task.storage.size, task.storage.size, 3), np.uint8)
         self.pixel_sum = np.zeros(self.stored.shape, np.uint32)
-        native.check_numba()
-        self.decoder = native.tj_open()
-
-    def __del__(self) -> None:
-        native.tj_close(self.decoder)
+        self.square = np.empty_like(self.stored)
+        self.jpeg = JpegCodec()
 
     def take(self, id: int, row: dict) -> None:
         """Reads, prepares and writes one image, or quarantines it."""
         data = read_range(self.task.root, row["file"], row["offset"], row["size"])
         try:
-            image = load_square(data, self.task.storage.size)
+            image = self.jpeg.decode(data, MOST_PIXELS)
+            central_square(load_rgb(data) if image is None else image, self.square)
         except BadImage as error:
             self.quarantined.append({"id": id, **row, "reason": str(error)})
             return
-        payload = self.encode(image)
+        payload = self.encode(self.square)
         self.moments.add(self.stored)
         accumulate_pixels(self.stored, self.pixel_sum)
         height, width = self.stored.shape[:2]
@@ -134,12 +133,12 @@ class Contents:
         if self.task.storage.quality is None:
             self.stored[:] = image
             return image.tobytes()
-        payload = encode_jpeg(image, self.task.storage.quality)
+        encoded = self.jpeg.encode(image, self.task.storage.quality)
         # Statistics are taken of what training will see, and no shard leaves with a JPEG that does not decode.
-        status = native.decode_rgb(self.decoder, np.frombuffer(payload, np.uint8), self.stored)
+        status = self.jpeg.decode_again(encoded, self.stored)
         if status != native.OK:
             raise RuntimeError(f"a JPEG just written does not decode (status {status}): is the memory sound?")
-        return payload
+        return encoded.tobytes()
 
     def record(self, format: Format, path: Path) -> ShardRecord:
         """The record of the finished file `path`."""

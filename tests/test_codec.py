@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.codec import SIZE, BadImage, encode_jpeg, load_square
-from tests.conftest import encoded, picture
+from pipeline.codec import SIZE, BadImage, load_rgb, load_square
+from pipeline.jpeg import JpegCodec
+from tests.conftest import REAL_DATA, encoded, picture
 
 
 def triangle_weights(length: int, start: float, extent: float, size: int) -> np.ndarray:
@@ -35,7 +36,7 @@ def test_paper_geometry(height: int, width: int) -> None:
     image = picture(height, height, width)
     result = load_square(encoded(image, "PNG"))
     assert result.shape == (SIZE, SIZE, 3) and result.dtype == np.uint8
-    np.testing.assert_allclose(result, square_twin(image), atol=1.01)  # Pillow rounds after each of its two passes
+    np.testing.assert_allclose(result, square_twin(image), atol=1.01)  # rounded after each of the two passes
 
 
 def test_an_image_of_the_stored_size_is_untouched() -> None:
@@ -96,8 +97,44 @@ def test_what_does_not_decode_is_a_bad_image_with_a_stable_reason(damage) -> Non
 
 
 def test_encoding_is_baseline_420() -> None:
-    data = encode_jpeg(picture(8, SIZE, SIZE), 90)
+    data = JpegCodec().encode(picture(8, SIZE, SIZE), 90).tobytes()
     image = Image.open(io.BytesIO(data))
     layers = image.layer  # type: ignore[attr-defined]
     assert [layer[1:3] for layer in layers] == [(2, 2), (1, 1), (1, 1)]
     assert "progressive" not in image.info
+
+
+# The same definition at speed
+
+
+def test_libjpeg_turbo_alone_gives_pillows_pixels_or_leaves_it_to_pillow() -> None:
+    codec, image = JpegCodec(), picture(9, 211, 317)
+    for options in ({}, {"quality": 60}, {"progressive": True}, {"subsampling": "4:4:4"}, {"subsampling": "4:2:2"}):
+        data = encoded(image, **options)
+        decoded = codec.decode(data, 10**6)
+        assert decoded is not None and (decoded == load_rgb(data)).all()
+    grey = encoded(image[:, :, 0])
+    decoded = codec.decode(grey, 10**6)
+    assert decoded is not None and (decoded == load_rgb(grey)).all()
+    cmyk = encoded(np.asarray(Image.fromarray(image).convert("CMYK")), mode="CMYK")
+    damaged = bytearray(encoded(image))
+    damaged[-200:-100] = bytes(100)
+    for other in (cmyk, encoded(image, "PNG"), bytes(damaged), b"", encoded(image)[:-500]):
+        assert codec.decode(other, 10**6) is None
+    assert codec.decode(encoded(image), 211 * 317 - 1) is None  # too large for the caller
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs real photographs")
+def test_libjpeg_turbo_alone_gives_pillows_pixels_of_real_photographs() -> None:
+    codec = JpegCodec()
+    for path in sorted(REAL_DATA.glob("imagenet-photos/*/*.JPEG"))[:60]:
+        decoded = codec.decode(path.read_bytes(), 10**8)
+        assert decoded is not None and (decoded == load_rgb(path.read_bytes())).all(), path
+
+
+def test_our_jpegs_decode_to_the_pixels_of_pillows() -> None:
+    codec, image = JpegCodec(), picture(3, 256, 256)
+    for quality in (1, 50, 90, 100):
+        ours = np.asarray(Image.open(io.BytesIO(codec.encode(image, quality).tobytes())))
+        pillows = np.asarray(Image.open(io.BytesIO(encoded(image, quality=quality, subsampling="4:2:0"))))
+        assert (ours == pillows).all()

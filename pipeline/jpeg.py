@@ -1,0 +1,62 @@
+"""JPEGs by libjpeg-turbo, for one thread: what conversion decodes and encodes at the speed of the codec."""
+
+import weakref
+
+import numpy as np
+import PIL
+
+from pipeline import native
+
+
+def codec_name() -> str:
+    """The libraries that decode and encode, as a manifest names them: others may give other bytes.
+
+    TurboJPEG 2 does not tell its version, so a probe stands for it: the hash of the JPEG that it makes of some pixels.
+    """
+    pixels = np.arange(3 * 64 * 64, dtype=np.uint32) * 2654435761 >> 24
+    probe = JpegCodec().encode(pixels.astype(np.uint8).reshape(64, 64, 3), 90)
+    return f"libjpeg-turbo ({native.xxh3_64(probe):016x}), Pillow {PIL.__version__}"
+
+
+class JpegCodec:
+    """A decoder and an encoder with their memory. Raises `MemoryError` where there is none to be had."""
+
+    def __init__(self) -> None:
+        native.check_numba()
+        self._decoder, self._encoder = native.tj_open(), native.tj_open_compress()
+        for handle in (self._decoder, self._encoder):
+            if handle == 0:
+                raise MemoryError("libturbojpeg has no memory for a codec")
+            weakref.finalize(self, native.tj_close, handle)
+        self._pixels = np.empty(0, np.uint8)
+        self._bytes = np.empty(0, np.uint8)
+
+    def decode(self, data: bytes, most_pixels: int) -> np.ndarray | None:
+        """The pixels of a JPEG (uint8 [H, W, 3], RGB), which the next call overwrites.
+
+        None for anything but a JPEG of grey or three colours that decodes without a remark, and above `most_pixels`:
+        what it is instead, Pillow knows.
+        """
+        array = np.frombuffer(data, np.uint8)
+        state, height, width = native.jpeg_size(self._decoder, array)
+        if state != native.OK or height * width > most_pixels:
+            return None
+        if self._pixels.size < 3 * height * width:
+            self._pixels = np.empty(3 * height * width, np.uint8)
+        image = self._pixels[: 3 * height * width].reshape(height, width, 3)
+        return image if native.decompress(self._decoder, array, image) == native.OK else None
+
+    def encode(self, image: np.ndarray, quality: int) -> np.ndarray:
+        """A baseline 4:2:0 JPEG of `image` (uint8 [H, W, 3], RGB): uint8 [bytes], which the next call overwrites."""
+        height, width = image.shape[:2]
+        most = native.most_jpeg_bytes(height, width)
+        if self._bytes.size < most:
+            self._bytes = np.empty(most, np.uint8)
+        length = native.encode_420(self._encoder, np.ascontiguousarray(image), quality, self._bytes)
+        if length == 0:
+            raise RuntimeError(f"libjpeg-turbo cannot encode {height}x{width} pixels at quality {quality}")
+        return self._bytes[:length]
+
+    def decode_again(self, payload: np.ndarray, out: np.ndarray) -> int:
+        """Decodes what `encode` gave into `out` (uint8 [H, W, 3]); a state of `native`."""
+        return native.decode_rgb(self._decoder, payload, out)
