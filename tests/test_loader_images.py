@@ -78,15 +78,26 @@ def test_small_images_are_enlarged_where_asked_and_an_error_where_not(tmp_path: 
         list(small.loader(recipe="eval", resize=0, batch_size=4, num_threads=1))
 
 
-def test_the_code_of_2012_shares_windows_in_the_order_of_the_epoch(shards: Path) -> None:
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """70 images, more than two chunks of 32."""
+    payloads = [Payload(encoded(picture(i, 60, 60)), JPEG, 60, 60) for i in range(70)]
+    return write_split(tmp_path_factory.mktemp("many") / "train", payloads, np.full((60, 60, 3), 100.0))
+
+
+def test_the_code_of_2012_shares_windows_in_the_order_of_the_epoch(many: Dataset, shards: Path) -> None:
     train = open_dataset(shards / "tar" / "train")
-    assert agree(train, train, 2, recipe="alexnet-2012", batch_size=10, seed=4) == 28
+    assert agree(train, train, 2, recipe="alexnet-2012", batch_size=10, seed=4) == 28  # the mean is the centre's
+    options: dict[str, Any] = {"recipe": "alexnet-2012", "dtype": "uint8", "crop_size": 32}
+    assert agree(many, many, 2, batch_size=9, **options) == 70
     images: dict[int, list[torch.Tensor]] = {}
-    for batch_size in (3, 28):
-        for batch in train.loader(recipe="alexnet-2012", batch_size=batch_size, dtype="uint8"):
-            for i in batch.valid.nonzero().flatten().tolist():
-                images.setdefault(int(batch.sample_ids[i]), []).append(batch.images[i])
-    assert all(torch.equal(one, other) for one, other in images.values())
+    for batch_size, world_size in ((70, 1), (3, 1), (4, 3)):
+        for rank in range(world_size):
+            for batch in many.loader(batch_size=batch_size, rank=rank, world_size=world_size, **options):
+                for i in batch.valid.nonzero().flatten().tolist():
+                    images.setdefault(int(batch.sample_ids[i]), []).append(batch.images[i])
+    assert len(images) == 70
+    assert all(torch.equal(one, two) and torch.equal(one, three) for one, two, three in images.values())
 
 
 def test_colour_ends_when_asked(shards: Path) -> None:
@@ -220,16 +231,15 @@ def test_balance_needs_chance() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["alexnet", "alexnet-2012", "resnet", "ten-crop"])
-def test_the_stage_alone_gives_the_loaders_bits(shards: Path, recipe: str) -> None:
-    train = open_dataset(shards / "tar" / "train")
-    options: dict[str, Any] = {"recipe": recipe, "dtype": "float16", "layout": "NHWC", "seed": 5}
-    stage = Stage(train, LoaderOptions(**options, num_threads=3))
-    loader = train.loader(batch_size=20, **options)
+def test_the_stage_alone_gives_the_loaders_bits(many: Dataset, recipe: str) -> None:
+    options: dict[str, Any] = {"recipe": recipe, "dtype": "float16", "layout": "NHWC", "seed": 5, "crop_size": 32}
+    stage = Stage(many, LoaderOptions(**options, num_threads=3))
+    loader = many.loader(batch_size=40, **options)
     loader.set_epoch(1)
     position = 0
     for batch in loader:
         ids = batch.sample_ids[batch.valid].numpy()
-        images = [reference.stored_image(train, int(np.searchsorted(train.columns.id, i))) for i in ids]
+        images = [reference.stored_image(many, i) for i in ids]
         for given in (np.stack(images), images):
             assert torch.equal(stage(given, ids, epoch=1, position=position), batch.images[batch.valid])
         position += len(ids)
