@@ -21,12 +21,12 @@ from pipeline.native import bind
 
 MADV_POPULATE_READ = 22  # Linux 5.14: bring the pages in now, and fail where a read would
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_mmap, _munmap = _libc.mmap, _libc.munmap
+libc = ctypes.CDLL(None, use_errno=True)
+_mmap, _munmap = libc.mmap, libc.munmap
 _mmap.restype = ctypes.c_void_p
 _mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 _munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_madvise = bind(_libc, "madvise", types.int32, types.intp, types.uint64, types.int32)
+_madvise = bind(libc, "madvise", types.int32, types.intp, types.uint64, types.int32)
 _FAILED = ctypes.c_void_p(-1).value
 
 
