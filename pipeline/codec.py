@@ -12,6 +12,7 @@ The definition, for every source and for good:
 """
 
 import io
+import threading
 import warnings
 
 import numpy as np
@@ -19,6 +20,34 @@ import PIL
 from PIL import Image, UnidentifiedImageError, features
 
 SIZE = 256  # pixels, the stored side in the paper
+
+
+class Silence:
+    """Holds back Pillow's remarks on odd metadata: the pixels are sound or it raises.
+
+    Filters of warnings belong to the whole process, so of several threads the first one in sets them and the last one
+    out restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+silence = Silence()
 
 
 class BadImage(Exception):
@@ -31,21 +60,30 @@ def codec_name() -> str:
     return f"Pillow {PIL.__version__}, libjpeg-turbo {jpeg}"
 
 
+def load_rgb(data: bytes) -> np.ndarray:
+    """The pixels of the image file `data`: uint8 [H, W, 3], RGB. Raises `BadImage`."""
+    return np.asarray(open_rgb(data))
+
+
 def load_square(data: bytes, size: int = SIZE) -> np.ndarray:
     """The image file `data` in "paper" geometry: uint8 [size, size, 3], RGB. Raises `BadImage`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata: the pixels are sound or it raises
-            image = to_rgb(Image.open(io.BytesIO(data)))
-    except UnidentifiedImageError as error:  # its own text holds a memory address, and the reason goes into a file
-        raise BadImage(f"no image format that Pillow knows begins with {data[:8]!r}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise BadImage(f"{type(error).__name__}: {error}") from error
+    image = open_rgb(data)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     return np.asarray(square)
+
+
+def open_rgb(data: bytes) -> Image.Image:
+    """The image file `data`, decoded, in mode RGB. Raises `BadImage`."""
+    try:
+        with silence:
+            return to_rgb(Image.open(io.BytesIO(data)))
+    except UnidentifiedImageError as error:  # its own text holds a memory address, and the reason goes into a file
+        raise BadImage(f"no image format that Pillow knows begins with {data[:8]!r}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise BadImage(f"{type(error).__name__}: {error}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ from pipeline.buffers import Buffers
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.fused import WHY, Bench, Job, fill
 from pipeline.intrinsics import rounds_to_float16
+from pipeline.manifest import RAW
 from pipeline.mapping import Mapping, page_to_ask
 from pipeline.native import check_numba, tj_close, tj_open
 from pipeline.recipes import RECIPES, choose, colour_basis, fixed_views
@@ -52,7 +53,7 @@ class Feed:
         self.means = both_means(mean_image, planes=options.layout == "NCHW")
         self.written_shape, shape = output_shapes(options)
         self.buffers = Buffers(shape, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
-        self.raw = dataset.manifest.storage.encoding == "raw"
+        self.raw = bool((dataset.columns.kind == RAW).all())
         self.page = page_to_ask()
         with self.bench() as bench:
             self.plan(0, 0, np.full(options.batch_size, PAD)).work(bench)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from pipeline.dataset import Dataset
+from pipeline.manifest import RAW
 from pipeline.moments import Statistics
 
 ORDER, WINDOW, COLOUR = 0, 1, 2
@@ -94,7 +95,7 @@ def stored_image(dataset: Dataset, row: int) -> np.ndarray:
     with open(dataset.path / dataset.manifest.shards[sample["shard"]].name, "rb") as file:
         file.seek(sample["offset"])
         payload = file.read(sample["size"])
-    if dataset.manifest.storage.encoding == "raw":
+    if sample["kind"] == RAW:
         return np.frombuffer(payload, np.uint8).reshape(sample["height"], sample["width"], 3)
     return np.asarray(Image.open(io.BytesIO(payload)))
 

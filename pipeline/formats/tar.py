@@ -96,7 +96,7 @@ class Members:
 MORE, WHOLE, CUT, CUT_MEMBER, DAMAGED, SPARSE, LINK, UNKNOWN, JOINED = range(9)
 WHY = {
     CUT: "is cut short at byte {at} (no two closing blocks of zeros): get the file again",
-    CUT_MEMBER: "is cut short: the member whose header is at byte {at} ends {beyond} bytes after it; get the file again",
+    CUT_MEMBER: "is cut short: the member of the header at byte {at} ends {beyond} bytes after it; get the file again",
     DAMAGED: "is damaged: no tar header at byte {at}; get the file again",
     SPARSE: "has a sparse member at byte {at}, which cannot be read in place: write the tar without --sparse",
     LINK: "has a link at byte {at} where an image may be: write the tar with --dereference --hard-dereference",
@@ -108,11 +108,13 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb
 
 
 # Kinds of member, from the byte at 156 of a header.
-FILES = tuple(map(ord, "\0" "07"))
+FILES = (0, ord("0"), ord("7"))
 LINKS = tuple(map(ord, "12"))
 PASSED_OVER = tuple(map(ord, "3456V"))  # devices, folders, pipes; the label of a volume
 LONG_NAME, LONG_LINK, PAX, PAX_OF_ALL, SPARSE_FILE = map(ord, "LKxgS")
-USTAR, PATH, SIZE, SPARSE_KEY = (np.frombuffer(word, np.uint8) for word in (b"ustar\0", b"path", b"size", b"GNU.sparse."))
+USTAR, PATH, SIZE, SPARSE_KEY = (
+    np.frombuffer(word, np.uint8) for word in (b"ustar\0", b"path", b"size", b"GNU.sparse.")
+)
 
 
 def scan(descriptor: int, start: int, end: int, name: str) -> Members:
@@ -325,10 +327,7 @@ def _begins(window, at, stop, word):  # type: ignore[no-untyped-def]
     """Whether the bytes from `at` to `stop` begin with `word`."""
     if at + len(word) > stop:
         return False
-    for i in range(len(word)):
-        if window[at + i] != word[i]:
-            return False
-    return True
+    return bool((window[at : at + len(word)] == word).all())
 
 
 @njit

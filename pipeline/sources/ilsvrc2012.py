@@ -92,9 +92,7 @@ def train_entries(path: Path, label_of: dict[str, int]) -> Iterator[Entry]:
                     f"{path} holds {inner.name}, a class that {DEVKIT} does not have: one of them is wrong"
                 )
             unseen.discard(wnid)
-            for member in scan(
-                file.fileno(), inner.offset, inner.offset + inner.size, f"{path}: {inner.name}"
-            ):
+            for member in scan(file.fileno(), inner.offset, inner.offset + inner.size, f"{path}: {inner.name}"):
                 yield Entry(PurePosixPath(member.name).stem, label_of[wnid], path.name, member.offset, member.size)
     if unseen:
         raise ValueError(
