@@ -1,6 +1,7 @@
 """The command `imagefeed`: each subcommand parses, calls one function and reports."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -50,6 +51,29 @@ def sample_command(
     """
     make_sample(directory, config)
     print(f"{directory}: the sample dataset is there; convert it with: imagefeed convert {directory} OUT")
+
+
+@app.command(name="index")
+def index_command(
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
+    statistics: bool = False,
+    out: Path | None = None,
+    workers: int = len(os.sched_getaffinity(0)),
+) -> None:
+    """List shards that others made, which then open as a dataset; with statistics if asked.
+
+    Args:
+        path: A tar as WebDataset reads it, an FFCV beton, a folder of them, or several like 'train-{000..146}.tar'.
+        statistics: Decode every image once: moments, mean image, sizes and hashes, as a conversion leaves them.
+        out: A folder for the index, instead of the one below $IMAGEFEED_HOME that `open_dataset` finds by itself.
+        workers: Processes that decode; by default one for each CPU that may be used.
+    """
+    from pipeline.index_statistics import make_index
+
+    dataset = make_index(path, with_statistics=statistics, out=out, run=processes(workers))
+    report({dataset.path: dataset.manifest})
+    if not dataset.has_statistics:
+        print(f"  no statistics yet; to take them: imagefeed index {shlex.quote(path)} --statistics")
 
 
 def report(manifests: dict[Path, Manifest]) -> None:

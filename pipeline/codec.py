@@ -13,6 +13,7 @@ The definition, for every source and for good:
 """
 
 import io
+import threading
 import warnings
 
 import numpy as np
@@ -24,12 +25,40 @@ SIZE = 256  # pixels, the stored side in the paper
 MOST_PIXELS = 178_956_970  # Pillow's own limit: beyond it a file is taken for an attack
 
 
+class Silence:
+    """Holds back Pillow's remarks on odd metadata: the pixels are sound or it raises.
+
+    Filters of warnings belong to the whole process, so of several threads the first one in sets them and the last one
+    out restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+silence = Silence()
+
+
 class BadImage(Exception):
     """An image that cannot be used; the text says why."""
 
 
 def load_rgb(data: bytes) -> np.ndarray:
-    """The image file `data` as it is: uint8 [H, W, 3], RGB. Raises `BadImage`."""
+    """The pixels of the image file `data`: uint8 [H, W, 3], RGB. Raises `BadImage`."""
     return np.asarray(open_rgb(data))
 
 
@@ -49,10 +78,9 @@ def central_square(image: np.ndarray, out: np.ndarray) -> None:
 
 
 def open_rgb(data: bytes) -> Image.Image:
-    """The image file `data`, decoded to RGB. Raises `BadImage`."""
+    """The image file `data`, decoded, in mode RGB. Raises `BadImage`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata: the pixels are sound or it raises
+        with silence:
             return to_rgb(Image.open(io.BytesIO(data)))
     except UnidentifiedImageError as error:  # its own text holds a memory address, and the reason goes into a file
         raise BadImage(f"no image format that Pillow knows begins with {data[:8]!r}") from error

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent
 @cache
 def sources_digest() -> str:
     """SHA-256 of the files of this package that have something to compile: those that name Numba or this file."""
-    files = {path: path.read_bytes() for path in sorted(PACKAGE.glob("*.py"))}
+    files = {path: path.read_bytes() for path in sorted(PACKAGE.rglob("*.py"))}
     compiled = [path.name.encode() + text for path, text in files.items() if b"numba" in text or b"compiled" in text]
     return hashlib.sha256(b"".join(compiled)).hexdigest()
 

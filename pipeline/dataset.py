@@ -1,5 +1,7 @@
 """One split on disk, opened: checked in a moment against its manifest, its shards mapped when first read."""
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.manifest import (
+    MANIFEST,
     MEAN_IMAGE,
     OTHER,
     RAW,
@@ -21,7 +24,7 @@ from pipeline.manifest import (
     read_mean_image,
     read_samples,
 )
-from pipeline.mapping import Mapping
+from pipeline.mapping import Mapping, check_unchanged
 from pipeline.moments import Statistics
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class Dataset:
 
     path: Path
     manifest: Manifest
+    source: str = field(default="", compare=False)  # what was asked for, where that is not `path`
     _mappings: dict[int, Mapping] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -63,8 +67,29 @@ class Dataset:
 
     @property
     def statistics(self) -> Statistics:
-        """Moments and PCA of the stored pixels."""
+        """Moments and PCA of the stored pixels. Raises `ValueError` with the command where nobody has taken them."""
+        if self.manifest.statistics is None:
+            raise ValueError(
+                f"{self.source or self.path} has no statistics of its pixels yet: take them once with "
+                f"`imagefeed index {shlex.quote(self.source or str(self.path))} --statistics`, or use a recipe or type "
+                "that needs none"
+            )
         return self.manifest.statistics
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether `statistics` are there; an index of shards that others made has them when they were asked for."""
+        return self.manifest.statistics is not None
+
+    @property
+    def has_mean_image(self) -> bool:
+        """Whether `mean_image` is there: statistics were taken, and the images are of one size."""
+        return MEAN_IMAGE in self.manifest.files
+
+    @property
+    def sizes_known(self) -> bool:
+        """Whether the height and width of every image are in the table; a tar of others does not tell them."""
+        return bool((self.columns.height > 0).all())
 
     @cached_property
     def samples(self) -> pa.Table:
@@ -87,7 +112,12 @@ class Dataset:
 
     @cached_property
     def mean_image(self) -> np.ndarray:
-        """The per-pixel mean of the stored images, float32 [H, W, 3], grey levels 0 to 255."""
+        """The per-pixel mean of the stored images, float32 [H, W, 3], grey levels 0 to 255.
+
+        Raises `ValueError` where there is none: nobody has taken statistics, or the images are of several sizes.
+        """
+        if self.statistics and not self.has_mean_image:
+            raise ValueError(f"{self.source or self.path} has no mean image: its images are of several sizes")
         self._check_file(MEAN_IMAGE)
         return read_mean_image(self.path).astype(np.float32)
 
@@ -111,10 +141,14 @@ class Dataset:
         return f"{self.path / shard}: sample {self.columns.id[row]} ({self.samples['key'][row]})"
 
     def _mapping(self, number: int) -> Mapping:
+        shard = self.manifest.shards[number]
         if number not in self._mappings:
-            shard = self.manifest.shards[number]
             # Of two threads that come here at once, both must go on with the same map: the other one is freed.
-            self._mappings.setdefault(number, Mapping(self.path / shard.name, shard.num_bytes))
+            mapping = Mapping(self.path / shard.name, shard.num_bytes, shard.modified_ns)
+            self._mappings.setdefault(number, mapping)
+        elif shard.modified_ns is not None:  # nothing else would tell, where there are no hashes
+            file = self.path / shard.name
+            check_unchanged(file, file.stat(), shard.num_bytes, shard.modified_ns)
         return self._mappings[number]
 
     def _check_file(self, name: str) -> None:
@@ -130,31 +164,45 @@ class Dataset:
         yield outside, "lies outside its shard"
         yield (columns.label < 0) | (columns.label >= len(self.classes)), "has a label beyond the classes"
         yield np.diff(columns.id, prepend=-1) < 1, "is not sorted by id, or its id is there twice"
+        signs = np.sign(columns.height), np.sign(columns.width)
+        yield (signs[0] < 0) | (signs[0] != signs[1]), "has no size that an image can have"
         yield columns.kind > OTHER, "is of a kind that is not known"
         pixels = columns.height.astype(np.int64) * columns.width
         yield (columns.kind == RAW) & (columns.size != 3 * pixels), "has another size than its pixels"
 
 
 def open_dataset(path: str | Path) -> Dataset:
-    """Opens one split: the folder that holds its `manifest.json`.
+    """Opens one split: the folder that holds its `manifest.json`, or shards that others made.
 
-    Takes milliseconds: every shard must be there with the manifest's number of bytes, and the counts must agree; the
-    bytes themselves are proved when they are read. Raises `FileNotFoundError` or `ValueError` with the file and the
-    cure; where `path` holds splits rather than being one, the message lists them.
+    Those are a `.tar` as WebDataset reads it, a `.beton`, a folder of one or the other, or several by braces and
+    wildcards (`train-{000..146}.tar`, `*.beton`). They are indexed when first opened, which reads their headers alone;
+    the index is kept below $IMAGEFEED_HOME for as long as no file changes (see `docs/format.md`).
+
+    Otherwise it takes milliseconds: every shard must be there with the manifest's number of bytes, and the counts must
+    agree; the bytes themselves are proved when they are read. Raises `FileNotFoundError` or `ValueError` with the file
+    and the cure; where `path` holds splits rather than being one, the message lists them.
     """
-    path = Path(path).absolute()
+    folder = Path(path).absolute()
+    if not (folder / MANIFEST).is_file():
+        from pipeline.index import index_of, shards_of  # here: most datasets are our own
+
+        if shards := shards_of(path):
+            return open_split(index_of(shards), os.fspath(path))
+    return open_split(folder)
+
+
+def open_split(path: Path, source: str = "") -> Dataset:
+    """`open_dataset` for the folder that holds the manifest; `source` is how the user calls it, if not so."""
     manifest = Manifest.load(path)
     for shard in manifest.shards:
-        if Path(shard.name).name != shard.name:
+        if manifest.is_index != Path(shard.name).is_absolute() or (
+            not manifest.is_index and Path(shard.name).name != shard.name
+        ):
             raise ValueError(f"{path}: shard {shard.name!r} is not a file of this folder: convert the source again")
         file = path / shard.name
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: restore it, or convert the source again")
-        if file.stat().st_size != shard.num_bytes:
-            raise ValueError(
-                f"{file} has {file.stat().st_size} bytes and not the {shard.num_bytes} that were written: "
-                "restore it, or convert the source again"
-            )
+        check_unchanged(file, file.stat(), shard.num_bytes, shard.modified_ns)
     counts = {
         "its shards": sum(shard.num_samples for shard in manifest.shards),
         SAMPLES: pq.read_metadata(path / SAMPLES).num_rows,
@@ -165,4 +213,4 @@ def open_dataset(path: str | Path) -> Dataset:
                 f"{path}: the manifest counts {manifest.num_samples} samples and {what} {count}: "
                 "convert the source again"
             )
-    return Dataset(path, manifest)
+    return Dataset(path, manifest, source)

@@ -235,7 +235,7 @@ def mean_of(source: Dataset, mean: Mean, dataset: Dataset, size: int, short: int
     """
     columns = dataset.columns
     stored = {(0, 0)} if short else set(zip(columns.height.tolist(), columns.width.tolist(), strict=True))
-    if mean == "channel" or len(stored) > 1 or (0, 0) in stored:
+    if mean == "channel" or len(stored) > 1 or (0, 0) in stored or not source.has_mean_image:
         return np.full((size, size, 3), source.statistics.mean, np.float32), False
     image = source.mean_image
     if {image.shape[:2]} != stored:
@@ -250,7 +250,7 @@ def statistics_source(dataset: Dataset, options: "LoaderOptions") -> Dataset:
     """The split whose mean image and statistics are used: the one asked for, or the training split."""
     if options.statistics is not None:
         return open_dataset(options.statistics)
-    if dataset.manifest.split == "train":
+    if dataset.manifest.split == "train" or dataset.manifest.is_index:
         return dataset
     beside = dataset.path.parent / "train"
     if not beside.is_dir():

@@ -64,12 +64,13 @@ class Class:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One shard file, relative to the split's folder."""
+    """One shard file: a name in the split's folder or, in an index of shards that others made, an absolute path."""
 
     name: str
     num_samples: int
     num_bytes: int
-    sha256: str
+    sha256: str | None  # None in an index: nobody has read the whole file
+    modified_ns: int | None = None  # in an index: when the file was last written, nanoseconds since 1970
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +93,16 @@ class Manifest:
     classes: tuple[Class, ...]
     num_samples: int
     num_quarantined: int
-    storage: Storage
+    storage: Storage | None  # None in an index: each sample says for itself
     shards: tuple[Shard, ...]
-    statistics: Statistics
+    statistics: Statistics | None  # None in an index, unless they were asked for
     files: dict[str, str]  # sha256 of the other files of the split, by name
     digest: str  # sha256 of the source's listing and the options: what the split was made from
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the shards are somebody else's, listed where they lie."""
+        return self.storage is None
 
     def to_json(self) -> str:
         """Canonical text: the same manifest gives the same bytes."""
@@ -129,12 +135,14 @@ class Manifest:
 
 def from_record(record: dict[str, Any]) -> Manifest:
     """A manifest from its parsed JSON; unknown or missing keys raise."""
-    statistics = {key: freeze(value) for key, value in record.pop("statistics").items()}
+    storage, statistics = record.pop("storage"), record.pop("statistics")
     return Manifest(
         classes=tuple(Class(**each) for each in record.pop("classes")),
-        storage=Storage(**record.pop("storage")),
+        storage=None if storage is None else Storage(**storage),
         shards=tuple(Shard(**each) for each in record.pop("shards")),
-        statistics=Statistics(**statistics),
+        statistics=None
+        if statistics is None
+        else Statistics(**{key: freeze(value) for key, value in statistics.items()}),
         **record,
     )
 
@@ -157,7 +165,10 @@ def missing(folder: Path) -> str:
     splits = splits_in(folder)
     if splits:
         return f"{folder} is not a split but holds some: open one of {', '.join(str(folder / s) for s in splits)}"
-    return f"{folder} holds no {MANIFEST}: its conversion has not finished; run it again, it goes on where it stopped"
+    return (
+        f"{folder} holds no {MANIFEST} and no tar or beton: it is no dataset, or its conversion has not finished; run "
+        "it again, it goes on where it stopped"
+    )
 
 
 def read_samples(split_dir: Path) -> pa.Table:

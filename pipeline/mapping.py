@@ -21,30 +21,43 @@ from pipeline.native import bind
 
 MADV_POPULATE_READ = 22  # Linux 5.14: bring the pages in now, and fail where a read would
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_mmap, _munmap = _libc.mmap, _libc.munmap
+libc = ctypes.CDLL(None, use_errno=True)
+_mmap, _munmap = libc.mmap, libc.munmap
 _mmap.restype = ctypes.c_void_p
 _mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 _munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_madvise = bind(_libc, "madvise", types.int32, types.intp, types.uint64, types.int32)
+_madvise = bind(libc, "madvise", types.int32, types.intp, types.uint64, types.int32)
 _FAILED = ctypes.c_void_p(-1).value
 
 
 class Mapping:
     """The whole of a file, readable at `address` until this object is collected.
 
-    Raises `ValueError` where the file has not the size that is expected (bytes), `OSError` where it cannot be read.
+    Raises `ValueError` where the file has not the size that is expected (bytes) or, where `modified_ns` is given, was
+    written to at another time than that; `OSError` where it cannot be read.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, modified_ns: int | None = None) -> None:
         with open(path, "rb") as file:
-            found = os.fstat(file.fileno()).st_size
-            if found != size:
-                raise ValueError(f"{path} has {found} bytes and not the {size} that were written: restore it")
+            check_unchanged(path, os.fstat(file.fileno()), size, modified_ns)
             self.address = _mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
         if self.address == _FAILED:
             raise OSError(ctypes.get_errno(), f"cannot be mapped: {os.strerror(ctypes.get_errno())}", str(path))
         weakref.finalize(self, _munmap, self.address, size).atexit = False
+
+
+def check_unchanged(path: Path, found: os.stat_result, size: int, modified_ns: int | None) -> None:
+    """Raises `ValueError` where a file is not the one of `size` bytes, last written at `modified_ns`, that was known.
+
+    `modified_ns` (nanoseconds since 1970) is None for a file that has been hashed, which proves more.
+    """
+    if found.st_size != size:
+        raise ValueError(
+            f"{path} has {found.st_size} bytes and not the {size} that were written: restore it, or convert or index "
+            "the source again"
+        )
+    if modified_ns is not None and found.st_mtime_ns != modified_ns:
+        raise ValueError(f"{path} was changed after it was indexed: open the dataset again, or restore the file")
 
 
 @njit

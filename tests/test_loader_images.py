@@ -9,8 +9,10 @@ import pytest
 import torch
 from numba import njit
 from PIL import Image
+from webdataset import TarWriter
 
 from pipeline import Dataset, LoaderOptions, open_dataset
+from pipeline.index_statistics import make_index
 from pipeline.manifest import JPEG, OTHER, RAW
 from pipeline.rng import OWN, below, draw
 from pipeline.stage import Stage
@@ -115,6 +117,21 @@ def test_the_mean_may_be_another_than_the_recipes(shards: Path) -> None:
     deviation = np.sqrt(np.diag(np.array(train.statistics.covariance)))
     factors = torch.from_numpy((1 / deviation).astype(np.float32)).reshape(3, 1, 1)
     assert torch.equal(plain.images * factors, divided.images)
+
+
+@pytest.mark.parametrize("recipe", ["alexnet", "resnet", "eval"])
+def test_a_tar_of_others_is_fed_like_our_own(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEFEED_HOME", str(tmp_path / "home"))
+    with TarWriter(str(tmp_path / "others.tar")) as tar:
+        for i, (height, width) in enumerate(SHAPES):
+            image = {"png": encoded(picture(i, height, width), "PNG")} if i == 2 else {"jpg": picture(i, height, width)}
+            tar.write({"__key__": f"{i:03d}", "cls": i % 3, **image})
+    others = open_dataset(tmp_path / "others.tar")
+    with pytest.raises(ValueError, match=r"imagefeed index .*others.tar --statistics"):
+        others.loader(recipe=recipe)
+    known = make_index(tmp_path / "others.tar", with_statistics=True)
+    assert agree(others, known, recipe=recipe, dtype="uint8", resize=256, batch_size=4) == 6
+    assert agree(known, known, recipe=recipe, resize=256, batch_size=4) == 6
 
 
 def test_an_undecodable_image_of_another_format_is_an_error_with_a_name(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_the_documented_example_is_a_manifest(tmp_path: Path) -> None:
     manifest = Manifest.load(tmp_path)
     assert manifest.num_samples == sum(shard.num_samples for shard in manifest.shards) == 399
     assert manifest.classes[1].words == "bullfrog, Rana catesbeiana"
-    assert manifest.statistics.cross[0][1] == 505214345216
+    assert manifest.statistics is not None and manifest.statistics.cross[0][1] == 505214345216
     assert json.loads(manifest.to_json()) == json.loads(example())
 
 

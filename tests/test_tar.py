@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from functools import partial
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,11 @@ SAMPLES = [
 ]
 
 
-def slice_of(data: bytes, offset: int, size: int) -> bytes:
-    return data[offset : offset + size]
-
-
 def scan_bytes(data: bytes, start: int = 0, end: int | None = None) -> list[Member]:
-    return list(scan(partial(slice_of, data), start, len(data) if end is None else end, "it.tar"))
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return list(scan(file.fileno(), start, len(data) if end is None else end, "it.tar"))
 
 
 def tar_of(files: dict[str, bytes], format: int) -> bytes:
@@ -99,12 +98,10 @@ def test_cut_anywhere_it_is_an_error() -> None:
     data = tar_of({f"{i}.jpg": bytes(700) for i in range(3)}, tarfile.GNU_FORMAT)
     last = scan_bytes(data)[-1]
     end_of_members = last.offset + last.size + -last.size % BLOCK
-    for length in range(0, end_of_members + BLOCK, 64):
-        seen: list[Member] = []
+    for length in range(0, end_of_members + 2 * BLOCK, 64):
         with pytest.raises(ValueError, match=r"it\.tar is cut short.*(get the file again|bytes after it)"):
-            seen.extend(scan(partial(slice_of, data[:length]), 0, length, "it.tar"))
-        assert all(member.offset + member.size <= length for member in seen)
-    assert len(scan_bytes(data[: end_of_members + BLOCK])) == 3
+            scan_bytes(data[:length])
+    assert len(scan_bytes(data[: end_of_members + 2 * BLOCK])) == 3
 
 
 def test_a_damaged_header_is_an_error() -> None:

@@ -8,13 +8,17 @@ the same payloads the bytes are those of `ffcv.writer.DatasetWriter(num_workers=
 itself is not needed to write.
 """
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.manifest import Encoding
+from pipeline.formats.listing import Listing, check_labels
+from pipeline.manifest import JPEG, RAW, Encoding
 
 VERSION = 2
 PAGE_SIZE = 1 << 23  # bytes; FFCV's own default
@@ -41,6 +45,20 @@ ALLOCATION = np.dtype([("sample", "<u8"), ("pointer", "<u8"), ("size", "<u8")])
 
 IMAGE_FIELD, INT_FIELD = 2, 1  # FFCV's type ids
 MODES: dict[Encoding, int] = {"jpeg": 0, "raw": 1}
+
+# What a sample's metadata hold for each of FFCV's types of field, by its type id.
+POINTER = np.dtype([("pointer", "<u8"), ("size", "<u8")])
+IMAGE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("pointer", "<u8")])
+METADATA = {
+    0: np.dtype("<f8"),
+    INT_FIELD: np.dtype("<i8"),
+    IMAGE_FIELD: IMAGE,
+    3: POINTER,  # bytes
+    4: np.dtype("<u8"),  # array
+    5: POINTER,  # JSON
+    6: np.dtype("<u8"),  # tensor
+}
+STORED = {2, 3, 4, 5, 6}  # the types whose values lie in the pages, one allocation each
 
 
 class BetonWriter:
@@ -94,3 +112,123 @@ class BetonWriter:
         fields["name"] = b"image", b"label"
         self._file.seek(0)
         self._file.write(header.tobytes() + fields.tobytes() + self._samples[: self._count].tobytes())
+
+
+def list_samples(descriptor: int, size: int, name: str) -> Listing:
+    """The samples of an open beton of `size` bytes, anybody's: its field of RGB images and its field of integers.
+
+    Where there are several of a type, the ones named `image` and `label`. `name` is for messages. FFCV reads what it
+    finds; here every number that points somewhere is proved first. Raises `ValueError` with the file, and the sample
+    where it is one's fault, for a file that is cut short or was never finished, and for one that is damaged.
+    """
+    header = _read(descriptor, 0, HEADER, 1, size, name)[0]
+    version, num_fields, page_size, count, table_at = (int(header[field]) for field in HEADER.fields or ())
+    if version != VERSION:
+        raise ValueError(f"{name} is no beton of version {VERSION}: it begins with {version}")
+    if table_at == 0:
+        raise ValueError(f"{name} was not finished: its writer ended before the end; write it again")
+    if table_at > size or page_size == 0 or table_at % page_size:
+        raise ValueError(f"{name} is cut short or damaged: its allocation table cannot be at byte {table_at} of {size}")
+    if not 1 <= num_fields <= len(METADATA) * 100:
+        raise ValueError(f"{name} is damaged: {num_fields} fields")
+    fields = _read(descriptor, HEADER.itemsize, FIELD, num_fields, size, name)
+    types = fields["type_id"].tolist()
+    names = [bytes(field).rstrip(b"\0").decode("utf-8", "backslashreplace") for field in fields["name"]]
+    for type_id, field in zip(types, names, strict=True):
+        if type_id not in METADATA:
+            raise ValueError(f"{name}: the field {field} is of a type ({type_id}) that FFCV does not define")
+    image, label = (
+        choose_field(types, names, *wanted, name) for wanted in ((IMAGE_FIELD, "image"), (INT_FIELD, "label"))
+    )
+    row = np.dtype([(f"f{i}", METADATA[type_id]) for i, type_id in enumerate(types)], align=True)
+    front = HEADER.itemsize + fields.nbytes
+    if count == 0:
+        raise ValueError(f"{name} holds no sample")
+    if count > (table_at - front) // row.itemsize:
+        raise ValueError(f"{name} is damaged: no room for the {count} samples that it counts")
+    num_allocations, left = divmod(size - table_at, ALLOCATION.itemsize)
+    expected = count * sum(type_id in STORED for type_id in types)
+    if left or num_allocations != expected:
+        raise ValueError(
+            f"{name} is cut short or damaged: its allocation table has {size - table_at} bytes and not "
+            f"{expected * ALLOCATION.itemsize}"
+        )
+    samples = _read(descriptor, front, row, count, size, name)
+    table = _read(descriptor, table_at, ALLOCATION, num_allocations, size, name)
+    pixels, labels = samples[f"f{image}"], samples[f"f{label}"].astype(np.int64)
+    key = pc.cast(pa.array(np.arange(count)), pa.string())
+    sizes = _sizes(pixels["pointer"], table, front + samples.nbytes, table_at, name)
+    mode, height, width = (pixels[field].astype(np.int64) for field in ("mode", "height", "width"))
+    for wrong, what in (
+        (mode > 1, "has a mode that FFCV does not define"),
+        ((height == 0) | (width == 0), "has no pixels"),
+        ((mode == MODES["raw"]) & (sizes != 3 * height * width), "has another size than its raw pixels"),
+    ):
+        if wrong.any():
+            raise ValueError(f"{name} is damaged: sample {int(wrong.argmax())} {what}; get the file again")
+    check_labels(labels, name, key)
+    return Listing(
+        key=key,
+        label=labels,
+        offset=pixels["pointer"].astype(np.int64),
+        size=sizes,
+        height=height,
+        width=width,
+        kind=np.where(mode == MODES["raw"], RAW, JPEG).astype(np.uint8),
+        classes=None,
+    )
+
+
+def choose_field(types: list[int], names: list[str], type_id: int, preferred: str, name: str) -> int:
+    """The place of the one field of a type, or of the one among several that is named `preferred`."""
+    found = [place for place, each in enumerate(types) if each == type_id]
+    if len(found) > 1:
+        found = [place for place in found if names[place] == preferred]
+    if len(found) != 1:
+        what = "RGB images" if type_id == IMAGE_FIELD else "integers"
+        raise ValueError(f"{name}: one field of {what} is needed, or one of several named {preferred}, not {names}")
+    return found[0]
+
+
+def _sizes(pointers: np.ndarray, table: np.ndarray, first: int, end: int, name: str) -> np.ndarray:
+    """The size in bytes (int64 [n]) of what lies at each sample's pointer (uint64 [n]), from the allocation table.
+
+    Raises `ValueError` where an allocation lies outside bytes `first` to `end` or over another one, and where a pointer
+    is not that of an allocation of the same sample.
+    """
+    table = table[table["size"] > 0]  # an empty value may lie where the next begins
+    table = table[np.argsort(table["pointer"], kind="stable")]
+    at, length = table["pointer"], table["size"]
+    outside = (at < first) | (at > end) | (length > end - np.minimum(at, end))
+    if outside.any():
+        raise ValueError(
+            f"{name} is damaged: sample {table['sample'][int(outside.argmax())]} lies outside the file's pages; "
+            "get the file again"
+        )
+    over = at[1:] < at[:-1] + length[:-1]
+    if over.any():
+        raise ValueError(
+            f"{name} is damaged: sample {table['sample'][1:][int(over.argmax())]} lies over another one; "
+            "get the file again"
+        )
+    found = np.minimum(np.searchsorted(at, pointers), max(len(at) - 1, 0))
+    rows = np.arange(len(pointers))
+    wrong = np.ones(len(rows), bool) if not len(at) else (at[found] != pointers) | (table["sample"][found] != rows)
+    if wrong.any():
+        raise ValueError(
+            f"{name} is damaged: the allocation table has no image of sample {int(wrong.argmax())} where it should be; "
+            "get the file again"
+        )
+    return length[found].astype(np.int64)
+
+
+def _read(descriptor: int, offset: int, kind: np.dtype, count: int, size: int, name: str) -> np.ndarray:
+    """`count` records at `offset` of a file of `size` bytes."""
+    num_bytes = count * kind.itemsize
+    data = bytearray(max(0, min(num_bytes, size - offset)))
+    view, got = memoryview(data), 0
+    while got < len(data) and (read := os.preadv(descriptor, [view[got:]], offset + got)):
+        got += read
+    if got != num_bytes:
+        raise ValueError(f"{name} is cut short: {offset + num_bytes} bytes are needed and it has {offset + got}")
+    return np.frombuffer(data, kind)

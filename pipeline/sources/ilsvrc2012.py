@@ -9,7 +9,6 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pipeline.formats.tar import scan
@@ -86,15 +85,14 @@ def train_entries(path: Path, label_of: dict[str, int]) -> Iterator[Entry]:
     """The images of the training tar. Raises `ValueError` where its synsets are not the kit's."""
     unseen = set(label_of)
     with open(path, "rb", buffering=0) as file:
-        read_at = partial(_read_at, file.fileno())
-        for inner in scan(read_at, 0, os.fstat(file.fileno()).st_size, str(path)):
+        for inner in scan(file.fileno(), 0, os.fstat(file.fileno()).st_size, str(path)):
             wnid = PurePosixPath(inner.name).stem
             if wnid not in label_of:
                 raise ValueError(
                     f"{path} holds {inner.name}, a class that {DEVKIT} does not have: one of them is wrong"
                 )
             unseen.discard(wnid)
-            for member in scan(read_at, inner.offset, inner.offset + inner.size, f"{path}: {inner.name}"):
+            for member in scan(file.fileno(), inner.offset, inner.offset + inner.size, f"{path}: {inner.name}"):
                 yield Entry(PurePosixPath(member.name).stem, label_of[wnid], path.name, member.offset, member.size)
     if unseen:
         raise ValueError(
@@ -107,14 +105,10 @@ def val_entries(path: Path, labels: list[int]) -> Iterator[Entry]:
     """The images of the validation tar; `labels` are in the order of the sorted names."""
     with open(path, "rb", buffering=0) as file:
         end = os.fstat(file.fileno()).st_size
-        members = sorted(scan(partial(_read_at, file.fileno()), 0, end, str(path)))
+        members = sorted(scan(file.fileno(), 0, end, str(path)))
     if len(members) != len(labels):
         raise ValueError(
             f"{path} holds {len(members)} images, but {DEVKIT} has the truth for {len(labels)}: one of them is wrong"
         )
     for member, label in zip(members, labels, strict=True):
         yield Entry(PurePosixPath(member.name).stem, label, path.name, member.offset, member.size)
-
-
-def _read_at(descriptor: int, offset: int, size: int) -> bytes:
-    return os.pread(descriptor, size, offset)

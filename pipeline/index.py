@@ -1,0 +1,238 @@
+"""Other people's shards made into a split: a table of what is in them, read from their headers when first opened.
+
+An index is a split's folder in the sense of `docs/format.md`, whose manifest names the shards by absolute paths. It
+lies below $IMAGEFEED_HOME, under the digest of the shards' paths, sizes and times of writing, so that a changed file is
+another index.
+"""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.atomic import TEMPORARY_PREFIX, sync
+from pipeline.formats import beton, webdataset
+from pipeline.formats.listing import Listing
+from pipeline.home import indexes
+from pipeline.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Class, Format, Manifest, Shard, file_sha256
+from pipeline.mapping import check_unchanged
+from pipeline.progress import track
+from pipeline.shard_paths import shards_of
+
+__all__ = ["index_of", "shards_of"]
+
+VERSION = 1  # of what the listing makes of a shard: another one is another index
+SPLIT = "index"  # a manifest must name its split; what others call theirs is not known
+CLASSES = "classes.txt"
+THREADS = 8  # that read headers: more than cores, because a cold disk is waited for
+WITH_STATISTICS = "-statistics"
+
+LISTERS: dict[str, Callable[[int, int, str], Listing]] = {
+    "tar": webdataset.list_samples,
+    "beton": beton.list_samples,
+}
+
+
+class ShardFile(NamedTuple):
+    """A shard as it is on disk."""
+
+    path: Path
+    num_bytes: int
+    modified_ns: int  # since 1970
+
+
+class Survey(NamedTuple):
+    """What an index is made from, before a shard is opened."""
+
+    format: Format
+    files: tuple[ShardFile, ...]
+    classes: tuple[Class, ...] | None  # where a file beside the shards names them
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that names the shards and their state, and of the classes."""
+        return hashlib.sha256(repr((VERSION, tuple(self))).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def survey(shards: Sequence[Path]) -> Survey:
+    """What is known of `shards` (absolute, of one format) without opening them."""
+    found = [(path, path.stat()) for path in shards]
+    return Survey(
+        format="tar" if shards[0].suffix == ".tar" else "beton",
+        files=tuple(ShardFile(path, stat.st_size, stat.st_mtime_ns) for path, stat in found),
+        classes=read_classes(shards[0].parent),
+    )
+
+
+def read_classes(folder: Path) -> tuple[Class, ...] | None:
+    """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file.
+
+    One line a class: its WordNet id or name and, after a space, its words. Raises `ValueError` where one comes twice.
+    """
+    path = next((place / CLASSES for place in (folder, folder.parent) if (place / CLASSES).is_file()), None)
+    if path is None:
+        return None
+    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    classes = tuple(Class(words[0], words[-1].strip()) for words in lines)
+    if not classes or len({each.wnid for each in classes}) < len(classes):
+        raise ValueError(f"{path}: expected one class a line, each once")
+    return classes
+
+
+def index_of(shards: Sequence[Path]) -> Path:
+    """The folder of the index of `shards`, which is made if it is not there; one with statistics if there is one.
+
+    Raises `ValueError` or `OSError` with the file and the sample where a shard is not whole; then there is no index.
+    """
+    found = survey(shards)
+    folder = indexes() / found.digest
+    finished = folder.with_name(folder.name + WITH_STATISTICS)
+    if (finished / MANIFEST).is_file():
+        return finished
+    publish(folder, lambda place: write_index(place, found))
+    return folder
+
+
+def publish(folder: Path, write: Callable[[Path], None]) -> None:
+    """`folder`, with what `write` writes into it, appears whole or not at all; one that is there already stays.
+
+    Of several processes that want the same one, one writes and the others wait for it.
+    """
+    if (folder / MANIFEST).is_file():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder):
+        for stray in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):  # of a killed process
+            shutil.rmtree(stray)
+        if (folder / MANIFEST).is_file():
+            return
+        place = folder.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{folder.name}")
+        place.mkdir()
+        try:
+            write(place)
+            sync(place)
+            place.rename(folder)
+            sync(folder.parent)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Holds the lock beside `folder`; waits for whoever has it, and says so."""
+    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process is writing {folder}: waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write_index(folder: Path, found: Survey) -> None:
+    """Reads the headers of all shards and writes table and manifest into `folder`."""
+    listings = list_shards(found)
+    labels, classes = label_all(listings, found)
+    counts = [len(each.label) for each in listings]
+    columns = {
+        "id": np.arange(sum(counts)),
+        "label": labels,
+        "shard": np.repeat(np.arange(len(counts)), counts),
+        "xxh3": np.zeros(sum(counts)),
+        "key": pa.chunked_array([each.key for each in listings]),
+    }
+    for name in ("offset", "size", "height", "width", "kind"):
+        columns[name] = np.concatenate([getattr(each, name) for each in listings])
+    table = pa.table({name: columns[name] for name in SAMPLES_SCHEMA.names}).cast(SAMPLES_SCHEMA)
+    pq.write_table(table, folder / SAMPLES)
+    sync(folder / SAMPLES)
+    Manifest(
+        split=SPLIT,
+        format=found.format,
+        classes=classes,
+        num_samples=len(table),
+        num_quarantined=0,
+        storage=None,
+        shards=tuple(
+            Shard(
+                name=str(file.path),
+                num_samples=count,
+                num_bytes=file.num_bytes,
+                sha256=None,
+                modified_ns=file.modified_ns,
+            )
+            for file, count in zip(found.files, counts, strict=True)
+        ),
+        statistics=None,
+        files={SAMPLES: file_sha256(folder / SAMPLES)},
+        digest=found.digest,
+    ).save(folder)
+
+
+def list_shards(found: Survey) -> list[Listing]:
+    """What is in each shard, in order. Raises the first error that is met."""
+    listings: list[Listing] = []
+    with ThreadPoolExecutor(min(THREADS, len(found.files))) as pool:
+        waiting = pool.map(lambda file: list_shard(file, found.format), found.files)
+        try:
+            done = (listings.append(listing) or 1 for listing in waiting)  # type: ignore[func-returns-value]
+            for _ in track(done, len(found.files), "indexing", "shards"):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return listings
+
+
+def list_shard(file: ShardFile, format: Format) -> Listing:
+    """What is in a shard. Raises `ValueError` also where the file is changed meanwhile."""
+    with open(file.path, "rb", buffering=0) as shard:
+        check_unchanged(file.path, os.fstat(shard.fileno()), file.num_bytes, file.modified_ns)
+        listing = LISTERS[format](shard.fileno(), file.num_bytes, str(file.path))
+        check_unchanged(file.path, os.fstat(shard.fileno()), file.num_bytes, file.modified_ns)
+    return listing
+
+
+def label_all(listings: list[Listing], found: Survey) -> tuple[np.ndarray, tuple[Class, ...]]:
+    """The labels of all samples (int64 [n]) and what they index.
+
+    Named classes are sorted by name, numbered ones are called by their number, unless `classes.txt` names them.
+    """
+    named = [each.classes is not None for each in listings]
+    if len(set(named)) > 1:
+        one, other = (found.files[named.index(kind)].path for kind in (True, False))
+        raise ValueError(f"{one} has its labels in folders and {other} has numbers: index them apart")
+    labels = [each.label for each in listings]
+    if all(named):
+        names = sorted({name for each in listings for name in each.classes or ()})
+        if len(names) == 1 and not webdataset.is_wnid(names[0]) and found.classes is None:
+            raise ValueError(
+                f"{found.files[0].path}: no sample has a member cls or json with a label, and all lie in one folder, "
+                f"{names[0]}: there are no labels"
+            )
+        classes = found.classes or tuple(Class(name, name) for name in names)
+        label_of = {each.wnid: label for label, each in enumerate(classes)}
+        if unknown := [name for name in names if name not in label_of]:
+            raise ValueError(f"{found.files[0].path.parent}: {CLASSES} lacks the class {unknown[0]} of the shards")
+        places = [np.array([label_of[name] for name in each.classes or ()]) for each in listings]
+        return np.concatenate([place[label] for place, label in zip(places, labels, strict=True)]), classes
+    joined = np.concatenate(labels)
+    number = int(joined.max()) + 1
+    if found.classes is not None and number > len(found.classes):
+        shard = next(place for place, each in enumerate(labels) if each.max() == number - 1)
+        raise ValueError(
+            f"{found.files[shard].path} has the label {number - 1}, and {CLASSES} names {len(found.classes)} classes"
+        )
+    return joined, found.classes or tuple(Class(str(label), str(label)) for label in range(number))
