@@ -1,6 +1,7 @@
 """From rows of the table to one batch: everything is planned in numbers, then the threads fill the memory."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,13 @@ from pipeline.sampling import PAD
 if TYPE_CHECKING:
     from pipeline.loader import LoaderOptions
 
+# Returns once the shards of a batch are here, or once what it is given says that nobody wants the batch any more.
+Wait = Callable[[Callable[[], bool]], None]
 PAD_LABEL = -100  # what torch's cross_entropy ignores unless told otherwise
+
+
+def at_once(given_up: Callable[[], bool]) -> None:
+    """The `Wait` of shards that are here already."""
 
 
 class Batch(NamedTuple):
@@ -57,8 +64,8 @@ class Feed:
         with self.bench() as bench:
             self.plan(0, 0, np.full(options.batch_size, PAD)).work(bench)
 
-    def plan(self, seed: int, epoch: int, rows: np.ndarray) -> "BatchTask":
-        """The batch of `rows` (int64 [B], `PAD` in places), yet to be filled."""
+    def plan(self, seed: int, epoch: int, rows: np.ndarray, wait: Wait = at_once) -> "BatchTask":
+        """The batch of `rows` (int64 [B], `PAD` in places), yet to be filled; its threads `wait` for its shards."""
         valid = rows != PAD
         columns = self.dataset.columns
         ids, sizes, hashes, addresses = (
@@ -69,7 +76,6 @@ class Feed:
         used = rows[valid]
         ids[valid], labels[valid] = columns.id[used], columns.label[used]
         sizes[valid], hashes[valid] = columns.size[used], columns.xxh3[used]
-        addresses[valid], maps = self.dataset.maps(used)
         views, colours = choose(np.uint64(seed), epoch, ids, self.room, self.fixed, self.basis)
         images, memory = self.buffers.take()
         job = Job(
@@ -84,7 +90,7 @@ class Feed:
             states=np.zeros(len(rows), np.int32),
         )
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, rows, batch, maps)
+        return BatchTask(self, job, rows, batch, wait)
 
     @contextmanager
     def bench(self) -> Iterator[Bench]:
@@ -103,13 +109,24 @@ class Feed:
 class BatchTask:
     """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
 
-    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, maps: list[Mapping]) -> None:
+    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, wait: Wait) -> None:
         self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
-        self._maps = maps  # held: the addresses in `job` are theirs
+        self._wait = wait
+        self._locating = threading.Lock()
+        self._maps: list[Mapping] | None = None  # held: the addresses in `job` are theirs
 
     def work(self, bench: Bench) -> None:
         """Fills samples until none is left to begin."""
+        with self._locating:  # the first thread finds out where the samples lie, the others wait for it
+            if self._maps is None:
+                self._locate()
         fill(self._job, bench, self._feed.raw, self._feed.options.verify, self._feed.page)
+
+    def _locate(self) -> None:
+        self._wait(self.is_claimed)  # it is, without anybody's work, once this task was stopped
+        if not self.is_claimed():
+            valid = self._rows != PAD
+            self._job.addresses[valid], self._maps = self._feed.dataset.maps(self._rows[valid])
 
     def is_claimed(self) -> bool:
         """Whether every sample was begun."""
