@@ -1,15 +1,17 @@
-"""One split on disk, opened: checked in a moment against its manifest, its shards mapped when first read."""
+"""One split, opened: checked in a moment against its manifest, its shards mapped when first read."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.cache import CacheOptions
 from pipeline.manifest import (
     MEAN_IMAGE,
     OTHER,
@@ -23,6 +25,8 @@ from pipeline.manifest import (
 )
 from pipeline.mapping import Mapping
 from pipeline.moments import Statistics
+from pipeline.remote import Remote
+from pipeline.storage import StorageOptions, is_url, never
 
 if TYPE_CHECKING:
     from pipeline.loader import Loader
@@ -48,12 +52,19 @@ class Dataset:
 
     path: Path
     manifest: Manifest
-    _mappings: dict[int, Mapping] = field(default_factory=dict, init=False, repr=False, compare=False)
+    remote: Remote | None = None  # where the shards are, if not in `path`
+    _mappings: MutableMapping[int, Mapping] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Maps of remote shards are gone when nobody holds them, so that the cache may evict the files.
+        object.__setattr__(self, "_mappings", {} if self.remote is None else WeakValueDictionary())
 
     def __len__(self) -> int:
         return self.manifest.num_samples
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.remote is not None:
+            return open_remote, (self.remote,)
         return open_dataset, (self.path,)  # in another process the maps lie elsewhere
 
     @property
@@ -101,21 +112,37 @@ class Dataset:
         """Where the payloads of `rows` (int64 [n]) begin in memory, int64 [n], while somebody holds the maps."""
         shards = self.columns.shard[rows]
         numbers, places = np.unique(shards, return_inverse=True)
-        maps = [self._mapping(int(number)) for number in numbers]
+        maps = [self.map(int(number)) for number in numbers]
         starts = np.array([each.address for each in maps], np.int64)
         return starts[places] + self.columns.offset[rows], maps
 
     def name(self, row: int) -> str:
         """A sample as messages name it: the shard's file, the id and the key."""
-        shard = self.manifest.shards[self.columns.shard[row]].name
-        return f"{self.path / shard}: sample {self.columns.id[row]} ({self.samples['key'][row]})"
+        shard = self.manifest.shards[self.columns.shard[row]]
+        file = self.remote.called(shard) if self.remote else self.path / shard.name
+        return f"{file}: sample {self.columns.id[row]} ({self.samples['key'][row]})"
 
-    def _mapping(self, number: int) -> Mapping:
-        if number not in self._mappings:
+    def map(self, number: int, given_up: Callable[[], bool] = never) -> Mapping:
+        """Shard `number` in memory. A remote one is fetched first unless it is here, which `given_up()` ends."""
+        mapping = self._mappings.get(number)
+        if mapping is None:
             shard = self.manifest.shards[number]
+            if self.remote is not None:
+                mapping = self.remote.map(shard, given_up)
+            else:
+                mapping = Mapping(self.path / shard.name, shard.num_bytes)
             # Of two threads that come here at once, both must go on with the same map: the other one is freed.
-            self._mappings.setdefault(number, Mapping(self.path / shard.name, shard.num_bytes))
-        return self._mappings[number]
+            mapping = self._mappings.setdefault(number, mapping)
+        return mapping
+
+    def beside(self, split: str) -> "Dataset | None":
+        """Another split of the same dataset, if it is there."""
+        if self.remote is not None:
+            try:
+                return open_remote(replace(self.remote, url=self.remote.beside(split)))
+            except FileNotFoundError:
+                return None
+        return open_dataset(self.path.parent / split) if (self.path.parent / split).is_dir() else None
 
     def _check_file(self, name: str) -> None:
         if file_sha256(self.path / name) != self.manifest.files.get(name):
@@ -135,14 +162,22 @@ class Dataset:
         yield (columns.kind == RAW) & (columns.size != 3 * pixels), "has another size than its pixels"
 
 
-def open_dataset(path: str | Path) -> Dataset:
-    """Opens one split: the folder that holds its `manifest.json`.
+def open_dataset(
+    path: str | Path, *, cache: CacheOptions | None = None, storage: StorageOptions | None = None
+) -> Dataset:
+    """Opens one split: the folder that holds its `manifest.json`, or the URL of one (`s3://bucket/imagenet/train`).
 
     Takes milliseconds: every shard must be there with the manifest's number of bytes, and the counts must agree; the
     bytes themselves are proved when they are read. Raises `FileNotFoundError` or `ValueError` with the file and the
     cure; where `path` holds splits rather than being one, the message lists them.
+
+    Of a URL, which may be of any kind that fsspec knows, the manifest and the tables are fetched and checked now, the
+    shards when they are needed, into a local `cache`; `storage` says how long a server is given. These raise
+    `ConnectionError` and `PermissionError` too.
     """
-    path = Path(path).absolute()
+    if is_url(path) and not str(path).startswith("file://"):
+        return open_remote(Remote(str(path), cache or CacheOptions(), storage or StorageOptions()))
+    path = Path(str(path).removeprefix("file://")).absolute()
     manifest = Manifest.load(path)
     for shard in manifest.shards:
         if Path(shard.name).name != shard.name:
@@ -155,6 +190,20 @@ def open_dataset(path: str | Path) -> Dataset:
                 f"{file} has {file.stat().st_size} bytes and not the {shard.num_bytes} that were written: "
                 "restore it, or convert the source again"
             )
+    check_counts(path, manifest)
+    return Dataset(path, manifest)
+
+
+def open_remote(remote: Remote) -> Dataset:
+    """`open_dataset` for a split elsewhere."""
+    path = remote.tables()
+    manifest = Manifest.load(path)
+    check_counts(path, manifest)
+    return Dataset(path, manifest, remote)
+
+
+def check_counts(path: Path, manifest: Manifest) -> None:
+    """Raises `ValueError` where the counts of manifest, shards and table differ."""
     counts = {
         "its shards": sum(shard.num_samples for shard in manifest.shards),
         SAMPLES: pq.read_metadata(path / SAMPLES).num_rows,
@@ -165,4 +214,3 @@ def open_dataset(path: str | Path) -> Dataset:
                 f"{path}: the manifest counts {manifest.num_samples} samples and {what} {count}: "
                 "convert the source again"
             )
-    return Dataset(path, manifest)

@@ -6,6 +6,7 @@ asks the kernel first, which then says no instead.
 """
 
 import ctypes
+import fcntl
 import mmap
 import os
 import weakref
@@ -31,13 +32,15 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 class Mapping:
-    """The whole of a file, readable at `address` until this object is collected.
+    """The whole of a file, readable at `address` until this object is collected; `locked` (shared) as long, if asked.
 
     Raises `ValueError` where the file has not the size that is expected (bytes), `OSError` where it cannot be read.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, *, locked: bool = False) -> None:
         with open(path, "rb") as file:
+            if locked:
+                fcntl.flock(file, fcntl.LOCK_SH)  # Linux lets go of it with the map, not with the descriptor
             found = os.fstat(file.fileno()).st_size
             if found != size:
                 raise ValueError(f"{path} has {found} bytes and not the {size} that were written: restore it")

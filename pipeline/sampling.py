@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.rng import order_keys
+from pipeline.rng import SHARDS, order_keys
 
 PAD = -1  # stands in a list of rows where no sample is left
 
@@ -25,6 +25,20 @@ def epoch_order(sample_ids: np.ndarray, *, seed: int, epoch: int, shuffle: bool)
     if not shuffle:
         return np.arange(len(sample_ids))
     return np.argsort(order_keys(np.uint64(seed), epoch, sample_ids), kind="stable")
+
+
+def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch: int, window: int) -> np.ndarray:
+    """As a shuffling `epoch_order`, for shards that cannot all be at hand: `window` of them at a time.
+
+    The shards (int [n], one number a row) are shuffled, taken in groups of `window`, and the samples of each group
+    are shuffled together. With as many shards as the window or fewer this is the global order itself. How far it is
+    from one otherwise is measured in `docs/remote.md`.
+    """
+    order = epoch_order(sample_ids, seed=seed, epoch=epoch, shuffle=True)
+    numbers = np.arange(shards.max(initial=-1) + 1)
+    group = np.empty(len(numbers), np.int32)
+    group[np.argsort(order_keys(np.uint64(seed), epoch, numbers, SHARDS), kind="stable")] = numbers // window
+    return order[np.argsort(group[shards[order]], kind="stable")]
 
 
 @dataclass(frozen=True, kw_only=True)
