@@ -184,13 +184,13 @@ def statistics_source(dataset: Dataset, options: "LoaderOptions") -> Dataset:
         return open_dataset(options.statistics)
     if dataset.manifest.split == "train":
         return dataset
-    beside = dataset.path.parent / "train"
-    if not beside.is_dir():
+    beside = dataset.beside("train")
+    if beside is None:
         raise ValueError(
-            f"{dataset.path} is not a training split and there is no {beside}: "
+            f"{dataset.path} is not a training split and there is no 'train' beside it: "
             "say with `statistics` which split's mean image to use"
         )
-    return open_dataset(beside)
+    return beside
 
 
 def output_shapes(options: "LoaderOptions") -> tuple[tuple[int, ...], tuple[int, ...]]:

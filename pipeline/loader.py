@@ -8,16 +8,20 @@ import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 import torch
 
 from pipeline.buffers import DTYPES
 from pipeline.dataset import Dataset
-from pipeline.feed import Batch, BatchTask, Feed
+from pipeline.feed import Batch, BatchTask, Feed, at_once
+from pipeline.fetch import Fetcher
 from pipeline.recipes import RECIPES
-from pipeline.sampling import Share, epoch_order
+from pipeline.sampling import Share, epoch_order, shard_order
+from pipeline.spans import Spans, spans
 from pipeline.workers import Crew
 
 __all__ = ["Batch", "Loader", "LoaderOptions"]
@@ -42,14 +46,17 @@ class LoaderOptions:
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     num_threads: int | None = None
     """Threads that decode; None: the cores of this process, shared by the ranks of its machine (LOCAL_WORLD_SIZE)."""
-    shuffle: bool | None = None
-    """A new order each epoch; None: as the recipe has it (alexnet does)."""
+    shuffle: bool | Literal["shards"] | None = None
+    """A new order each epoch: of all samples, or shards: of a few shards at a time, so that each is fetched once.
+    None: as the recipe has it (alexnet does), by shards where the dataset is remote and larger than its cache."""
+    window: int = 16
+    """Shards whose samples are mixed, with shuffle shards."""
     last: Literal["pad", "drop"] = "pad"
     """What becomes of the samples that do not fill a last global batch: a padded batch, or they are left out."""
     prefetch: int = 2
     """Batches in work or ready while the caller is at one."""
-    statistics: Path | None = None
-    """The split whose mean image and colour statistics are used; None: this one, or `train` beside it."""
+    statistics: Path | str | None = None
+    """The split (or its URL) whose mean image and colour statistics are used; None: this one, or `train` beside it."""
     crop_size: int = 224
     """Height and width of the crops, pixels."""
     verify: bool = True
@@ -62,7 +69,9 @@ class LoaderOptions:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for name in ("prefetch", "crop_size", "num_threads"):
+        if self.shuffle not in (None, True, False, "shards"):
+            raise ValueError(f"shuffle must be True, False, 'shards' or None, not {self.shuffle!r}")
+        for name in ("prefetch", "crop_size", "num_threads", "window"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**64:
@@ -81,6 +90,37 @@ def cores_per_rank() -> int:
     """The cores that this process may use, shared by the ranks of its machine as torchrun counts them; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def order_of(dataset: Dataset, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
+    """The rows of an epoch as its loader goes through them (int64 [n])."""
+    shuffle: bool | str = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
+    if options.shuffle is None and shuffle and dataset.remote is not None:
+        num_bytes = sum(shard.num_bytes for shard in dataset.manifest.shards)
+        # By the cache's stated size, never by what the disk has: all ranks must come to the same order.
+        shuffle = "shards" if num_bytes > dataset.remote.cache_options.num_bytes else True
+    ids, shards = dataset.columns.id, dataset.columns.shard
+    if shuffle == "shards":
+        return shard_order(ids, shards, seed=seed, epoch=epoch, window=options.window)
+    return epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle))
+
+
+def spans_of(dataset: Dataset, options: LoaderOptions, order: np.ndarray) -> Spans:
+    """When the epoch that goes through the rows of `order` needs which shard."""
+    return spans(
+        dataset.columns.shard[order],
+        np.array([shard.num_bytes for shard in dataset.manifest.shards]),
+        global_batch=options.share.global_batch,
+        ahead=options.prefetch,
+    )
+
+
+def fetcher_of(dataset: Dataset, options: LoaderOptions, order: np.ndarray) -> Fetcher | None:
+    """What fetches the shards of a remote dataset ahead of the rows of `order`."""
+    if dataset.remote is None:
+        return None
+    needed = spans_of(dataset, options, order)
+    return Fetcher(needed, dataset.remote.room(needed), dataset.map)
 
 
 @dataclass
@@ -104,6 +144,8 @@ class Loader:
         self.dataset, self.options = dataset, options
         self._feed = Feed(dataset, options)
         self._place = Place(options.seed)
+        if dataset.remote is not None:  # what cannot work is an error now
+            dataset.remote.room(spans_of(dataset, options, order_of(dataset, options, options.seed, 0)))
 
     def __repr__(self) -> str:
         return f"Loader({str(self.dataset.path)!r}, {self.options})"
@@ -157,14 +199,18 @@ class Epoch:
 
     def __init__(self, feed: Feed, place: Place) -> None:
         options, num_samples = feed.options, len(feed.dataset)
-        shuffle = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
-        order = epoch_order(feed.dataset.columns.id, seed=place.seed, epoch=place.epoch, shuffle=shuffle)
+        order = order_of(feed.dataset, options, place.seed, place.epoch)
         share, seed, epoch, start = options.share, place.seed, place.epoch, place.position
+        fetcher = fetcher_of(feed.dataset, options, order[start:])
+        if fetcher is not None:
+            weakref.finalize(self, fetcher.stop).atexit = False
 
         def plan(number: int) -> BatchTask:  # knows nothing of `self`, which could not be collected otherwise
-            return feed.plan(seed, epoch, share.rows(order, start + number * share.global_batch))
+            wait = at_once if fetcher is None else partial(fetcher.wait, number)
+            return feed.plan(seed, epoch, share.rows(order, start + number * share.global_batch), wait)
 
         self._place, self._num_samples, self._step = place, num_samples, share.global_batch
+        self._fetcher = fetcher
         self._crew = Crew(
             plan,
             share.num_batches(num_samples, start),
@@ -195,4 +241,6 @@ class Epoch:
 
     def close(self) -> None:
         """Ends the threads; `next` raises from then on."""
+        if self._fetcher is not None:
+            self._fetcher.stop()
         self._crew.close()
