@@ -50,8 +50,9 @@ class Fetcher:
         with self._changed:
             if batch > self._batch:
                 self._batch = batch
-                for row in [row for row in self._held if self._spans.last[row] < batch]:
-                    del self._held[row]
+                held = self._held
+                for row in [row for row in held if self._spans.last[row] < batch]:
+                    del held[row]
                     self._bytes -= int(self._spans.num_bytes[row])
                 self._changed.notify_all()
             num_needed = self._spans.num_needed(batch)
@@ -63,8 +64,9 @@ class Fetcher:
                 self._changed.wait(POLL)
 
     def stop(self) -> None:
-        """Tells the threads to end after the request that they are at, and does not wait."""
+        """Lets go of all shards and tells the threads to end after the request that they are at; does not wait."""
         self._stopped = True
+        self._held = {}
 
     def join(self, until: float) -> None:
         """Waits for the end of the threads, until the monotonic clock shows `until` (seconds)."""
@@ -84,6 +86,8 @@ class Fetcher:
                 return
             with self._changed:
                 self._held[row] = held
+                if self._stopped:  # perhaps since it was looked at above
+                    self._held = {}
                 self._missing.remove(row)
                 self._changed.notify_all()
 

@@ -1,14 +1,18 @@
 """Servers on loopback for the tests of remote data: one of http that can be made to fail, and moto's S3."""
 
+import http.client
 import http.server
 import re
+import subprocess
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
+HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 Fault = Callable[[str, int], str | None]  # (file, how many requests for it came before) -> what goes wrong
 
 
@@ -21,14 +25,17 @@ def at_first(fault: str, times: int, file: str = "shard-00001.tar") -> Fault:
 
 
 class FileServer(http.server.ThreadingHTTPServer):
-    """The files of a folder, with ranges. `fault` is asked at each GET; "drop", "stall", "short", "wrong", "whole" or
-    a status."""
+    """The files of a folder, with ranges, or what the server at `upstream` says, unless `fault` says otherwise.
+
+    Faults: "drop" (the connection, half-way), "stall" (half-way), "short", "wrong", "whole" (ranges are not known), or
+    a status.
+    """
 
     daemon_threads = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, upstream: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder = folder
+        self.folder, self.upstream = folder, upstream
         self.fault: Fault = lambda name, number: None
         self.requests: Counter[str] = Counter()  # GETs by file
         self.num_sent: Counter[str] = Counter()  # bytes by file
@@ -39,56 +46,70 @@ class FileServer(http.server.ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def answer(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """What a server without faults says: status, headers, content."""
+        if self.upstream is not None:
+            connection = http.client.HTTPConnection(self.upstream)
+            connection.request(method, path, headers=dict(headers))
+            response = connection.getresponse()
+            content = response.read()
+            connection.close()
+            kept = {name: value for name, value in response.getheaders() if name.lower() not in HOP_BY_HOP}
+            return response.status, kept, content
+        file = self.folder / unquote(path.lstrip("/"))
+        if not file.is_file():
+            return 404, {}, b""
+        content = file.read_bytes()
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", headers.get("Range", ""))
+        if asked:
+            return 206, {}, content[int(asked[1]) : int(asked[2]) + 1]
+        return 200, {"Content-Length": str(len(content))}, content
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FileServer
 
     def do_HEAD(self) -> None:
-        path = self.server.folder / unquote(self.path.lstrip("/"))
-        self.send_response(200 if path.is_file() else 404)
-        self.send_header("Content-Length", str(path.stat().st_size if path.is_file() else 0))
-        self.end_headers()
+        status, headers, _ = self.server.answer("HEAD", self.path, self.headers)
+        self.begin(status, {"Content-Length": "0", **headers})
 
     def do_GET(self) -> None:
-        path = self.server.folder / unquote(self.path.lstrip("/"))
-        with self.server.guard:
-            fault = self.server.fault(path.name, self.server.requests[path.name])
-            self.server.requests[path.name] += 1
-        status = 200 if path.is_file() else 404
-        content = path.read_bytes() if path.is_file() else b""
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if asked and fault != "whole" and status == 200:
-            status, content = 206, content[int(asked[1]) : int(asked[2]) + 1]
+        server, name = self.server, unquote(self.path.rpartition("/")[2])
+        with server.guard:
+            fault = server.fault(name, server.requests[name])
+            server.requests[name] += 1
+        if fault == "whole":
+            del self.headers["Range"]
+        status, headers, content = server.answer("GET", self.path, self.headers)
         if fault is not None and fault.isdigit():
-            status, content = int(fault), b""
+            status, headers, content = int(fault), {}, b""
         if fault == "short":
             content = content[: len(content) // 2]
         if fault == "wrong":
             content = content[:-1] + bytes([content[-1] ^ 1])
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        with self.server.guard:
-            self.server.num_sent[path.name] += len(content)
+        self.begin(status, {**headers, "Content-Length": str(len(content))})
+        with server.guard:
+            server.num_sent[name] += len(content)
         if fault in ("drop", "stall"):
             self.wfile.write(content[: len(content) // 2])
             self.wfile.flush()
             if fault == "stall":
-                self.server.closing.wait()
+                server.closing.wait()
             self.close_connection = True
             self.connection.close()
-            return
-        self.wfile.write(content)
+        else:
+            self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
 
     def handle(self) -> None:
-        try:
+        with suppress(OSError):  # the client has gone
             super().handle()
-        except OSError:  # the client has gone
-            self.close_connection = True
 
     def finish(self) -> None:
         with suppress(OSError, ValueError):  # it is closed already
@@ -96,8 +117,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def file_server(folder: Path) -> Iterator[FileServer]:
-    with FileServer(folder) as server:
+def file_server(folder: Path, upstream: str | None = None) -> Iterator[FileServer]:
+    with FileServer(folder, upstream) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -106,3 +127,28 @@ def file_server(folder: Path) -> Iterator[FileServer]:
             server.closing.set()
             server.shutdown()
             thread.join()
+
+
+MOTO = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print("%s:%d" % server.get_host_and_port(), flush=True)
+sys.stdin.read()  # until whoever started this goes away
+server.stop()
+"""
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """The address of an S3 of moto's, in a process of its own."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MOTO],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
