@@ -1,17 +1,19 @@
-"""One split on disk, opened: checked in a moment against its manifest, its shards mapped when first read."""
+"""One split, opened: checked in a moment against its manifest, its shards mapped when first read."""
 
 import os
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.cache import CacheOptions
 from pipeline.manifest import (
     MANIFEST,
     MEAN_IMAGE,
@@ -26,6 +28,8 @@ from pipeline.manifest import (
 )
 from pipeline.mapping import Mapping, check_unchanged
 from pipeline.moments import Statistics
+from pipeline.remote import Remote
+from pipeline.storage import StorageOptions, is_url, never
 
 if TYPE_CHECKING:
     from pipeline.loader import Loader
@@ -52,12 +56,19 @@ class Dataset:
     path: Path
     manifest: Manifest
     source: str = field(default="", compare=False)  # what was asked for, where that is not `path`
-    _mappings: dict[int, Mapping] = field(default_factory=dict, init=False, repr=False, compare=False)
+    remote: Remote | None = None  # where the shards are, if not in `path`
+    _mappings: MutableMapping[int, Mapping] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Maps of remote shards are gone when nobody holds them, so that the cache may evict the files.
+        object.__setattr__(self, "_mappings", {} if self.remote is None else WeakValueDictionary())
 
     def __len__(self) -> int:
         return self.manifest.num_samples
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.remote is not None:
+            return open_remote, (self.remote,)
         return open_dataset, (self.path,)  # in another process the maps lie elsewhere
 
     @property
@@ -131,25 +142,39 @@ class Dataset:
         """Where the payloads of `rows` (int64 [n]) begin in memory, int64 [n], while somebody holds the maps."""
         shards = self.columns.shard[rows]
         numbers, places = np.unique(shards, return_inverse=True)
-        maps = [self._mapping(int(number)) for number in numbers]
+        maps = [self.map(int(number)) for number in numbers]
         starts = np.array([each.address for each in maps], np.int64)
         return starts[places] + self.columns.offset[rows], maps
 
     def name(self, row: int) -> str:
         """A sample as messages name it: the shard's file, the id and the key."""
-        shard = self.manifest.shards[self.columns.shard[row]].name
-        return f"{self.path / shard}: sample {self.columns.id[row]} ({self.samples['key'][row]})"
+        shard = self.manifest.shards[self.columns.shard[row]]
+        file = self.remote.called(shard) if self.remote else self.path / shard.name
+        return f"{file}: sample {self.columns.id[row]} ({self.samples['key'][row]})"
 
-    def _mapping(self, number: int) -> Mapping:
-        shard = self.manifest.shards[number]
-        if number not in self._mappings:
+    def map(self, number: int, given_up: Callable[[], bool] = never) -> Mapping:
+        """Shard `number` in memory. A remote one is fetched first unless it is here, which `given_up()` ends."""
+        shard, mapping = self.manifest.shards[number], self._mappings.get(number)
+        if mapping is None:
+            if self.remote is not None:
+                mapping = self.remote.map(shard, given_up)
+            else:
+                mapping = Mapping(self.path / shard.name, shard.num_bytes, shard.modified_ns)
             # Of two threads that come here at once, both must go on with the same map: the other one is freed.
-            mapping = Mapping(self.path / shard.name, shard.num_bytes, shard.modified_ns)
-            self._mappings.setdefault(number, mapping)
+            mapping = self._mappings.setdefault(number, mapping)
         elif shard.modified_ns is not None:  # nothing else would tell, where there are no hashes
             file = self.path / shard.name
             check_unchanged(file, file.stat(), shard.num_bytes, shard.modified_ns)
-        return self._mappings[number]
+        return mapping
+
+    def beside(self, split: str) -> "Dataset | None":
+        """Another split of the same dataset, if it is there."""
+        if self.remote is not None:
+            try:
+                return open_remote(replace(self.remote, url=self.remote.beside(split)))
+            except FileNotFoundError:
+                return None
+        return open_dataset(self.path.parent / split) if (self.path.parent / split).is_dir() else None
 
     def _check_file(self, name: str) -> None:
         if file_sha256(self.path / name) != self.manifest.files.get(name):
@@ -171,23 +196,32 @@ class Dataset:
         yield (columns.kind == RAW) & (columns.size != 3 * pixels), "has another size than its pixels"
 
 
-def open_dataset(path: str | Path) -> Dataset:
-    """Opens one split: the folder that holds its `manifest.json`, or shards that others made.
+def open_dataset(
+    path: str | Path, *, cache: CacheOptions | None = None, storage: StorageOptions | None = None
+) -> Dataset:
+    """Opens one split: the folder that holds its `manifest.json`, its URL, or shards that others made.
 
-    Those are a `.tar` as WebDataset reads it, a `.beton`, a folder of one or the other, or several by braces and
-    wildcards (`train-{000..146}.tar`, `*.beton`). They are indexed when first opened, which reads their headers alone;
-    the index is kept below $IMAGEFEED_HOME for as long as no file changes (see `docs/format.md`).
+    Of a URL (`s3://bucket/imagenet/train`), which may be of any kind that fsspec knows, the manifest and the tables are
+    fetched and checked now, the shards when they are needed, into a local `cache`; `storage` says how long a server is
+    given. These raise `ConnectionError` and `PermissionError` too.
+
+    Shards of others are a `.tar` as WebDataset reads it, a `.beton`, a folder of one or the other, or several by braces
+    and wildcards (`train-{000..146}.tar`, `*.beton`). They are indexed when first opened, which reads their headers
+    alone; the index is kept below $IMAGEFEED_HOME for as long as no file changes (see `docs/format.md`).
 
     Otherwise it takes milliseconds: every shard must be there with the manifest's number of bytes, and the counts must
     agree; the bytes themselves are proved when they are read. Raises `FileNotFoundError` or `ValueError` with the file
     and the cure; where `path` holds splits rather than being one, the message lists them.
     """
+    if is_url(path) and not str(path).startswith("file://"):
+        return open_remote(Remote(str(path), cache or CacheOptions(), storage or StorageOptions()))
+    path = os.fspath(path).removeprefix("file://")
     folder = Path(path).absolute()
     if not (folder / MANIFEST).is_file():
         from pipeline.index import index_of, shards_of  # here: most datasets are our own
 
         if shards := shards_of(path):
-            return open_split(index_of(shards), os.fspath(path))
+            return open_split(index_of(shards), path)
     return open_split(folder)
 
 
@@ -203,6 +237,20 @@ def open_split(path: Path, source: str = "") -> Dataset:
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: restore it, or convert the source again")
         check_unchanged(file, file.stat(), shard.num_bytes, shard.modified_ns)
+    check_counts(path, manifest)
+    return Dataset(path, manifest, source)
+
+
+def open_remote(remote: Remote) -> Dataset:
+    """`open_dataset` for a split elsewhere."""
+    path = remote.tables()
+    manifest = Manifest.load(path)
+    check_counts(path, manifest)
+    return Dataset(path, manifest, remote.url, remote)
+
+
+def check_counts(path: Path, manifest: Manifest) -> None:
+    """Raises `ValueError` where the counts of manifest, shards and table differ."""
     counts = {
         "its shards": sum(shard.num_samples for shard in manifest.shards),
         SAMPLES: pq.read_metadata(path / SAMPLES).num_rows,
@@ -213,4 +261,3 @@ def open_split(path: Path, source: str = "") -> Dataset:
                 f"{path}: the manifest counts {manifest.num_samples} samples and {what} {count}: "
                 "convert the source again"
             )
-    return Dataset(path, manifest, source)

@@ -1,7 +1,7 @@
 """From rows of the table to one batch: everything is planned in numbers, then the threads fill the memory."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,9 +23,15 @@ from pipeline.sampling import PAD
 if TYPE_CHECKING:
     from pipeline.loader import LoaderOptions
 
+# Returns once the shards of a batch are here, or once what it is given says that nobody wants the batch any more.
+Wait = Callable[[Callable[[], bool]], None]
 PAD_LABEL = -100  # what torch's cross_entropy ignores unless told otherwise
 SCRATCH_BYTES = 1 << 22  # for decoded images whose size is not known before; larger ones get memory of their own
 STORED_SIDE = 256 / 224  # of the side of the crop, where images of all sizes must be scaled: the paper's geometry
+
+
+def at_once(given_up: Callable[[], bool]) -> None:
+    """The `Wait` of shards that are here already."""
 
 
 class Batch(NamedTuple):
@@ -61,10 +67,10 @@ class Feed:
         with self.bench() as bench:
             self.plan(0, 0, np.full(options.batch_size, PAD), 0).work(bench)
 
-    def plan(self, seed: int, epoch: int, places: np.ndarray, position: int) -> "BatchTask":
+    def plan(self, seed: int, epoch: int, places: np.ndarray, position: int, wait: Wait = at_once) -> "BatchTask":
         """The batch of `places` of an epoch's order (int64 [B], `PAD` at the end), yet to be filled.
 
-        `position` is that of the first of them in the order.
+        `position` is that of the first of them in the order; the threads `wait` for their shards.
         """
         columns, valid, samples = self.dataset.columns, places != PAD, len(places)
         turns, rows = np.divmod(places, len(columns.id))
@@ -86,7 +92,7 @@ class Feed:
         )
         labels = column(columns.label.astype(np.int64), PAD_LABEL)
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, np.where(valid, rows, PAD), batch)
+        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait)
 
     def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> Job:
         """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
@@ -137,22 +143,31 @@ def brush(size: int) -> Brush:
 class BatchTask:
     """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
 
-    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch) -> None:
+    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, wait: Wait) -> None:
         self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
         self._look = feed.look(job.epoch)
+        self._wait = wait
+        self._locating = threading.Lock()
         self._maps: list[Mapping] | None = None  # held: the addresses in `job` are theirs
-        self._mapping = threading.Lock()
         self._reasons: dict[int, str] = {}
 
     def work(self, bench: Bench) -> None:
         """Fills samples until none is left to begin."""
-        self._map()
+        with self._locating:  # the first thread finds out where the samples lie, the others wait for it
+            if self._maps is None:
+                self._locate()
         options = self._feed.options
         while True:
             left = fill(self._job, bench, self._look, options.step, options.verify, self._feed.page)
             if left < 0:
                 return
             self._decode_slowly(left, bench)
+
+    def _locate(self) -> None:
+        self._wait(self.is_claimed)  # it is, without anybody's work, once this task was stopped
+        if not self.is_claimed():
+            valid = self._rows != PAD
+            self._job.addresses[valid], self._maps = self._feed.dataset.maps(self._rows[valid])
 
     def is_claimed(self) -> bool:
         """Whether every sample was begun."""
@@ -170,13 +185,6 @@ class BatchTask:
             reason = self._reasons.get(first) or WHY[int(states[first])]
             raise ValueError(f"{self._feed.dataset.name(int(self._rows[first]))}: {reason}")
         return self._batch
-
-    def _map(self) -> None:
-        """Finds the payloads in memory; a shard that must come from afar is waited for by the threads alone."""
-        with self._mapping:
-            if self._maps is None:
-                there = self._rows != PAD
-                self._job.addresses[there], self._maps = self._feed.dataset.maps(self._rows[there])
 
     def _decode_slowly(self, i: int, bench: Bench) -> None:
         """Sample `i` by way of Pillow, which knows every image format."""
@@ -252,13 +260,13 @@ def statistics_source(dataset: Dataset, options: "LoaderOptions") -> Dataset:
         return open_dataset(options.statistics)
     if dataset.manifest.split == "train" or dataset.manifest.is_index:
         return dataset
-    beside = dataset.path.parent / "train"
-    if not beside.is_dir():
+    beside = dataset.beside("train")
+    if beside is None:
         raise ValueError(
-            f"{dataset.path} is not a training split and there is no {beside}: "
+            f"{dataset.path} is not a training split and there is no 'train' beside it: "
             "say with `statistics` which split's mean image to use"
         )
-    return open_dataset(beside)
+    return beside
 
 
 def output_shapes(options: "LoaderOptions") -> tuple[tuple[int, ...], tuple[int, ...]]:

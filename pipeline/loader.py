@@ -8,18 +8,22 @@ import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from numba.core.dispatcher import Dispatcher
 
 from pipeline.buffers import DTYPES
 from pipeline.dataset import Dataset
-from pipeline.feed import Batch, BatchTask, Feed
+from pipeline.feed import Batch, BatchTask, Feed, at_once
+from pipeline.fetch import Fetcher
 from pipeline.fused import Step
 from pipeline.recipes import RECIPES, Recipe
-from pipeline.sampling import Share, balanced_length, balanced_order, epoch_order
+from pipeline.sampling import Share, balanced_length, balanced_order, epoch_order, shard_order
+from pipeline.spans import Spans, spans
 from pipeline.workers import Crew
 
 __all__ = ["Batch", "Loader", "LoaderOptions"]
@@ -45,16 +49,19 @@ class LoaderOptions:
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     num_threads: int | None = None
     """Threads that decode; None: the cores of this process, shared by the ranks of its machine (LOCAL_WORLD_SIZE)."""
-    shuffle: bool | None = None
-    """A new order each epoch; None: as the recipe has it (alexnet does)."""
+    shuffle: bool | Literal["shards"] | None = None
+    """A new order each epoch: of all samples, or shards: of a few shards at a time, so that each is fetched once.
+    None: as the recipe has it (alexnet does), by shards where the dataset is remote and larger than its cache."""
+    window: int = 16
+    """Shards whose samples are mixed, with shuffle shards."""
     per_class: int | None = None
     """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
     last: Literal["pad", "drop"] = "pad"
     """What becomes of the samples that do not fill a last global batch: a padded batch, or they are left out."""
     prefetch: int = 2
     """Batches in work or ready while the caller is at one."""
-    statistics: Path | None = None
-    """The split whose mean image and colour statistics are used; None: this one, or `train` beside it."""
+    statistics: Path | str | None = None
+    """The split (or its URL) whose mean image and colour statistics are used; None: this one, or `train` beside it."""
     mean: Literal["window", "centre", "channel"] | None = None
     """What is subtracted: the mean image at the crop's window or at its centre, or one number a channel, as for images
     that are not all of one size. None: as the recipe has it (resnet: channel, alexnet-2012: centre, others: window)."""
@@ -79,7 +86,9 @@ class LoaderOptions:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for name in ("prefetch", "crop_size", "num_threads", "per_class"):
+        if self.shuffle not in (None, True, False, "shards"):
+            raise ValueError(f"shuffle must be True, False, 'shards' or None, not {self.shuffle!r}")
+        for name in ("prefetch", "crop_size", "num_threads", "window", "per_class"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**64:
@@ -88,14 +97,14 @@ class LoaderOptions:
             raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
         if self.step is not None and not isinstance(self.step, Dispatcher):
             raise ValueError(f"step must be compiled by Numba: put @numba.njit before {name_of(self.step)}")
-        if self.per_class is not None and not self.settled.shuffle:
+        if self.per_class is not None and not (RECIPES[self.recipe].shuffle if self.shuffle is None else self.shuffle):
             raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
         _ = self.share  # checks its own fields
 
     @property
     def settled(self) -> Recipe:
         """The recipe with what these options say otherwise."""
-        others = {name: getattr(self, name) for name in ("shuffle", "mean", "standardise")}
+        others = {name: getattr(self, name) for name in ("mean", "standardise")}
         return replace(RECIPES[self.recipe], **{name: value for name, value in others.items() if value is not None})
 
     @property
@@ -113,6 +122,40 @@ def cores_per_rank() -> int:
     """The cores that this process may use, shared by the ranks of its machine as torchrun counts them; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def order_of(dataset: Dataset, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
+    """The places of an epoch as its loader goes through them (int64 [n]), see `sampling`."""
+    ids, shards = dataset.columns.id, dataset.columns.shard
+    if options.per_class is not None:
+        return balanced_order(ids, dataset.columns.label, seed=seed, epoch=epoch, per_class=options.per_class)
+    shuffle: bool | str = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
+    if options.shuffle is None and shuffle and dataset.remote is not None:
+        num_bytes = sum(shard.num_bytes for shard in dataset.manifest.shards)
+        # By the cache's stated size, never by what the disk has: all ranks must come to the same order.
+        shuffle = "shards" if num_bytes > dataset.remote.cache_options.num_bytes else True
+    if shuffle == "shards":
+        return shard_order(ids, shards, seed=seed, epoch=epoch, window=options.window)
+    return epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle))
+
+
+def spans_of(dataset: Dataset, options: LoaderOptions, order: np.ndarray) -> Spans:
+    """When the epoch that goes through the places of `order` needs which shard."""
+    shards = dataset.columns.shard
+    return spans(
+        shards[order % len(shards)],
+        np.array([shard.num_bytes for shard in dataset.manifest.shards]),
+        global_batch=options.share.global_batch,
+        ahead=options.prefetch,
+    )
+
+
+def fetcher_of(dataset: Dataset, options: LoaderOptions, order: np.ndarray) -> Fetcher | None:
+    """What fetches the shards of a remote dataset ahead of the rows of `order`."""
+    if dataset.remote is None:
+        return None
+    needed = spans_of(dataset, options, order)
+    return Fetcher(needed, dataset.remote.room(needed), dataset.map)
 
 
 @dataclass
@@ -136,6 +179,8 @@ class Loader:
         self.dataset, self.options = dataset, options
         self._feed = Feed(dataset, options)
         self._place = Place(options.seed)
+        if dataset.remote is not None:  # what cannot work is an error now
+            dataset.remote.room(spans_of(dataset, options, order_of(dataset, options, options.seed, 0)))
 
     def __repr__(self) -> str:
         return f"Loader({str(self.dataset.path)!r}, {self.options})"
@@ -194,18 +239,20 @@ class Epoch:
     """
 
     def __init__(self, feed: Feed, place: Place, num_samples: int) -> None:
-        options, columns = feed.options, feed.dataset.columns
+        options = feed.options
         share, seed, epoch, start = options.share, place.seed, place.epoch, place.position
-        if options.per_class is None:
-            order = epoch_order(columns.id, seed=seed, epoch=epoch, shuffle=options.settled.shuffle)
-        else:
-            order = balanced_order(columns.id, columns.label, seed=seed, epoch=epoch, per_class=options.per_class)
+        order = order_of(feed.dataset, options, seed, epoch)
+        fetcher = fetcher_of(feed.dataset, options, order[start:])
+        if fetcher is not None:
+            weakref.finalize(self, fetcher.stop).atexit = False
 
         def plan(number: int) -> BatchTask:  # knows nothing of `self`, which could not be collected otherwise
+            wait = at_once if fetcher is None else partial(fetcher.wait, number)
             position = start + number * share.global_batch
-            return feed.plan(seed, epoch, share.places(order, position), share.first(position))
+            return feed.plan(seed, epoch, share.places(order, position), share.first(position), wait)
 
         self._place, self._num_samples, self._step = place, num_samples, share.global_batch
+        self._fetcher = fetcher
         self._crew = Crew(
             plan,
             share.num_batches(num_samples, start),
@@ -236,4 +283,6 @@ class Epoch:
 
     def close(self) -> None:
         """Ends the threads; `next` raises from then on."""
+        if self._fetcher is not None:
+            self._fetcher.stop()
         self._crew.close()

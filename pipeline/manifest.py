@@ -122,14 +122,19 @@ class Manifest:
         path = Path(split_dir) / MANIFEST
         if not path.is_file():
             raise FileNotFoundError(missing(Path(split_dir)))
+        return Manifest.parse(path.read_bytes(), str(path))
+
+    @staticmethod
+    def parse(content: bytes, name: str) -> "Manifest":
+        """A manifest from the bytes of its file, which is called `name` in errors. `ValueError` as in `load`."""
         try:
-            record = json.loads(path.read_bytes())
+            record = json.loads(content)
             if record.pop("imagefeed") != VERSION:
                 raise ValueError(f"it is not of version {VERSION}")
             return from_record(record)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{path} is not a manifest that can be read ({error}): convert the source again"
+                f"{name} is not a manifest that can be read ({error}): convert the source again"
             ) from error
 
 

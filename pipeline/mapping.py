@@ -6,6 +6,7 @@ asks the kernel first, which then says no instead.
 """
 
 import ctypes
+import fcntl
 import mmap
 import os
 import weakref
@@ -31,14 +32,16 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 class Mapping:
-    """The whole of a file, readable at `address` until this object is collected.
+    """The whole of a file, readable at `address` until this object is collected; `locked` (shared) as long, if asked.
 
     Raises `ValueError` where the file has not the size that is expected (bytes) or, where `modified_ns` is given, was
     written to at another time than that; `OSError` where it cannot be read.
     """
 
-    def __init__(self, path: Path, size: int, modified_ns: int | None = None) -> None:
+    def __init__(self, path: Path, size: int, modified_ns: int | None = None, *, locked: bool = False) -> None:
         with open(path, "rb") as file:
+            if locked:
+                fcntl.flock(file, fcntl.LOCK_SH)  # Linux lets go of it with the map, not with the descriptor
             check_unchanged(path, os.fstat(file.fileno()), size, modified_ns)
             self.address = _mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
         if self.address == _FAILED:

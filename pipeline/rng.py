@@ -15,6 +15,7 @@ from pipeline.compiled import njit
 # Which draw: the last word of the counter. A new use of randomness takes a new number and disturbs no other.
 # Of a sample's own steps the numbers from OWN on are free.
 ORDER, WINDOW, COLOUR, MIRROR, RESIZED, OWN = 0, 1, 2, 3, 16, 128
+SHARDS = 8  # the order of shards: the id is then a shard's number
 
 Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
@@ -75,10 +76,12 @@ def normals(words: Words) -> tuple[float, float, float]:
 
 
 @njit
-def order_keys(seed: np.uint64, epoch: int, sample_ids: np.ndarray, turns: np.ndarray) -> np.ndarray:
+def order_keys(
+    seed: np.uint64, epoch: int, sample_ids: np.ndarray, turns: np.ndarray, which: int = ORDER
+) -> np.ndarray:
     """A random uint64 for each use of an id (int64 [n] both): sorting by them shuffles an epoch."""
     keys = np.empty(sample_ids.size, np.uint64)
     for i in range(sample_ids.size):
-        words = draw(seed, epoch, sample_ids[i], ORDER, turns[i])
+        words = draw(seed, epoch, sample_ids[i], which, turns[i])
         keys[i] = (words[0] << SHIFT) | words[1]
     return keys

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.rng import order_keys
+from pipeline.rng import SHARDS, order_keys
 
 PAD = -1  # stands in a list of places where no sample is left
 
@@ -48,6 +48,22 @@ def balanced_order(sample_ids: np.ndarray, labels: np.ndarray, *, seed: int, epo
 def balanced_length(labels: np.ndarray, per_class: int) -> int:
     """How many places `balanced_order` has."""
     return per_class * len(np.unique(labels))
+
+
+def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch: int, window: int) -> np.ndarray:
+    """As a shuffling `epoch_order`, for shards that cannot all be at hand: `window` of them at a time.
+
+    The shards (int [n], one number a row) are shuffled, taken in groups of `window`, and the samples of each group
+    are shuffled together. With as many shards as the window or fewer this is the global order itself. How far it is
+    from one otherwise is measured in `docs/remote.md`.
+    """
+    order = epoch_order(sample_ids, seed=seed, epoch=epoch, shuffle=True)
+    numbers = np.arange(shards.max(initial=-1) + 1)
+    group = np.empty(len(numbers), np.int32)
+    group[np.argsort(order_keys(np.uint64(seed), epoch, numbers, np.zeros_like(numbers), SHARDS), kind="stable")] = (
+        numbers // window
+    )
+    return order[np.argsort(group[shards[order]], kind="stable")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,6 +114,7 @@ class Crew(Generic[T]):
                 while (task := self._join()) is not None:
                     task.work(bench)
                     self._leave(task)
+                    del task  # a thread that waits keeps nothing of what it has done
         except BaseException as error:
             with self._changed:
                 self._error = self._error or error

@@ -1,0 +1,165 @@
+"""Files below a URL, through fsspec: asked for again with growing pauses, and never waited for without end.
+
+Credentials, endpoints and proxies are given as fsspec and the protocol's package take them: environment, their
+configuration files, `~/.config/fsspec`. No URL of ours carries any.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import fsspec
+
+CHUNK = 2**23  # bytes of one request, at most; a server that knows no ranges sends the whole file at once
+TRANSIENT = {408, 425, 429}  # of the HTTP statuses from 400 to 499: those that pass
+POLL = 0.05  # seconds between two looks at whether anybody still waits
+
+T = TypeVar("T")
+
+
+class GivenUp(Exception):
+    """Nobody wants any more what was being done."""
+
+
+def never() -> bool:
+    """Stands for a `given_up` that never comes true."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageOptions:
+    """How long a server is given."""
+
+    timeout: float = 30.0
+    """Seconds for one request of at most 8 MiB, from the look-up of the name to the last byte."""
+    attempts: int = 5
+    """How often a request is made before its failure is an error."""
+    pause: float = 0.5
+    """Seconds before the second attempt; twice as many before each further one, all less up to a half by chance."""
+
+    def __post_init__(self) -> None:
+        if self.timeout <= 0 or self.attempts < 1 or self.pause < 0:
+            raise ValueError(f"timeout must be above 0, attempts at least 1 and pause not below 0: {self}")
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a request has been answered or is an error; 157.5 by default."""
+        return self.attempts * self.timeout + self.pause * (2 ** (self.attempts - 1) - 1)
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds between the attempts. The chance keeps the ranks of a job from coming back all at once."""
+        for number in range(self.attempts - 1):
+            yield self.pause * 2**number * random.uniform(0.5, 1)
+
+
+def is_url(place: object) -> bool:
+    """Whether `place` is a URL rather than a path."""
+    return isinstance(place, str) and "://" in place
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The files directly below `url`.
+
+    Every method raises `FileNotFoundError` or `PermissionError` at once, `ConnectionError` after the last attempt,
+    `GivenUp` soon after `given_up()` has come true (a request under way is waited for), each naming the file's URL.
+    Protocols whose fsspec class is synchronous (few: memory, sftp) keep their own timeouts.
+    """
+
+    url: str
+    options: StorageOptions
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` where no installed package knows the protocol, or where the URL carries a secret."""
+        parts = urlsplit(self.url)
+        if parts.password or (parts.scheme in ("http", "https") and (parts.query or parts.fragment)):
+            raise ValueError(
+                f"the URL at {parts.hostname} carries a password or a query, which would end up in messages: "
+                "configure fsspec instead, see docs/remote.md"
+            )
+        try:
+            self._root()
+        except (ImportError, ValueError) as error:
+            extra = ": pip install 'imagefeed[s3]'" if parts.scheme == "s3" else ""
+            raise ValueError(f"{self.url}: fsspec cannot open {parts.scheme}:// here ({error}){extra}") from error
+
+    def name(self, file: str) -> str:
+        """The file's URL."""
+        return f"{self.url.rstrip('/')}/{file}"
+
+    def read(self, file: str) -> bytes:
+        """The whole of a small file."""
+        return self._ask(file, "cat_file", never)
+
+    def size(self, file: str) -> int:
+        """Bytes in a file, as the server says. `ValueError` where it does not."""
+        size = self._ask(file, "size", never)
+        if not isinstance(size, int):
+            raise ValueError(f"{self.name(file)}: the server does not say how large it is: use another server")
+        return size
+
+    def chunks(self, file: str, size: int, given_up: Callable[[], bool] = never) -> Iterator[bytes]:
+        """The first `size` bytes of a file, in order and in pieces."""
+        position = 0
+        while position < size:
+            end = min(position + CHUNK, size)
+            whole = size if position == 0 else end
+            chunk = self._ask(file, "cat_file", given_up, lengths=(end - position, whole), start=position, end=end)
+            yield chunk
+            position += len(chunk)
+
+    def _root(self) -> tuple[Any, str]:
+        """The file system, which fsspec keeps for each process (a fork needs another), and our place in it."""
+        system, root = fsspec.core.url_to_fs(self.url)
+        return system, root.rstrip("/")
+
+    def _ask(
+        self, file: str, method: str, given_up: Callable[[], bool], lengths: tuple[int, ...] = (), **arguments: int
+    ) -> Any:
+        """What a method of the file system returns for `file`; an answer of none of the `lengths` is a failure."""
+        system, root = self._root()
+        web = "http" in ([system.protocol] if isinstance(system.protocol, str) else system.protocol)
+        path = f"{root}/{quote(file) if web else file}"
+        limit = {"timeout": self.options.timeout} if system.async_impl else {}
+
+        def request() -> Any:
+            answer = getattr(system, method)(path, **arguments, **limit)
+            if lengths and len(answer) not in lengths:
+                raise ConnectionError(f"{len(answer)} bytes came instead of {lengths[0]}")
+            return answer
+
+        return persist(request, self.name(file), self.options, given_up)
+
+
+def persist(request: Callable[[], T], name: str, options: StorageOptions, given_up: Callable[[], bool]) -> T:
+    """The answer to the first attempt that succeeds."""
+    began, pauses = time.monotonic(), options.pauses()
+    while True:
+        if given_up():
+            raise GivenUp
+        try:
+            return request()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{name} is not there: check the URL, or upload the whole split again") from error
+        except Exception as error:
+            if isinstance(error, PermissionError) or status(error) in (401, 403):
+                raise PermissionError(f"{name} may not be read ({error}): docs/remote.md on credentials") from error
+            pause = next(pauses, None)
+            if pause is None or (400 <= status(error) < 500 and status(error) not in TRANSIENT):
+                seconds = time.monotonic() - began
+                raise ConnectionError(
+                    f"{name} could not be fetched in {seconds:.1f} s, the last time because of "
+                    f"{type(error).__name__} {error}: see that the server can be reached, then run the same again"
+                ) from error
+        until = time.monotonic() + pause
+        while (left := until - time.monotonic()) > 0 and not given_up():
+            time.sleep(min(left, POLL))
+
+
+def status(error: Exception) -> int:
+    """The HTTP status that an error tells of, else 0."""
+    found = getattr(error, "status", 0)
+    return found if isinstance(found, int) else 0
