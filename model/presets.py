@@ -1,4 +1,4 @@
-"""The AlexNets that people mean as named sets of fields: the paper's, its authors' code, Caffe's, torchvision's, today's.
+"""The AlexNets that people mean as named sets of fields: the paper, its authors' code, Caffe, torchvision, today's.
 
 Each point in which they differ is one field of `Preset`, so that any of them can be changed alone. docs/presets.md says
 where each value comes from; `python -m model.presets` prints its table.
