@@ -24,9 +24,9 @@ from model.lrn import local_response_norm, reference
 SHAPES = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 CONTENDERS: dict[str, Callable[[Tensor], Tensor]] = {
-    "kernels": lambda x: local_response_norm(x, relu=True),
+    "kernels": lambda x: local_response_norm(x, relu="before"),
     "torch": lambda x: F.local_response_norm(F.relu(x), 5, alpha=5e-4, beta=0.75, k=2.0),
-    "plain twin": lambda x: reference(x, 5, 1e-4, 0.75, 2.0, True),
+    "plain twin": lambda x: reference(x, 5, 1e-4, 0.75, 2.0, "before", 1),
 }
 
 

@@ -47,7 +47,8 @@ def joined(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> I
     if "RANK" in os.environ:
         _end_with_parent()
         on_cuda = place.type == "cuda"
-        dist.init_process_group("nccl" if on_cuda else "gloo", device_id=place if on_cuda else None)
+        # Messages in the CPU's memory, such as `Stop`'s, go by gloo in any case: they need not wait for a GPU.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_cuda else "gloo", device_id=place if on_cuda else None)
     try:
         yield World(rank=rank, size=size, local_rank=local_rank, device=place, num_threads=num_threads)
     finally:
@@ -76,6 +77,37 @@ def _end_with_parent() -> None:
     """Asks Linux for a SIGTERM when torchrun dies: killed itself, it can no longer end its ranks."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Stop:
+    """Whether the run was asked to stop, by a SIGTERM to any rank: schedulers send one before they take a machine.
+
+    While it is entered, the signal is noted and no more. What the ranks know of each other is a step old, so that the
+    message costs no time: it travels while the step computes, and all ranks learn of it at the same step.
+    """
+
+    def __init__(self) -> None:
+        self._asked = torch.zeros(1, dtype=torch.int32)
+        self._message: tuple[Any, torch.Tensor] | None = None
+
+    def __enter__(self) -> "Stop":
+        self._before = signal.signal(signal.SIGTERM, lambda *_: self._asked.fill_(1))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def agreed(self) -> bool:
+        """The same on all ranks, each of which calls it once a step."""
+        if not dist.is_initialized():
+            return bool(self._asked)
+        before, asked = self._message, self._asked.clone()
+        self._message = dist.all_reduce(asked, dist.ReduceOp.MAX, async_op=True), asked
+        if before is None:
+            return False
+        work, answer = before
+        work.wait()
+        return bool(answer)
 
 
 def by_main(world: World, make: Callable[[], Result]) -> Result:

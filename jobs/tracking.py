@@ -3,11 +3,11 @@
 One JSON object a line; errors are fractions from 0 to 1, epochs are counted from 1, steps are those completed:
 
     {"kind": "train", "epoch": 1, "step": 50, "loss": 6.91, "top1_error": 0.999, "top5_error": 0.995, "lr": 0.01,
-     "images_per_second": 812.4, "waiting": 0.02}
+     "images_per_second": 812.4, "waiting": 0.02, "gpu_memory": 5368709120}
     {"kind": "val", "epoch": 1, "step": 10010, "loss": 5.2, "top1_error": 0.88, "top5_error": 0.7, "num_samples": 50000}
 
 A train line is the mean over the steps since the one before; `waiting` is the share of time in which rank 0 had
-nothing to do but wait for the next batch.
+nothing to do but wait for the next batch; `gpu_memory` is the most that its tensors took so far, bytes, on CUDA only.
 """
 
 import json
@@ -47,11 +47,20 @@ class Tracker:
             self._bar.update(self._task, completed=step)
 
     def train(
-        self, epoch: int, step: int, means: Metrics, *, lr: float, images_per_second: float, waiting: float
+        self,
+        epoch: int,
+        step: int,
+        means: Metrics,
+        *,
+        lr: float,
+        images_per_second: float,
+        waiting: float,
+        gpu_memory: int | None = None,
     ) -> None:
         """Records the means since the last such record."""
         figures = {"loss": means.loss, "top1_error": means.top1_error, "top5_error": means.top5_error, "lr": lr}
         figures |= {"images_per_second": images_per_second, "waiting": waiting}
+        figures |= {} if gpu_memory is None else {"gpu_memory": gpu_memory}
         self._record("train", epoch, step, figures)
         self._last_train = (
             f"loss {means.loss:.3f}, rate {lr:g}, {images_per_second:,.0f} images/s, {waiting:.0%} waiting for data"

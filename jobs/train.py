@@ -12,15 +12,15 @@
 DATA holds the splits `train` and `val`; on several machines each sees them under the same path, and rank 0 alone
 writes OUT. After each epoch comes validation on all ranks. A run that was stopped in any way continues with --resume
 from OUT/checkpoint-last.pt, and on the same number of ranks and threads to the same weights, bit for bit (tested on
-CPUs). `tensorboard --logdir OUT` shows its curves.
+CPUs). A SIGTERM to any rank makes it save and end with status 75. `tensorboard --logdir OUT` shows its curves.
 """
 
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 # A submitted job runs in a copy of the checkout: that copy is what must be imported.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -32,22 +32,27 @@ from jobs.cluster import absolute
 from jobs.launch import World, by_main, joined, wait_for_all
 from jobs.run_folder import CHECKPOINT, METRICS
 from jobs.tracking import last_validation, tracking
-from jobs.training_run import Run
+from jobs.training_run import Run, Stopped
 from model.checkpoint import Checkpoint
 from model.metrics import chance_error
-from model.schedule import Schedule
+from model.parallel import Compression
+from model.presets import PRESETS, Preset
 from pipeline import Dataset, open_dataset
 from pipeline.cli import run_command
 from pipeline.home import home, sample_shards
 
+STOPPED = 75  # the status after a SIGTERM and a checkpoint: sysexits.h's EX_TEMPFAIL, "try again later"
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Preset):
     """Train AlexNet. Without --data: on the sample dataset, with settings that learn it in a minute on a CPU.
 
-    The defaults shown are those of such a run; with --data they are the paper's: `--data DIR --help` shows them.
+    The defaults shown are those of such a run; with --data they are the preset's: `--data DIR --help` shows them.
     """
 
+    preset: Literal["paper", "original-2012", "caffe", "torchvision", "modern"] = "paper"
+    """Which AlexNet: sets the defaults of all options that say what is learnt; docs/presets.md compares them."""
     data: Path | None = None
     """Folder with the splits, DATA/train and DATA/val; by default the sample dataset, made if it is not there."""
     out: Path | None = None
@@ -55,86 +60,80 @@ class TrainConfig:
     resume: bool = False
     """Continue the run in OUT from its newest checkpoint; from the beginning where it has none yet."""
 
-    epochs: int = 90
-    """Passes over the training images, in all."""
     max_steps: int | None = None
     """Stop after this many steps in all, with a checkpoint, even in the middle of an epoch."""
-    batch_size: int = 128
-    """Images a step, over all ranks together."""
     seed: int = 0
     """Of the weights, the order, the augmentation and dropout."""
 
-    learning_rate: float = 0.01
-    """Rate before any reduction."""
-    momentum: float = 0.9
-    """Share of its velocity that a weight keeps from step to step."""
-    weight_decay: float = 0.0005
-    """Pull of weights towards 0, times the rate."""
-    schedule: Literal["plateau", "steps"] = "plateau"
-    """When the rate is divided by 10: as the validation error stalls (the paper's way), or after given epochs."""
-    patience: int = 5
-    """For plateau: epochs without a new lowest validation error before a reduction, of which there are at most 3."""
-    milestones: tuple[int, ...] = ()
-    """For steps: the epochs, counted from 1, after which the rate is divided."""
-
-    width: float = 1.0
-    """Factor on the number of channels and units of every layer; 1 is the paper's network."""
-    initialisation: Literal["paper", "he"] = "paper"
-    """First weights: the paper's, or scaled by each layer's inputs, which learns from the first step on."""
-    dropout: float = 0.5
-    """Chance of a unit of the two hidden layers to be left out in a step."""
-
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What the ranks run on; auto: CUDA where there is any."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of activations and images; bfloat16 is mixed precision, with float32 weights, and for CUDA only."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of activations and images; 16 bits are mixed precision, with float32 weights, and for CUDA only."""
     layout: Literal["NCHW", "NHWC"] = "NHWC"
     """Memory layout of images and activations; the results agree up to rounding."""
+    compile: Literal["no", "default", "reduce-overhead", "max-autotune"] = "no"
+    """Compile the network with torch.compile, in one of its modes; reduce-overhead makes CUDA graphs."""
+    accumulate: int = 1
+    """Parts in which each rank's batch goes through the network, one after the other: less memory, the same update."""
+    compression: Compression = "none"
+    """Of the fully connected layers' gradients, on their way between ranks."""
     threads: int | None = None
     """CPU threads of each rank, for the network and for decoding; by default the machine's CPUs over its ranks."""
+
     checkpoint_every: int | None = None
     """Steps between checkpoints within an epoch; there is one at the end of each epoch in any case."""
+    keep_last: int = 0
+    """Epochs whose checkpoints stay, beside the newest one and the best."""
+    keep_every: int | None = None
+    """Every so many epochs a checkpoint stays for good."""
     log_every: int = 50
     """Steps between records of loss and speed; there is one at the end of each epoch in any case."""
+    profile: int | None = None
+    """Write a trace of so many steps into OUT."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "max_steps", "batch_size", "threads", "checkpoint_every", "log_every"):
+        for name in (
+            *("epochs", "max_steps", "batch_size", "threads", "checkpoint_every", "keep_every", "log_every"),
+            *("accumulate", "profile"),
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if self.keep_last < 0:
+            raise ValueError(f"--keep-last must not be negative, not {self.keep_last}")
         if self.data is not None and self.out is None:
             raise ValueError("--data needs --out, the folder of the run")
-        if self.schedule == "plateau" and self.milestones:
+        if self.schedule != "steps" and self.milestones:
             raise ValueError("--milestones needs --schedule steps")
-        _ = self.rates  # checks its own fields
+        super().__post_init__()
 
-    @property
-    def rates(self) -> Schedule:
-        return Schedule(
-            kind=self.schedule,
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            milestones=self.milestones,
-        )
+
+def defaults(preset: str, **changes: Any) -> TrainConfig:
+    """The options of a run with `preset`, but for `changes`."""
+    options = {field.name: getattr(PRESETS[preset], field.name) for field in fields(Preset)}
+    return TrainConfig(**{**options, "preset": preset, **changes})
 
 
 # The sample dataset is small and a CPU slow: a narrow network with another start learns it in a minute. Run again,
 # it continues, or has nothing left to do.
-SAMPLE = TrainConfig(
-    resume=True,
-    epochs=20,
-    batch_size=32,
-    schedule="steps",
-    milestones=(16,),
-    width=0.25,
-    initialisation="he",
-)
+ON_SAMPLE: dict[str, Any] = {
+    "resume": True,
+    "epochs": 20,
+    "batch_size": 32,
+    "schedule": "steps",
+    "milestones": (16,),
+    "width": 0.25,
+    "initialisation": "he",
+}
+SAMPLE = defaults("paper", **ON_SAMPLE)
 
 
 def parse(arguments: Sequence[str], *, is_main: bool = True) -> TrainConfig:
-    """The options; those not given are the paper's with --data, and those of `SAMPLE` without."""
-    on_sample = not any(argument.split("=")[0] == "--data" for argument in arguments)
-    default = SAMPLE if on_sample else TrainConfig()
+    """The options; those not given are the preset's, and without --data in part those of `ON_SAMPLE`."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    preset = words[words.index("--preset") + 1] if "--preset" in words[:-1] else "paper"
+    changes = {} if "--data" in words else ON_SAMPLE
+    default = defaults(preset if preset in PRESETS else "paper", **changes)  # the parser refuses another
     return tyro.cli(TrainConfig, args=arguments, default=default, console_outputs=is_main)
 
 
@@ -158,14 +157,26 @@ def take_part(config: TrainConfig, world: World) -> None:
         print(introduction(run), file=sys.stderr, flush=True)
     try:
         train(run, out)
-    except KeyboardInterrupt:
+    except FloatingPointError as error:
+        run.writer.wait()
+        good = f"the last good checkpoint is {last_good(run, out)}" if run.saved_step else "there is no checkpoint yet"
+        raise FloatingPointError(f"{error}; {good}") from None
+    except (KeyboardInterrupt, Stopped) as reason:
+        run.writer.wait()
         if world.is_main:
-            saved = f"step {run.saved_step}, {out / CHECKPOINT}" if run.saved_step else "the beginning"
-            print(f"stopped at step {run.step}; the same with --resume continues from {saved}", file=sys.stderr)
-        sys.exit(130)
+            print(
+                f"stopped at step {run.step}; the same with --resume continues from {last_good(run, out)}",
+                file=sys.stderr,
+            )
+        sys.exit(130 if isinstance(reason, KeyboardInterrupt) else STOPPED)
     if world.is_main:
         print(summary(run, out))
     wait_for_all()
+
+
+def last_good(run: Run, out: Path) -> str:
+    """Where a run that ended early can be taken up."""
+    return f"step {run.saved_step}, {out / CHECKPOINT}" if run.saved_step else "the beginning"
 
 
 def train(run: Run, out: Path) -> None:
@@ -174,7 +185,7 @@ def train(run: Run, out: Path) -> None:
         run.go(None, None)
         return
     with tracking(out, total_steps=run.total_steps, step=run.step) as tracker:
-        run.go(tracker, out / CHECKPOINT)
+        run.go(tracker, out)
 
 
 def prepare(config: TrainConfig, world: World, out: Path) -> Checkpoint | None:
@@ -182,9 +193,10 @@ def prepare(config: TrainConfig, world: World, out: Path) -> Checkpoint | None:
 
     Raises ValueError where the options do not fit the processes, and what `open_splits` and `enter` raise.
     """
-    if config.batch_size % world.size:
+    if config.batch_size % (world.size * config.accumulate):
         raise ValueError(
-            f"--batch-size {config.batch_size} does not divide among {world.size} ranks: make it a multiple"
+            f"--batch-size {config.batch_size} does not divide among {world.size} ranks"
+            f"{f' and {config.accumulate} parts' if config.accumulate > 1 else ''}: make it a multiple"
         )
     if config.dtype != "float32" and world.device.type != "cuda":
         raise ValueError(f"--dtype {config.dtype} is for CUDA, and this runs on {world.device.type}: use float32")

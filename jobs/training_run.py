@@ -1,27 +1,33 @@
 """A training run as one rank sees it: the network, its data, how far it has come, and the loop over epochs."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+import torch.distributed as dist
+from torch.profiler import profile, schedule
 
-from jobs.launch import World
-from jobs.run_folder import plain
+from jobs.launch import Stop, World, wait_for_all
+from jobs.run_folder import CHECKPOINT, TRACE, keep, plain, versions
 from jobs.tracking import Tracker
 from model import metrics
 from model.alexnet import AlexNet
-from model.checkpoint import FORMAT, Checkpoint, save_checkpoint
-from model.optim import PaperSGD
+from model.checkpoint import FORMAT, Checkpoint, Writer
+from model.optim import PaperSGD, parameter_groups
+from model.parallel import Exchange, parallel
 from model.schedule import Progress, after_epoch, learning_rate
 from model.training import Placement, Step, train_epoch, validate
 from pipeline import Dataset
 
 if TYPE_CHECKING:
     from jobs.train import TrainConfig
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and has saved where it stands."""
 
 
 class Run:
@@ -31,27 +37,35 @@ class Run:
         self.config, self.world, self.train, self.val = config, world, train, val
         self.epoch = self.step = self.saved_step = 0  # completed, and in the newest checkpoint
         self.progress = Progress()
+        self.writer, self.exchange = Writer(), Exchange(compression=config.compression)
         self.placement = Placement(
-            device=world.device, mixed=config.dtype == "bfloat16", channels_last=config.layout == "NHWC"
+            device=world.device, dtype=getattr(torch, config.dtype), channels_last=config.layout == "NHWC"
         )
         torch.manual_seed(config.seed)
-        network = AlexNet(
-            num_classes=len(train.classes),
-            width=config.width,
-            initialisation=config.initialisation,
-            dropout=config.dropout,
-        )
+        network = AlexNet(num_classes=len(train.classes), **config.architecture)
         self.network = self.placement.network(network)
         self.model_config = asdict(network.config)
-        self.parallel = parallel(self.network, self.placement, world)
-        self.optimizer = PaperSGD(
-            self.network.parameters(),
-            config.learning_rate,
-            momentum=config.momentum,
+        self.parallel: torch.nn.Module = self.network
+        if world.size > 1:
+            self.parallel = parallel(self.network, self.placement, input_size=config.input_size, exchange=self.exchange)
+        if config.compile != "no":
+            self.parallel = torch.compile(self.parallel, mode=config.compile)  # type: ignore[assignment]
+        self.scaler = self.placement.scaler()
+        groups = parameter_groups(
+            self.network,
             weight_decay=config.weight_decay,
+            bias_rate=config.bias_rate,
+            bias_decay=config.bias_decay,
         )
+        rate, momentum = config.rates.learning_rate, config.momentum
+        self.optimizer: torch.optim.Optimizer
+        if config.sgd == "paper":
+            self.optimizer = PaperSGD(groups, rate, momentum=momentum)
+        else:
+            self.optimizer = torch.optim.SGD(groups, rate, momentum=momentum, fused=True)
         options: dict[str, Any] = {
             "batch_size": config.batch_size // world.size,
+            "crop_size": config.input_size,
             "seed": config.seed,
             "rank": world.rank,
             "world_size": world.size,
@@ -60,7 +74,7 @@ class Run:
             "num_threads": world.num_threads,
             "pin_memory": world.device.type == "cuda",
         }
-        self.train_loader = train.loader(recipe="alexnet", **options)
+        self.train_loader = train.loader(recipe=config.recipe, **options)
         self.val_loader = val.loader(recipe="eval", **options)
 
     @property
@@ -68,27 +82,25 @@ class Run:
         """Steps at which the run is finished."""
         return min(self.config.epochs * len(self.train_loader), self.config.max_steps or sys.maxsize)
 
-    def go(self, tracker: Tracker | None, path: Path | None) -> None:
-        """Trains and validates to the end; rank 0 brings a tracker and the path for checkpoints.
+    def go(self, tracker: Tracker | None, out: Path | None) -> None:
+        """Trains and validates to the end; rank 0 brings a tracker and the folder for checkpoints.
 
-        An epoch's checkpoint is written after its validation. Raises what `train_epoch` and `validate` raise.
+        An epoch's checkpoint is written after its validation, by a thread, while the next epoch runs. Raises Stopped
+        after a SIGTERM, with all that was done saved, and what `train_epoch`, `validate` and `Writer` raise.
         """
-        while self.step < self.total_steps:
-            self._train_epoch(tracker, path)
-            if self.step == (self.epoch + 1) * len(self.train_loader):
-                result = validate(self.network, self.val_loader, self.placement, num_samples=len(self.val))
-                self.epoch += 1
-                self.progress = after_epoch(self.config.rates, self.progress, epoch=self.epoch, error=result.top1_error)
-                if tracker is not None:
-                    tracker.validation(self.epoch, self.step, result)
-            self._save(path)
+        with Stop() as stop, self._trace(out) as trace:
+            while self.step < self.total_steps:
+                self._train_epoch(tracker, out, stop, trace)
+                best = False
+                if self.step == (self.epoch + 1) * len(self.train_loader):
+                    best = self._validate(tracker)
+                self._save(out, epoch_ends=self.step == self.epoch * len(self.train_loader), best=best)
+            self.writer.wait()
 
-    def _train_epoch(self, tracker: Tracker | None, path: Path | None) -> None:
+    def _train_epoch(self, tracker: Tracker | None, out: Path | None, stop: Stop, trace: "profile | None") -> None:
         """Trains to the end of the epoch, or of the run."""
-        rate = learning_rate(self.config.rates, self.progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         self.train_loader.set_epoch(self.epoch)
+        self._set_rates()
         steps = train_epoch(
             self.parallel,
             self.train_loader,
@@ -97,6 +109,9 @@ class Run:
             first_step=self.step + 1,
             seed=self.config.seed,
             rank=self.world.rank,
+            accumulate=self.config.accumulate,
+            label_smoothing=self.config.label_smoothing,
+            scaler=self.scaler,
         )
         end = min((self.epoch + 1) * len(self.train_loader), self.total_steps)
         interval: list[Step] = []
@@ -105,19 +120,49 @@ class Run:
             interval.append(step)
             if tracker is not None:
                 tracker.step(self.step)
-            save = self.step < end and divides(self.config.checkpoint_every, self.step)
+            if trace is not None:
+                trace.step()
+            stopping = stop.agreed()
+            save = stopping or (self.step < end and divides(self.config.checkpoint_every, self.step))
             # A record before each checkpoint: then the next one counts the same steps in a resumed run.
             if save or self.step == end or divides(self.config.log_every, self.step):
-                self._record(tracker, interval, rate)
+                step.check()
+                self._record(tracker, interval)
                 interval = []
             if save:
-                self._save(path)
+                self._save(out)
+            if stopping:
+                self.writer.wait()
+                wait_for_all()  # who leaves first is noticed, and the others are told to end
+                raise Stopped
             if self.step == self.config.max_steps:
                 break
+            self._set_rates()
         if self.step != end:
             raise RuntimeError(f"the data of epoch {self.epoch + 1} ended at step {self.step} and not at {end}")
 
-    def _record(self, tracker: Tracker | None, interval: list[Step], rate: float) -> None:
+    def _set_rates(self) -> None:
+        """Gives each group of parameters its rate for the next step."""
+        self.rate = learning_rate(
+            self.config.rates, self.progress, step=self.step, steps_per_epoch=len(self.train_loader)
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.group_rate(group["name"], group["factor"], self.rate, self.epoch + 1)
+
+    def _validate(self, tracker: Tracker | None) -> bool:
+        """Ends the epoch with its validation; returns whether it is the best so far."""
+        if dist.is_initialized():
+            for buffer in self.network.buffers():  # batch norm's, of which each rank has seen its own part
+                dist.broadcast(buffer, src=0)
+        result = validate(self.network, self.val_loader, self.placement, num_samples=len(self.val))
+        self.epoch += 1
+        best = result.top1_error < self.progress.lowest_error
+        self.progress = after_epoch(self.config.rates, self.progress, epoch=self.epoch, error=result.top1_error)
+        if tracker is not None:
+            tracker.validation(self.epoch, self.step, result)
+        return best
+
+    def _record(self, tracker: Tracker | None, interval: list[Step]) -> None:
         means = metrics.summarise(metrics.over_ranks(torch.stack([step.counts for step in interval]).sum(0)))
         seconds = sum(step.seconds for step in interval)
         if tracker is not None:
@@ -125,15 +170,31 @@ class Run:
                 self.epoch + 1,
                 self.step,
                 means,
-                lr=rate,
+                lr=self.rate,
                 images_per_second=means.num_samples / seconds,
                 waiting=sum(step.seconds_waiting for step in interval) / seconds,
+                gpu_memory=torch.cuda.max_memory_allocated() if self.world.device.type == "cuda" else None,
             )
 
-    def _save(self, path: Path | None) -> None:
-        if path is not None:
-            save_checkpoint(path, self.checkpoint())
+    def _save(self, out: Path | None, *, epoch_ends: bool = False, best: bool = False) -> None:
+        if out is not None:
+            epoch, config = self.epoch, self.config
+
+            def afterwards() -> None:
+                if epoch_ends:
+                    keep(out, epoch, best=best, last=config.keep_last, every=config.keep_every)
+
+            self.writer.save(out / CHECKPOINT, self.checkpoint(), afterwards)
         self.saved_step = self.step
+
+    def _trace(self, out: Path | None) -> "AbstractContextManager[profile | None]":
+        """Records what rank 0 does in some steps after its second, where that is asked for."""
+        if out is None or self.config.profile is None:
+            return nullcontext()
+        return profile(
+            schedule=schedule(wait=1, warmup=1, active=self.config.profile, repeat=1),
+            on_trace_ready=lambda trace: trace.export_chrome_trace(str(out / TRACE)),
+        )
 
     def checkpoint(self) -> Checkpoint:
         """Where the run stands, to be saved or restored between two steps."""
@@ -142,6 +203,7 @@ class Run:
             model_config=self.model_config,
             model=self.network.state_dict(),
             optimizer=self.optimizer.state_dict(),
+            scaler=self.scaler.state_dict(),
             schedule=asdict(self.progress),
             loader=self.train_loader.state_dict(),
             epoch=self.epoch,
@@ -150,6 +212,7 @@ class Run:
             train_config=plain(self.config),
             classes=[each.wnid for each in self.train.classes],
             data_digest=self.train.manifest.digest,
+            versions=versions(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -159,27 +222,11 @@ class Run:
         """
         self.network.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.scaler.load_state_dict(checkpoint["scaler"])
         self.progress = Progress(**checkpoint["schedule"])
         self.train_loader.load_state_dict(checkpoint["loader"])
         self.epoch, self.step = checkpoint["epoch"], checkpoint["step"]
         self.saved_step = self.step
-
-
-def parallel(network: nn.Module, placement: Placement, world: World) -> nn.Module:
-    """`network`, in its place, for training: its gradients become the means over all ranks.
-
-    DDP lays out its buffers anew after the first backward pass, and with more than two ranks the layout decides the
-    order of additions. So the first pass is made here, with one black image: all steps of a run are then alike, and
-    those of a resumed run too.
-    """
-    if world.size == 1:
-        return network
-    ranked = DistributedDataParallel(network, device_ids=[world.device] if world.device.type == "cuda" else None)
-    with placement.autocast():
-        loss = ranked(torch.zeros(1, 3, 224, 224, device=world.device)).float().sum()
-    loss.backward()
-    ranked.zero_grad(set_to_none=True)
-    return ranked
 
 
 def divides(every: int | None, step: int) -> bool:

@@ -1,15 +1,22 @@
-"""A checkpoint is one file that is whole or absent, and holds all that a run needs to go on."""
+"""A checkpoint is one file that is whole or absent, and holds all that a run needs to go on.
+
+There is no state of a random generator in it: the loader's draws and dropout's are functions of seed, epoch, step and
+rank, all of which are here.
+"""
 
 import os
 import pickle
 import secrets
+import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import torch
+from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 _CURE = "give another checkpoint, or train again with jobs/train.py"
 
 
@@ -20,6 +27,7 @@ class Checkpoint(TypedDict):
     model_config: dict[str, Any]  # the keyword arguments of AlexNet
     model: dict[str, Any]  # state_dict of the network itself, without the wrapper of a parallel run
     optimizer: dict[str, Any]
+    scaler: dict[str, Any]  # of float16's loss; empty for other types
     schedule: dict[str, Any]
     loader: dict[str, Any]  # seed, epoch, position: where the data stand
     epoch: int  # completed epochs
@@ -28,6 +36,7 @@ class Checkpoint(TypedDict):
     train_config: dict[str, Any]
     classes: list[str]  # WNIDs; the place in the list is the label
     data_digest: str  # of the training manifest
+    versions: dict[str, str]  # of what wrote it
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -47,6 +56,51 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         os.fsync(folder)  # the rename itself is durable only when the folder is
     finally:
         os.close(folder)
+
+
+class Writer:
+    """Writes checkpoints while training goes on: a copy in memory is taken at once, the file is written by a thread.
+
+    One is in the making at a time. What goes wrong with it is raised by the next `save` or `wait`, so that a full disk
+    is not found out at the end of a run.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(self, path: Path, checkpoint: Checkpoint, afterwards: Callable[[], None] = lambda: None) -> None:
+        """Begins to write `checkpoint` to `path`; `afterwards` is called, by the thread, once the file is there."""
+        self.wait()
+        copy = cast(Checkpoint, _copied(checkpoint))
+
+        def write() -> None:
+            try:
+                save_checkpoint(path, copy)
+                afterwards()
+            except BaseException as error:
+                self._error = error
+
+        self._thread = threading.Thread(target=write, name="checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Returns once what was begun is on disk. Raises what went wrong with it."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+
+def _copied(value: Any) -> Any:
+    """The same with copies of all tensors, in the CPU's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def load_checkpoint(path: Path, *, num_classes: int | None = None) -> Checkpoint:

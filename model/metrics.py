@@ -37,11 +37,12 @@ def rank_of_label(logits: Tensor, labels: Tensor) -> Tensor:
 def count(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
     """One batch's sums, [4] float64: samples, top-1 errors, top-5 errors, loss; of [B, C], [B] int64, [B] bool.
 
-    Rows that are not `valid` count for nothing. float64 holds every whole number below 2**53: counts are exact.
+    Rows that are not `valid` count for nothing. float64 holds every whole number below 2**53: counts are exact. Shapes
+    do not depend on `valid`, so that a GPU does not have to be waited for.
     """
-    logits, labels = logits[valid].float(), labels[valid]
-    rank = rank_of_label(logits, labels)
-    losses = functional.cross_entropy(logits, labels, reduction="none")
+    logits = logits.float()
+    rank = rank_of_label(logits, labels.where(valid, 0)).where(valid, 0)
+    losses = functional.cross_entropy(logits, labels.where(valid, IGNORED), reduction="none", ignore_index=IGNORED)
     sums = [valid.sum(), (rank >= 1).sum(), (rank >= 5).sum(), losses.double().sum()]
     return torch.stack([value.double() for value in sums])
 

@@ -1,10 +1,10 @@
-"""The paper's gradient descent: momentum whose velocity already contains the learning rate."""
+"""The paper's gradient descent, momentum whose velocity already contains the learning rate, and who gets which rate."""
 
 from collections.abc import Callable
 from typing import Any, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -21,7 +21,8 @@ class PaperSGD(Optimizer):
     do likewise.
 
     `params`: parameters, or groups of them as dicts with their own `lr`, `momentum` or `weight_decay`. A parameter
-    without a gradient is left alone. An update is four passes over all of a group's parameters at once.
+    without a gradient is left alone, and so is a group whose rate is 0, velocity and all: it is frozen. An update is
+    one pass over weight, gradient and velocity, by the kernel that torch has for its own SGD.
     Raises ValueError for a rate that is not positive or a momentum or decay outside their ranges.
     """
 
@@ -50,20 +51,58 @@ class PaperSGD(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            if weights:
+            if weights and group["lr"]:
                 self._update(weights, group)
         return loss
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        gradients = [_laid_out_as(weight, weight.grad) for weight in weights if weight.grad is not None]
         velocities = [self._velocity(weight) for weight in weights]
-        torch._foreach_mul_(velocities, group["momentum"])
-        torch._foreach_add_(velocities, weights, alpha=-group["weight_decay"] * group["lr"])
-        torch._foreach_add_(velocities, gradients, alpha=-group["lr"])
-        torch._foreach_add_(weights, velocities)
+        # torch's kernel does b <- momentum * b + (1 - dampening) * (g + weight_decay * w); w <- w - lr * b. With these
+        # two values b is the velocity. (1 - (1 + lr) is -lr up to 1e-16, far below what float32 can tell.)
+        torch._fused_sgd_(
+            weights,
+            gradients,
+            velocities,
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=-1.0,
+            dampening=1.0 + group["lr"],
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
 
     def _velocity(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
         if not state:
             state["velocity"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
         return state["velocity"]
+
+
+def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient, laid out as the weight: torch's kernel goes through both from end to end without looking."""
+    return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
+
+
+def parameter_groups(
+    network: nn.Module, *, weight_decay: float, bias_rate: float, bias_decay: bool
+) -> list[dict[str, Any]]:
+    """All parameters of an AlexNet in groups for an optimiser: conv1, the other weights, the biases.
+
+    Each group says by `factor` how its rate relates to the schedule's: a bias's is `bias_rate`. Biases, and the factors
+    of batch norm with them, decay only with `bias_decay`. conv1 (with its bias in a group of its own) can be held back.
+    """
+    groups: dict[str, list[nn.Parameter]] = {"conv1": [], "conv1 bias": [], "weights": [], "biases": []}
+    for name, parameter in network.named_parameters():
+        kinds = ("conv1", "conv1 bias") if name.startswith("conv1.") else ("weights", "biases")
+        groups[kinds[parameter.ndim == 1]].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "name": name,
+            "factor": bias_rate if "bias" in name else 1.0,
+            "weight_decay": weight_decay if bias_decay or "bias" not in name else 0.0,
+        }
+        for name, parameters in groups.items()
+    ]

@@ -1,7 +1,7 @@
 """Training and validation as loops over batches, whoever makes them.
 
-A batch is anything with `images` float [B, 3, H, W] (or [B, H, W, 3], see `Placement`), `labels` int64 [B] and
-`valid` bool [B].
+A batch is anything with `images` float [B, 3, H, W] (or [B, H, W, 3], see `Placement`), `labels` int64 [B],
+`sample_ids` int64 [B] and `valid` bool [B].
 """
 
 import hashlib
@@ -15,10 +15,13 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn import functional
 from torch.optim import Optimizer
 
 from model import metrics
+
+NUM_NAMED = 16  # samples that an error names
 
 
 class Batch(Protocol):
@@ -29,6 +32,8 @@ class Batch(Protocol):
     @property
     def labels(self) -> Tensor: ...
     @property
+    def sample_ids(self) -> Tensor: ...
+    @property
     def valid(self) -> Tensor: ...
 
 
@@ -36,16 +41,21 @@ class Batch(Protocol):
 class Placement:
     """Where and in which precision the network runs.
 
-    With `mixed` precision torch chooses per operation between bfloat16 and float32; weights and their updates
-    stay float32. With `channels_last` the images arrive as [B, H, W, 3] and are passed on without a copy.
+    With a `dtype` of 16 bits torch chooses per operation between it and float32; weights and their updates stay
+    float32. With `channels_last` the images arrive as [B, H, W, 3] and are passed on without a copy.
     """
 
     device: torch.device
-    mixed: bool = False
+    dtype: torch.dtype = torch.float32
     channels_last: bool = False
 
     def autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.mixed else nullcontext()
+        mixed = self.dtype != torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype) if mixed else nullcontext()
+
+    def scaler(self) -> GradScaler:
+        """Of the loss: float16's gradients would be 0 without it. It does nothing for the other types."""
+        return GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     def network(self, model: nn.Module) -> nn.Module:
         """Moves `model` to its place."""
@@ -62,6 +72,10 @@ class Placement:
         return images, labels.masked_fill(~valid, metrics.IGNORED), valid
 
 
+class Diverged(FloatingPointError):
+    """A loss that is not finite: at which step, and on which samples of this rank."""
+
+
 class Step(NamedTuple):
     """One finished step on this rank."""
 
@@ -69,6 +83,19 @@ class Step(NamedTuple):
     counts: Tensor  # metrics.count of this rank's part of the batch, before the update
     seconds: float  # the whole step
     seconds_waiting: float  # of these, for the batch to come
+    losses: Tensor  # of each row, float32 [B]
+    sample_ids: Tensor  # of each row
+
+    def check(self) -> None:
+        """Raises Diverged unless the loss is finite. Waits for the device."""
+        if not math.isfinite(total := self.losses.sum().item()):
+            bad = ~self.losses.isfinite().cpu()
+            ids = self.sample_ids.cpu()[bad if bad.any() else slice(None)].tolist()
+            more = f" and {len(ids) - NUM_NAMED} more" if len(ids) > NUM_NAMED else ""
+            raise Diverged(
+                f"step {self.step}: the loss is {total} on sample {', '.join(map(str, ids[:NUM_NAMED]))}{more}; "
+                "try a lower learning rate"
+            )
 
 
 def train_epoch(
@@ -80,38 +107,60 @@ def train_epoch(
     first_step: int = 1,
     seed: int = 0,
     rank: int = 0,
+    accumulate: int = 1,
+    label_smoothing: float = 0.0,
+    scaler: GradScaler | None = None,
 ) -> Iterator[Step]:
-    """Makes one update for each batch and yields after it; the caller logs, saves or stops in between.
+    """Makes one update for each batch and yields after it; the caller logs, saves, sets rates or stops in between.
 
     Dropout draws from torch's generator, which is seeded anew for each step by (seed, step, rank): a run that
     starts again in the middle draws what it would have drawn.
     The loss is the sum over valid rows divided by the number of all rows, padding included. So each sample weighs
     the same whichever batch it lands in, and the mean over ranks that DDP takes is the mean over the whole batch,
     also where padding falls on one rank only.
-    Raises FloatingPointError with the step's number as soon as a loss is not finite.
+    A batch goes through the network in `accumulate` equal parts, one after the other, whose gradients are added: the
+    update is that of the whole batch up to rounding (but batch norm sees the parts), in less memory.
+    Raises Diverged with the step and its samples where a loss is not finite: on a CPU before the update, on a GPU
+    after the next step was launched, so that the GPU never waits; `Step.check` asks earlier.
     """
     model.train()
+    scaler = scaler or placement.scaler()
+    waits = placement.device.type == "cpu"
     started = time.perf_counter()
     iterator = iter(batches)
-    step = first_step
+    number = first_step
+    last: Step | None = None
     while (batch := next(iterator, None)) is not None:
         waited = time.perf_counter() - started
         images, labels, valid = placement.batch(batch)
-        torch.manual_seed(_step_seed(seed, step, rank))
+        torch.manual_seed(_step_seed(seed, number, rank))
         optimizer.zero_grad(set_to_none=True)
-        with placement.autocast():
-            logits = model(images).float()
-        loss = functional.cross_entropy(logits, labels, reduction="sum") / len(labels)
-        loss.backward()
-        # Waiting for the loss before the update keeps a broken step out of the weights and the checkpoints.
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"step {step}: the loss is {loss.item()}; try a lower learning rate")
-        optimizer.step()
-        counts = metrics.count(logits, labels, valid)
-        now = time.perf_counter()
-        yield Step(step, counts, now - started, waited)
+        outputs, losses = [], []
+        for part, (x, y) in enumerate(zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True), 1):
+            with _alone(model) if part < accumulate else nullcontext():
+                with placement.autocast():
+                    logits = model(x).float()
+                loss = functional.cross_entropy(logits, y, reduction="none", label_smoothing=label_smoothing)
+                scaler.scale(loss.sum() / len(labels)).backward()
+            outputs.append(logits.detach())
+            losses.append(loss.detach())
+        counts = metrics.count(torch.cat(outputs), labels, valid)
+        step = Step(number, counts, 0.0, waited, torch.cat(losses), batch.sample_ids)
+        if waits:  # which keeps a broken step out of the weights
+            step.check()
+        scaler.step(optimizer)
+        scaler.update()
+        if last is not None and not waits:
+            last.check()
+        last = step._replace(seconds=time.perf_counter() - started)
+        yield last
         started = time.perf_counter()
-        step += 1
+        number += 1
+
+
+def _alone(model: nn.Module) -> AbstractContextManager[object]:
+    """Without the sum over ranks, which is made once a step, with the last part."""
+    return getattr(model, "no_sync", nullcontext)()  # by name: a compiled DDP is of another class
 
 
 @torch.inference_mode()

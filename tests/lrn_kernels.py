@@ -64,12 +64,29 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
+@pytest.mark.parametrize("relu", ["none", "before", "after"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels last", "sliced"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_is_its_twin(shape: tuple[int, ...], dtype: torch.dtype, layout: str, relu: bool) -> None:
-    check(values(shape, layout, dtype, 1), values(shape, layout, dtype, 2) / 100, *PAPER, relu)
+def test_is_its_twin(shape: tuple[int, ...], dtype: torch.dtype, layout: str, relu: str) -> None:
+    check(values(shape, layout, dtype, 1), values(shape, layout, dtype, 2) / 100, *PAPER, relu, 1)
+
+
+GROUPED = [
+    pytest.param((2, 4, 3, 3), 2, id="two channels a group, fewer than a window"),
+    pytest.param((1, 6, 2, 2), 6, id="every channel alone"),
+    pytest.param((2, 96, 3, 5), 2, id="conv1 of 2012: 48 a group, less than a tile"),
+    pytest.param((1, 256, 3, 3), 2, id="conv2 of 2012: 128 a group, in three tiles"),
+]
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
+@pytest.mark.parametrize(("shape", "groups"), GROUPED)
+def test_no_window_reaches_into_another_group(shape: tuple[int, ...], groups: int, layout: str) -> None:
+    x, dy = (values(shape, layout, torch.float32, seed) for seed in (1, 2))
+    check(x, dy, *PAPER, "before", groups)
+    parts = [fused(part.contiguous(), *PAPER, "before", 1) for part in x.chunk(groups, 1)]
+    assert torch.equal(fused(x, *PAPER, "before", groups), torch.cat(parts, 1))
 
 
 OPTIONS = [
@@ -83,13 +100,15 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS)
 def test_is_its_twin_with_other_options(options: tuple[Any, ...]) -> None:
     shape = (2, 70, 3, 3)
-    check(values(shape, "contiguous", torch.float32, 1), values(shape, "sliced", torch.float32, 2), *options, True)
+    check(
+        values(shape, "contiguous", torch.float32, 1), values(shape, "sliced", torch.float32, 2), *options, "before", 1
+    )
 
 
 @triton.jit
-def _count_writes(x_ptr, count_ptr, C, P, R, alpha, k, BETA: tl.constexpr, RELU: tl.constexpr, REACH: tl.constexpr,
+def _count_writes(x_ptr, count_ptr, C, G, P, R, alpha, k, BETA: tl.constexpr, RELU: tl.constexpr, REACH: tl.constexpr,
                   CHANNELS_LAST: tl.constexpr, TILE_C: tl.constexpr, TILE_P: tl.constexpr):  # fmt: skip
-    offsets, _, writes = lrn_triton._tile(C, P, R, REACH, CHANNELS_LAST, TILE_C, TILE_P)
+    offsets, _, writes = lrn_triton._tile(C, G, P, R, REACH, CHANNELS_LAST, TILE_C, TILE_P)
     tl.atomic_add(count_ptr + offsets, 1, mask=writes)
 
 
@@ -98,28 +117,29 @@ def _count_writes(x_ptr, count_ptr, C, P, R, alpha, k, BETA: tl.constexpr, RELU:
 def test_every_value_is_written_once(shape: tuple[int, ...], layout: str) -> None:
     """Tiles overlap: a second, wrong write could be hidden by the order in which programs happen to run."""
     count = torch.zeros_like(values(shape, layout, torch.float32, 1), dtype=torch.int32)
-    lrn_triton._launch(_count_writes, (count, count), *PAPER, True)
+    lrn_triton._launch(_count_writes, (count, count), *PAPER, "before", 1)
     assert (count == 1).all()
 
 
 def test_no_sample_gives_none() -> None:
-    assert fused(torch.empty((0, 8, 3, 3), device=DEVICE), *PAPER, True).shape == (0, 8, 3, 3)
+    assert fused(torch.empty((0, 8, 3, 3), device=DEVICE), *PAPER, "before", 1).shape == (0, 8, 3, 3)
 
 
-def test_gradient_is_zero_where_relu_is_flat() -> None:
+@pytest.mark.parametrize("relu", ["before", "after"])
+def test_gradient_is_zero_where_relu_is_flat(relu: str) -> None:
     x = torch.tensor([-1.0, 0.0, -0.0, 2.0], device=DEVICE).reshape(1, 4, 1, 1)
-    _, dx = with_gradient(fused, x, torch.ones_like(x), *PAPER, True)
+    _, dx = with_gradient(fused, x, torch.ones_like(x), *PAPER, relu, 4)
     assert (dx.flatten() != 0).tolist() == [False, False, False, True]
 
 
-@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
-def test_a_nan_is_not_hidden(relu: bool) -> None:
+@pytest.mark.parametrize("relu", ["none", "before", "after"])
+def test_a_nan_is_not_hidden(relu: str) -> None:
     """It reaches exactly what it reaches in the twin: a diverging run must show."""
     x = values((1, 20, 2, 1), "contiguous", torch.float32, 1)
     x[0, 9, 1, 0] = torch.nan
     dy = torch.ones_like(x)
     for ours, theirs in zip(
-        with_gradient(fused, x, dy, *PAPER, relu), with_gradient(reference, x, dy, *PAPER, relu), strict=True
+        with_gradient(fused, x, dy, *PAPER, relu, 1), with_gradient(reference, x, dy, *PAPER, relu, 1), strict=True
     ):
         assert torch.equal(ours.isnan(), theirs.isnan())
 
@@ -128,8 +148,8 @@ def test_a_nan_is_not_hidden(relu: bool) -> None:
 def test_torch_accepts_the_operators(layout: str) -> None:
     """Schema, shapes and strides without data, autograd and tracing, as `torch.library` checks them."""
     x = values((2, 8, 3, 4), layout, torch.float32, 1)
-    torch.library.opcheck(fused, (x.requires_grad_(), *PAPER, True))
-    torch.library.opcheck(fused_backward, (torch.ones_like(x), x.detach(), *PAPER, True))
+    torch.library.opcheck(fused, (x.requires_grad_(), *PAPER, "before", 2))
+    torch.library.opcheck(fused_backward, (torch.ones_like(x), x.detach(), *PAPER, "before", 2))
 
 
 def test_compiles_into_one_graph() -> None:
@@ -137,6 +157,8 @@ def test_compiles_into_one_graph() -> None:
     dy = values((2, 8, 3, 4), "channels last", torch.float32, 2)
     compiled = torch.compile(fused, fullgraph=True, backend="aot_eager")
     for ours, eager in zip(
-        with_gradient(compiled, x, dy, *PAPER, True), with_gradient(fused, x, dy, *PAPER, True), strict=True
+        with_gradient(compiled, x, dy, *PAPER, "before", 2),
+        with_gradient(fused, x, dy, *PAPER, "before", 2),
+        strict=True,
     ):
         assert torch.equal(ours, eager) and ours.stride() == eager.stride()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
+from model.checkpoint import FORMAT, Checkpoint, Writer, load_checkpoint, save_checkpoint
 
 
 def example(**changes: Any) -> Checkpoint:
@@ -18,6 +18,7 @@ def example(**changes: Any) -> Checkpoint:
         model_config={"num_classes": 2, "width": 0.25},
         model={"weight": torch.arange(1000, dtype=torch.float32)},
         optimizer={"state": {0: {"velocity": torch.ones(1000)}}, "param_groups": [{"lr": 0.01, "params": [0]}]},
+        scaler={},
         schedule={"reductions": 1, "lowest_error": float("inf"), "stalled_epochs": 0},
         loader={"seed": 2**63, "epoch": 3, "position": 128},
         epoch=3,
@@ -26,6 +27,7 @@ def example(**changes: Any) -> Checkpoint:
         train_config={"data": None, "milestones": [2, 3]},
         classes=["n00000001", "n00000002"],
         data_digest="ab",
+        versions={"torch": "2.13.0"},
     )
     return {**checkpoint, **changes}  # type: ignore[typeddict-item]
 
@@ -123,3 +125,30 @@ def test_what_does_not_fit_is_named(path: Path) -> None:
     torch.save(incomplete, path)
     with pytest.raises(ValueError, match="lacks loader, step"):
         load_checkpoint(path)
+
+
+def test_a_writer_saves_what_was_when_it_was_called(path: Path) -> None:
+    weight = torch.zeros(10**6)
+    state = {"state": {0: {"velocity": torch.zeros(5)}}, "param_groups": [{"lr": 0.01}]}
+    writer, called = Writer(), []
+    writer.save(path, example(model={"weight": weight}, optimizer=state), lambda: called.append(path.stat().st_size))
+    weight += 1  # training goes on
+    state["state"][0]["velocity"] += 1  # type: ignore[index]
+    state["param_groups"][0]["lr"] = 1.0  # type: ignore[index]
+    writer.wait()
+    loaded = load_checkpoint(path)
+    assert not loaded["model"]["weight"].any()
+    assert not loaded["optimizer"]["state"][0]["velocity"].any()
+    assert loaded["optimizer"]["param_groups"] == [{"lr": 0.01}]
+    assert called == [path.stat().st_size]
+
+
+def test_a_writers_failure_comes_out_at_the_next_call_and_once(path: Path) -> None:
+    writer, before = Writer(), path.read_bytes()
+    writer.save(path.parent / "gone" / path.name, example())
+    with pytest.raises(OSError, match="gone"):
+        writer.save(path, example(step=78))
+    assert path.read_bytes() == before
+    writer.save(path, example(step=79))
+    writer.wait()
+    assert load_checkpoint(path)["step"] == 79

@@ -239,6 +239,7 @@ def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model_config": {"num_classes": 3, "width": 0.25, "dropout": 0.5, "initialisation": "he"},
         "model": net.state_dict(),
         "optimizer": {},
+        "scaler": {},
         "schedule": {},
         "loader": {},
         "epoch": 1,
@@ -247,6 +248,7 @@ def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train_config": {},
         "classes": [each.wnid for each in train.classes],
         "data_digest": train.digest,
+        "versions": {},
     }
     save_checkpoint(path, content)
     return path

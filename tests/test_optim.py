@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.optim import PaperSGD
+from model.alexnet import AlexNet
+from model.optim import PaperSGD, parameter_groups
 
 
 def slow_twin(weight: Tensor, gradients: list[Tensor], rates: list[float], momentum: float, decay: float) -> Tensor:
@@ -93,6 +94,53 @@ def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     optimizer.step()
     assert torch.equal(unused, parameter())
     assert not torch.equal(used, parameter())
+
+
+def test_a_group_at_rate_0_is_frozen_though_it_has_a_velocity() -> None:
+    weight = parameter()
+    optimizer = PaperSGD([weight], 0.1)
+    updated(optimizer, weight, [torch.ones_like(weight)], [0.1])
+    frozen = weight.detach().clone()
+    assert torch.equal(updated(optimizer, weight, [torch.ones_like(weight)], [0.0]), frozen)
+
+
+def test_a_gradient_laid_out_in_another_way_is_still_each_weights_own(gradients: list[Tensor]) -> None:
+    other = [gradient.T.contiguous().T for gradient in gradients]
+    assert other[0].stride() != gradients[0].stride()
+    results = []
+    for each in (gradients, other):
+        weight = parameter()
+        weight.grad = each[0]  # as it is: a clone would be laid out anew
+        PaperSGD([weight], 0.1).step()
+        results.append(weight.detach())
+    assert torch.equal(results[0], results[1])
+
+
+def test_in_float32_it_is_four_plain_operations_up_to_rounding() -> None:
+    """Within two of float32's steps an update; bit for bit they cannot be, as the kernel rounds less often."""
+    generator = torch.Generator().manual_seed(3)
+    weight, gradient, velocity = torch.randn((3, 1000), generator=generator)
+    fused = nn.Parameter(weight.clone())
+    optimizer = PaperSGD([fused], 0.01)
+    optimizer.state[fused]["velocity"] = velocity.clone()
+    fused.grad = gradient
+    optimizer.step()
+    plain = weight + (0.9 * velocity - 0.0005 * 0.01 * weight - 0.01 * gradient)
+    assert (fused.detach() - plain).abs().max() <= 2 * torch.finfo(torch.float32).eps * plain.abs().max()
+
+
+def test_every_parameter_has_one_group_and_biases_can_go_their_own_way() -> None:
+    with torch.device("meta"):
+        net = AlexNet(norm="batch")
+    groups = parameter_groups(net, weight_decay=0.1, bias_rate=2.0, bias_decay=False)
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in net.parameters())
+    assert [(group["name"], len(group["params"]), group["factor"], group["weight_decay"]) for group in groups] == [
+        *(("conv1", 1, 1.0, 0.1), ("conv1 bias", 1, 2.0, 0.0)),
+        *(("weights", 7, 1.0, 0.1), ("biases", 7 + 14, 2.0, 0.0)),
+    ]
+    groups = parameter_groups(net, weight_decay=0.1, bias_rate=1.0, bias_decay=True)
+    assert {(group["factor"], group["weight_decay"]) for group in groups} == {(1.0, 0.1)}
 
 
 def test_it_continues_from_its_saved_state(gradients: list[Tensor]) -> None:

@@ -1,6 +1,6 @@
 """One step is what the paper says for any padding and any ranks, and is drawn again alike after a restart."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.optim import PaperSGD
-from model.training import Placement, train_epoch, validate
+from model.training import Diverged, Placement, Step, train_epoch, validate
 
 CPU = Placement(device=torch.device("cpu"))
 NUM_CLASSES = 7
@@ -17,6 +17,7 @@ NUM_CLASSES = 7
 class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
+    sample_ids: Tensor
     valid: Tensor
 
 
@@ -26,15 +27,17 @@ def batches(count: int, size: int = 6) -> list[Batch]:
         Batch(
             torch.randn(size, 3, 8, 8, generator=generator),
             torch.randint(NUM_CLASSES, (size,), generator=generator),
+            torch.arange(number * size, (number + 1) * size),
             torch.ones(size, dtype=torch.bool),
         )
-        for _ in range(count)
+        for number in range(count)
     ]
 
 
 def padded(batch: Batch, num_valid: int) -> Batch:
     valid = torch.arange(len(batch.labels)) < num_valid
-    return Batch(batch.images * valid[:, None, None, None], batch.labels.masked_fill(~valid, -100), valid)
+    images, labels = batch.images * valid[:, None, None, None], batch.labels.masked_fill(~valid, -100)
+    return batch._replace(images=images, labels=labels, valid=valid)
 
 
 def network(dropout: float = 0.5) -> nn.Module:
@@ -81,7 +84,7 @@ def test_a_batch_of_nothing_but_padding_has_no_gradient() -> None:
     assert gradient(network(), padded(batch, 0)).count_nonzero() == 0
 
 
-def trained(model: nn.Module, data: list[Batch], optimizer: PaperSGD, **options: int) -> Tensor:
+def trained(model: nn.Module, data: list[Batch], optimizer: PaperSGD, **options: Any) -> Tensor:
     for _ in train_epoch(model, data, optimizer, CPU, **options):
         pass
     return weights(model)
@@ -120,7 +123,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_step() -> None:
     steps = train_epoch(model, data, PaperSGD(model.parameters()), CPU, first_step=11)
     assert [next(steps).step, next(steps).step] == [11, 12]
     before = weights(model)
-    with pytest.raises(FloatingPointError, match="step 13: the loss is nan"):
+    with pytest.raises(FloatingPointError, match=r"step 13: the loss is nan on sample 12; try"):
         next(steps)
     assert torch.equal(weights(model), before)
 
@@ -177,7 +180,7 @@ def test_images_may_come_with_channels_last() -> None:
 
 
 def test_mixed_precision_keeps_the_weights_in_float32() -> None:
-    model, place = network(), Placement(device=torch.device("cpu"), mixed=True)
+    model, place = network(), Placement(device=torch.device("cpu"), dtype=torch.bfloat16)
     before = weights(model)
     (step,) = train_epoch(model, batches(1), PaperSGD(model.parameters()), place)
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
@@ -186,3 +189,54 @@ def test_mixed_precision_keeps_the_weights_in_float32() -> None:
     (exact,) = train_epoch(reference, batches(1), PaperSGD(reference.parameters()), CPU)
     assert step.counts[3].item() == pytest.approx(exact.counts[3].item(), rel=0.02)
     assert step.counts[3].item() != exact.counts[3].item()
+
+
+@pytest.mark.parametrize("num_valid", [6, 4, 1])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(num_valid: int) -> None:
+    batch = padded(batches(1)[0], num_valid)
+    model = network(dropout=0)
+    whole = gradient(network(dropout=0), batch)
+    (step,) = train_epoch(model, [batch], PaperSGD(model.parameters(), 1e-9), CPU, accumulate=3)
+    parts = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+    torch.testing.assert_close(parts, whole)
+    assert step.counts[0] == num_valid and len(step.losses) == 6
+
+
+def test_a_smoothed_label_is_shared_out_over_all_classes() -> None:
+    (batch,) = batches(1)
+    model = network(dropout=0)
+    targets = 0.9 * functional.one_hot(batch.labels, NUM_CLASSES) + 0.1 / NUM_CLASSES
+    functional.cross_entropy(model(batch.images), targets).backward()
+    expected = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+    model = network(dropout=0)
+    list(train_epoch(model, [batch], PaperSGD(model.parameters(), 1e-9), CPU, label_smoothing=0.1))
+    found = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+    torch.testing.assert_close(found, expected)
+
+
+def test_float16_trains_with_a_scaled_loss_and_skips_a_step_that_overflows() -> None:
+    model, place = network(), Placement(device=torch.device("cpu"), dtype=torch.float16)
+    scaler = place.scaler()
+    before = weights(model)
+    scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**40})  # beyond what float16 can hold
+    list(train_epoch(model, batches(1), PaperSGD(model.parameters()), place, scaler=scaler))
+    assert torch.equal(weights(model), before)
+    assert scaler.get_scale() == 2.0**39
+    scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**8})
+    (step,) = train_epoch(model, batches(1), PaperSGD(model.parameters()), place, scaler=scaler)
+    exact = network()
+    (twin,) = train_epoch(exact, batches(1), PaperSGD(exact.parameters()), CPU)
+    assert step.counts[3].item() == pytest.approx(twin.counts[3].item(), rel=0.01)
+    torch.testing.assert_close(weights(model), weights(exact), rtol=1e-2, atol=1e-4)
+
+
+def test_an_error_names_the_samples_that_are_broken_and_some_of_many() -> None:
+    losses = torch.ones(40)
+    step = Step(3, torch.zeros(4), 0.0, 0.0, losses, torch.arange(100, 140))
+    step.check()
+    losses[5] = torch.inf
+    with pytest.raises(Diverged, match="step 3: the loss is inf on sample 105; try a lower learning rate"):
+        step.check()
+    losses[:] = torch.nan
+    with pytest.raises(Diverged, match="on sample 100, 101, .*, 115 and 24 more; try"):
+        step.check()
