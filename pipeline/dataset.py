@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.manifest import (
     MEAN_IMAGE,
@@ -17,6 +16,7 @@ from pipeline.manifest import (
     SAMPLES,
     Class,
     Manifest,
+    count_samples,
     file_sha256,
     read_mean_image,
     read_samples,
@@ -157,7 +157,7 @@ def open_dataset(path: str | Path) -> Dataset:
             )
     counts = {
         "its shards": sum(shard.num_samples for shard in manifest.shards),
-        SAMPLES: pq.read_metadata(path / SAMPLES).num_rows,
+        SAMPLES: count_samples(path),
     }
     for what, count in counts.items():
         if count != manifest.num_samples:
