@@ -17,7 +17,6 @@ import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
-from os import sysconf
 from pathlib import Path
 
 import tyro
@@ -27,6 +26,7 @@ from benchmarks.child import Child, Failed, missing
 from benchmarks.contenders import NAMES, Work
 from benchmarks.record import record
 from pipeline import ConvertOptions, convert, open_dataset
+from pipeline.bench import busy_seconds
 from pipeline.runners import processes
 
 QUIET = 0.3  # seconds between epochs, for what the last contender still has in work
@@ -87,12 +87,6 @@ class Runs:
         self.images_per_second.append(images / seconds)
         self.cpu_microseconds.append(1e6 * used / images)
         self.foreign.append(max(0.0, busy_seconds() - before - used) / wall)
-
-
-def busy_seconds() -> float:
-    """Seconds that all cores together have worked for anybody, from /proc/stat."""
-    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
-    return (user + nice + system + irq + softirq) / sysconf("SC_CLK_TCK")
 
 
 def prepare(config: BenchConfig, data: Path) -> None:
