@@ -7,24 +7,32 @@ n. Raises `ValueError` with the sample where one cannot be read.
 import ctypes
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import types
 
 from pipeline.compiled import njit
 from pipeline.dataset import Dataset
+from pipeline.decoders import decode, jpeg_size, turbo_jpeg
+from pipeline.fused import MOST_PIXELS
 from pipeline.intrinsics import add_atomically
 from pipeline.mapping import bytes_at, page_to_ask, readable
-from pipeline.native import OK, bind, decode_rgb, tj_close, tj_open, xxh3_64
+from pipeline.native import NOT_RGB, OK, bind, xxh3_64
 
+SCRATCH = 256 * 256 * 3  # bytes to begin with: an image of the paper's size
 _memcpy = bind(ctypes.CDLL(None), "memcpy", types.intp, types.intp, types.intp, types.uint64)
 
 
 def decode_all(dataset: Dataset, rows: np.ndarray, num_threads: int) -> int:
     """JPEGs in full, each into the same scratch image of its thread."""
     addresses, sizes, maps = located(dataset, rows)
-    side = int(dataset.columns.height[rows].max()), int(dataset.columns.width[rows].max()), 3
-    together(num_threads, lambda claims: decode_some(claims, addresses, sizes, np.empty(side, np.uint8)))
+
+    def work(claims: np.ndarray) -> int:
+        with turbo_jpeg() as decoder:
+            return int(decode_some(decoder, claims, addresses, sizes, np.empty(SCRATCH, np.uint8)))
+
+    together(num_threads, work)
     del maps  # held until here
     return len(rows)
 
@@ -81,14 +89,21 @@ def first_unreadable(addresses: np.ndarray, sizes: np.ndarray, page: int) -> int
 
 
 @njit
-def decode_some(claims: np.ndarray, addresses: np.ndarray, sizes: np.ndarray, image: np.ndarray) -> int:
-    """Claims and decodes payloads until none is left; returns how many failed."""
-    decoder, bad = tj_open(), 0
+def decode_some(decoder: Any, claims: np.ndarray, addresses: np.ndarray, sizes: np.ndarray, scratch: np.ndarray) -> int:
+    """Claims and decodes payloads into `scratch` (uint8 [bytes]) until none is left; returns how many failed."""
+    bad = 0
     i = add_atomically(claims, 1)
     while i < sizes.size:
-        bad += decode_rgb(decoder, bytes_at(addresses[i], sizes[i]), image) != OK
+        data = bytes_at(addresses[i], sizes[i])
+        state, height, width = jpeg_size(decoder, data)
+        if state == OK and height * width <= MOST_PIXELS:
+            if scratch.size < 3 * height * width:
+                scratch = np.empty(3 * height * width, np.uint8)
+            state = decode(decoder, data, scratch[: 3 * height * width].reshape(height, width, 3))
+            bad += state != OK
+        else:
+            bad += state != NOT_RGB  # which others decode
         i = add_atomically(claims, 1)
-    tj_close(decoder)
     return bad
 
 

@@ -1,9 +1,16 @@
 """Good inputs for all targets, made here: small photographs' stand-ins, converted by the real thing."""
 
+import json
+import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipeline import ConvertOptions, convert
-from tests.fuzz.mutations import tar_spots
+from pipeline.manifest import MANIFEST, OTHER, SAMPLES, file_sha256
+from tests.fuzz.mutations import shard_spots, tar_spots
 from tests.fuzz.targets import (
     JpegTarget,
     ManifestTarget,
@@ -28,10 +35,14 @@ def all_targets(root: Path) -> list[Target]:
     convert(images, out, ConvertOptions(format="both", shard_size=6))
     convert(images, raw, ConvertOptions(format="beton", raw=True, shard_size=6))
     tar, beton, pixels = out / "tar" / "train", out / "beton" / "train", raw / "train"
+    unknown = nothing_known(out / "tar" / "train", root / "unknown" / "train")
     unchecked = {"verify": False}
     return [
         SplitTarget("tar", tar, "*.tar", spots=tar_spots),
-        SplitTarget("tar, no hashes", tar, "*.tar", spots=tar_spots, options=unchecked, guarded=False),
+        SplitTarget("tar, no hashes", tar, "*.tar", spots=shard_spots, options=unchecked, guarded=False),
+        SplitTarget(
+            "tar, no hashes or sizes", unknown, "*.tar", spots=shard_spots, options={"recipe": "resnet"}, guarded=False
+        ),
         SplitTarget("beton", beton, "*.beton"),
         SplitTarget("beton, no hashes", beton, "*.beton", options=unchecked, guarded=False),
         SplitTarget("beton of raw pixels", pixels, "*.beton"),
@@ -47,3 +58,20 @@ def all_targets(root: Path) -> list[Target]:
         PillowTarget("image file in conversion"),
         ScanTarget("tar of a source", tar / "shard-00000.tar"),
     ]
+
+
+def nothing_known(split: Path, copy: Path) -> Path:
+    """A copy of a split whose table knows neither sizes nor hashes, as that of other people's shards."""
+    shutil.copytree(split, copy)
+    table = pq.read_table(copy / SAMPLES)
+    zeros = {name: np.zeros(len(table), np.int64) for name in ("height", "width", "xxh3")}
+    zeros["kind"] = np.arange(len(table)) % 2 * OTHER  # the decoder's and Pillow's in turn
+    for name, values in zeros.items():
+        index = table.schema.get_field_index(name)
+        field = table.schema.field(index)
+        table = table.set_column(index, field, pa.array(values, field.type))
+    pq.write_table(table, copy / SAMPLES)
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["files"][SAMPLES] = file_sha256(copy / SAMPLES)
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    return copy

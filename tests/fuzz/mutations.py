@@ -171,6 +171,16 @@ def tar_spots(data: bytes) -> list[Spot]:
     return spots
 
 
+def shard_spots(data: bytes) -> list[Spot]:
+    """The numbers of the tar `data` and those of the JPEGs in it."""
+    spots = tar_spots(data)
+    for header in dict.fromkeys(spot.header for spot in spots):
+        payload = data[header + TAR_BLOCK : header + TAR_BLOCK + int(data[header + 124 : header + 135], 8)]
+        if payload.startswith(b"\xff\xd8"):
+            spots += [spot._replace(offset=spot.offset + header + TAR_BLOCK) for spot in jpeg_spots(payload)]
+    return spots
+
+
 def jpeg_spots(data: bytes) -> list[Spot]:
     """Every byte and pair of bytes of the headers of the JPEG `data`, up to its first scan."""
     end = data.index(b"\xff\xda") + 14
