@@ -1,41 +1,36 @@
-"""Our loader beside FFCV's own, on the same beton, and beside the bare codec: alternating epochs of one process.
+"""Every loader that is installed, on the same photographs, beside the bare codec and copy: one alternating run.
 
-    python -m benchmarks.bench_loader --source DIR --copies 20 --repeats 7
+    pip install -r benchmarks/requirements.txt      in a virtual environment of its own; see benchmarks/README.md
+    python -m benchmarks.bench_loader --source DIR
+    python -m benchmarks.plot_loader benchmarks/results/FILE docs/images/loaders.svg
 
-Paper geometry, JPEG at quality 90. Ours: the `alexnet` recipe, that is hashes checked, decode, random 224 of 256,
-mirror, PCA colour, per-pixel mean (uint8: crop and mirror). FFCV: its own decoder with RandomResizedCrop set to the
-same crop (scale 224^2 / 256^2, ratio 1), mirror, NormalizeImage by channel, ToTensor, ToTorchImage: no colour and no
-per-pixel mean, which it does not have. Bare: libjpeg-turbo's full decode of every image into one scratch image, by
-as many threads. The first epoch of each, which compiles, is not counted; an epoch's time includes starting it.
-`foreign` is the share of a core that other processes used meanwhile: figures beside a large one are worth little.
+Paper geometry, JPEG at quality 90, and 256x256 raw pixels; each photograph several times an epoch. What a contender
+does, its file in `contenders/` says. Each runs in a process of its own; all take an epoch in turn, `repeats` times. An
+epoch's time includes starting its iterator; the first epoch of each, which compiles, is not counted. `foreign` is
+how many cores others worked on meanwhile: an epoch beside more than 0.1 of them is run again, once as often as is asked
+for; where fewer than three clean ones remain, all count and the row is marked as disturbed.
 """
 
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from os import sysconf, times
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
-import numpy as np
-import torch
 import tyro
-from numba import njit
 
 from benchmarks.bench_convert import copies_of
+from benchmarks.child import Child, Failed, missing
+from benchmarks.contenders import NAMES, Work
 from benchmarks.record import record
-from pipeline.conversion import ConvertOptions, convert
-from pipeline.dataset import Dataset, open_dataset
-from pipeline.intrinsics import add_atomically
-from pipeline.mapping import bytes_at
-from pipeline.native import decode_rgb, tj_close, tj_open
+from pipeline import ConvertOptions, convert, open_dataset
+from pipeline.bench import busy_seconds
 from pipeline.runners import processes
 
-OUTPUTS = [("float32", "NCHW"), ("float16", "NHWC"), ("uint8", "NHWC")]
-Epoch = Callable[[], int]  # runs one epoch; returns how many images it gave
+QUIET = 0.3  # seconds between epochs, for what the last contender still has in work
+CLEAN = 0.1  # cores that others may use beside a clean epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,153 +39,156 @@ class BenchConfig:
 
     source: Path
     """A folder with a folder a class, of photographs."""
-    copies: int = 20
-    """How often each image comes in an epoch."""
+    copies: int = 30
+    """How often each photograph comes in an epoch of JPEGs."""
+    raw_copies: int = 60
+    """The same for raw pixels, 200 kB each."""
     batch_size: int = 128
-    repeats: int = 7
+    repeats: int = 5
     """Counted epochs of each contender, alternating."""
     threads: tuple[int, ...] = (1, 2)
-    """Numbers of decoding threads."""
+    """Numbers of decoding threads or worker processes."""
+    only: tuple[str, ...] = NAMES
+    """Contenders."""
 
 
 @dataclass
 class Runs:
-    """One contender's epochs."""
+    """One contender's epochs with one kind of output."""
 
+    child: Child
+    key: str
+    work: Work
     images_per_second: list[float] = field(default_factory=list)
-    cpu_microseconds: list[float] = field(default_factory=list)  # of this process, an image
+    cpu_microseconds: list[float] = field(default_factory=list)  # an image, of all its processes
     foreign: list[float] = field(default_factory=list)  # cores that others used
 
+    @property
+    def counted(self) -> list[float]:
+        """The rates that count: those of clean epochs, or all where fewer than three are clean."""
+        clean = [rate for rate, cores in zip(self.images_per_second, self.foreign, strict=True) if cores <= CLEAN]
+        return clean if len(clean) >= 3 else self.images_per_second
 
-def ours(dataset: Dataset, threads: int, batch_size: int, dtype: str, layout: str) -> Epoch:
-    """imagefeed's loader."""
-    loader = dataset.loader(num_threads=threads, batch_size=batch_size, dtype=dtype, layout=layout)
-    return lambda: sum(int(batch.valid.sum()) for batch in loader)
+    @property
+    def disturbed(self) -> bool:
+        """Whether others worked beside nearly all epochs."""
+        return sum(cores <= CLEAN for cores in self.foreign) < 3
 
+    def needs(self, repeats: int) -> bool:
+        """Whether fewer than `repeats` epochs were clean."""
+        return sum(cores <= CLEAN for cores in self.foreign) < repeats
 
-def ffcv(beton: Path, threads: int, batch_size: int, dtype: str, layout: str) -> Epoch:
-    """FFCV's loader with its own transforms."""
-    from ffcv.fields.basics import IntDecoder
-    from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
-    from ffcv.loader import Loader, OrderOption
-    from ffcv.transforms import NormalizeImage, RandomHorizontalFlip, ToTensor, ToTorchImage
-
-    share = 224**2 / 256**2
-    crop = RandomResizedCropRGBImageDecoder((224, 224), scale=(share, share), ratio=(1.0, 1.0))
-    mean, deviation = np.array([123.7, 116.3, 103.5]), np.array([58.4, 57.1, 57.4])
-    normalise = [] if dtype == "uint8" else [NormalizeImage(mean, deviation, np.dtype(dtype).type)]
-    tensor = [ToTensor(), ToTorchImage(channels_last=layout == "NHWC")]
-    loader = Loader(
-        str(beton),
-        batch_size=batch_size,
-        num_workers=threads,
-        order=OrderOption.RANDOM,
-        os_cache=True,
-        drop_last=False,
-        pipelines={"image": [crop, RandomHorizontalFlip(), *normalise, *tensor], "label": [IntDecoder(), ToTensor()]},
-    )
-    return lambda: sum(len(labels) for _, labels in loader)
+    def measure(self) -> None:
+        """One more epoch."""
+        time.sleep(QUIET)
+        before, own, start = busy_seconds(), self.child.cpu_seconds(), time.perf_counter()
+        images, seconds = self.child.epoch(self.key)
+        wall, used = time.perf_counter() - start, self.child.cpu_seconds() - own
+        self.images_per_second.append(images / seconds)
+        self.cpu_microseconds.append(1e6 * used / images)
+        self.foreign.append(max(0.0, busy_seconds() - before - used) / wall)
 
 
-@njit(nogil=True)
-def decode_all(claims, addresses, sizes, image):
-    """Claims and decodes images until none is left; returns whether one failed."""
-    decoder, bad = tj_open(), 0
-    i = add_atomically(claims, 1)
-    while i < sizes.size:
-        bad += decode_rgb(decoder, bytes_at(addresses[i], sizes[i]), image)
-        i = add_atomically(claims, 1)
-    tj_close(decoder)
-    return bad
-
-
-def bare(dataset: Dataset, threads: int) -> Epoch:
-    """The codec alone, in a shuffled order."""
-    rows = np.random.default_rng(0).permutation(len(dataset))
-    (addresses, _), sizes = dataset.maps(rows), dataset.columns.size[rows]
-
-    def epoch() -> int:
-        claims, bad = np.zeros(1, np.int64), []
-        image = lambda: np.empty((256, 256, 3), np.uint8)
-        crew = [
-            threading.Thread(target=lambda: bad.append(decode_all(claims, addresses, sizes, image())))
-            for _ in range(threads)
-        ]
-        for thread in crew:
-            thread.start()
-        for thread in crew:
-            thread.join()
-        assert not any(bad)
-        return len(rows)
-
-    return epoch
-
-
-@contextmanager
-def measured(runs: Runs, images: int) -> Iterator[None]:
-    """Adds one epoch of `images` to `runs`."""
-    before, own, start = busy_seconds(), sum(times()[:4]), time.perf_counter()
-    yield
-    wall = time.perf_counter() - start
-    used = sum(times()[:4]) - own
-    runs.images_per_second.append(images / wall)
-    runs.cpu_microseconds.append(1e6 * used / images)
-    runs.foreign.append(max(0.0, busy_seconds() - before - used) / wall)
-
-
-def busy_seconds() -> float:
-    """Seconds that all cores together have worked for anybody, from /proc/stat."""
-    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
-    return (user + nice + system + irq + softirq) / sysconf("SC_CLK_TCK")
+def prepare(config: BenchConfig, data: Path) -> None:
+    """Everything that the contenders read: tars, a beton, a raw beton, one file an image."""
+    for copies, out, options in (
+        (config.copies, data, {"format": "both"}),
+        (config.raw_copies, data / "raw", {"format": "beton", "raw": True}),
+    ):
+        with tempfile.TemporaryDirectory(dir=data) as source:
+            count = copies_of(config.source, copies, Path(source))
+            # FFCV reads one file, the others want shards for their workers: only betons hold it all in one.
+            size = count if "raw" in options else -(-count // (2 * max(config.threads)))
+            convert(Path(source), out, ConvertOptions(shard_size=size, **options), processes(max(config.threads)))
+            if "raw" not in options:
+                whole = ConvertOptions(format="beton", shard_size=count)
+                convert(Path(source), data / "whole", whole, processes(max(config.threads)))
+    (data / "beton").rename(data / "beton-shards")
+    (data / "whole").rename(data / "beton")
+    tar = open_dataset(data / "tar" / "train")
+    for row in range(len(tar)):
+        folder = data / "files" / f"{tar.columns.label[row]:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(tar.path / tar.manifest.shards[tar.columns.shard[row]].name, "rb") as shard:
+            shard.seek(tar.columns.offset[row])
+            (folder / f"{row}.jpg").write_bytes(shard.read(tar.columns.size[row]))
 
 
 def main(config: BenchConfig) -> None:
-    """Converts, runs all contenders in turn, prints and records."""
-    torch.set_num_threads(1)
+    """Prepares, runs all contenders in turn, prints and records."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory() as scratch:
-        source, out = Path(scratch, "source"), Path(scratch, "out")
-        source.mkdir()
-        count = copies_of(config.source, config.copies, source)
-        convert(source, out, ConvertOptions(format="beton", shard_size=count), processes(max(config.threads)))
-        dataset = open_dataset(out / "train")
-        beton = out / "train" / dataset.manifest.shards[0].name
-        contenders: dict[int, dict[str, Epoch]] = {threads: {} for threads in config.threads}
-        for threads, made in contenders.items():  # all of ours first: see `native.check_numba`
-            made["bare decode"] = bare(dataset, threads)
-            made["bare decode"]()
-            for dtype, layout in OUTPUTS:
-                made[f"imagefeed {dtype} {layout}"] = ours(dataset, threads, config.batch_size, dtype, layout)
-        for threads, made in contenders.items():
-            for dtype, layout in OUTPUTS:
-                made[f"ffcv {dtype} {layout}"] = ffcv(beton, threads, config.batch_size, dtype, layout)
-            results = {name: Runs() for name in made}
-            for repeat in range(1 + config.repeats):
-                for name, epoch in made.items():
-                    with measured(results[name] if repeat else Runs(), len(dataset)):
-                        assert epoch() == len(dataset)
-            report(results, threads, config, len(dataset))
+        data = Path(scratch)
+        prepare(config, data)
+        for threads in config.threads:
+            results = run(config, data, threads)
+            report(results, threads)
+            for runs in results:
+                values = {
+                    "run": started,
+                    **{key: value for key, value in asdict(runs.work).items() if key != "data"},
+                    "epochs": len(runs.images_per_second),
+                    "median": statistics.median(runs.counted),
+                    "images_per_second": runs.images_per_second,
+                    "cpu_microseconds": runs.cpu_microseconds,
+                    "foreign_cores": runs.foreign,
+                    "counted": runs.counted,
+                    "disturbed": runs.disturbed,
+                }
+                record("loaders", runs.child.name, values)
 
 
-def report(results: dict[str, Runs], threads: int, config: BenchConfig, images: int) -> None:
-    """Prints a table and appends the record."""
-    decode = statistics.median(results["bare decode"].images_per_second)
-    print(f"\n{threads} threads, images/s       min  median     max  of bare  cpu us  foreign")
-    for name, runs in results.items():
-        rates = runs.images_per_second
-        low, middle, high = min(rates), statistics.median(rates), max(rates)
+def run(config: BenchConfig, data: Path, threads: int) -> list[Runs]:
+    """All contenders with `threads` threads."""
+    children, results = [], []
+    try:
+        for name in config.only:
+            if (why := missing(name)) is not None:
+                print(f"{name} is skipped: {why}")
+                continue
+            children.append(Child(name))
+            contender = import_module(f"benchmarks.contenders.{name}")
+            for stored in contender.STORED:
+                for dtype, layout in contender.OUTPUTS:
+                    work = Work(
+                        data=data,
+                        stored=stored,
+                        dtype=dtype,
+                        layout=layout,
+                        threads=threads,
+                        batch_size=config.batch_size,
+                    )
+                    runs = Runs(children[-1], f"{stored} {dtype} {layout}", work)
+                    try:
+                        runs.child.open(runs.key, work)
+                        runs.child.epoch(runs.key)
+                        results.append(runs)
+                    except Failed as error:
+                        print(f"{name} {runs.key} is skipped: {error}")
+        for _ in range(2 * config.repeats):
+            for runs in results:
+                if runs.needs(config.repeats):
+                    runs.measure()
+    finally:
+        for child in children:
+            child.close()
+    return results
+
+
+def report(results: list[Runs], threads: int) -> None:
+    """Prints a table."""
+    limit = dict.fromkeys(("jpeg", "raw"), 0.0)
+    print(f"\n{threads} threads, images/s              min  median     max  of limit  cpu us  foreign")
+    for runs in results:
+        low, middle, high = min(runs.counted), statistics.median(runs.counted), max(runs.counted)
+        if runs.child.name == "codec":
+            limit["jpeg"] = middle
+        share = f"{middle / limit['jpeg']:10.2f}" if runs.work.stored == "jpeg" and limit["jpeg"] else " " * 10
         cpu, foreign = statistics.median(runs.cpu_microseconds), statistics.median(runs.foreign)
-        print(f"{name:24}{low:8.0f}{middle:8.0f}{high:8.0f}{middle / decode:9.2f}{cpu:8.0f}{foreign:9.2f}")
-        values = {
-            "threads": threads,
-            "images": images,
-            "batch_size": config.batch_size,
-            "images_per_second": rates,
-            "median": middle,
-            "share_of_bare_decode": middle / decode,
-            "cpu_microseconds": runs.cpu_microseconds,
-            "foreign_cores": runs.foreign,
-        }
-        record("loader", name, values)
+        mark = "  disturbed" if runs.disturbed else ""
+        print(
+            f"{runs.child.name:11} {runs.key:19}{low:8.0f}{middle:8.0f}{high:8.0f}{share}{cpu:8.0f}{foreign:9.2f}{mark}"
+        )
 
 
 if __name__ == "__main__":

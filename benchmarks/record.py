@@ -15,7 +15,24 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("imagefeed", "numpy", "numba", "torch", "triton", "pillow", "pyarrow", "ray", "ffcv", "webdataset")
+PACKAGES = (
+    "imagefeed",
+    "numpy",
+    "numba",
+    "torch",
+    "triton",
+    "pillow",
+    "pyarrow",
+    "ray",
+    "ffcv",
+    "webdataset",
+    "nvidia-dali-cuda120",
+    "litdata",
+    "grain",
+    "spdl",
+    "simplejpeg",
+    "opencv-python-headless",
+)
 
 
 def cores() -> int:

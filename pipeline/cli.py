@@ -12,6 +12,8 @@ from typing import Annotated, NoReturn
 import tyro
 
 from pipeline.conversion import ConvertOptions, convert
+from pipeline.dataset import open_dataset
+from pipeline.findings import BenchOptions
 from pipeline.manifest import Manifest
 from pipeline.runners import processes
 from pipeline.sample import SampleConfig, make_sample
@@ -74,6 +76,28 @@ def index_command(
     report({dataset.path: dataset.manifest})
     if not dataset.has_statistics:
         print(f"  no statistics yet; to take them: imagefeed index {shlex.quote(path)} --statistics")
+
+
+@app.command(name="bench")
+def bench_command(
+    dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
+    options: Annotated[BenchOptions, tyro.conf.arg(name="")] = BenchOptions(),
+    plot: Path | None = None,
+) -> None:
+    """Measure what this machine can do with a dataset, where the time goes and what to change.
+
+    Args:
+        dataset: One split, such as OUT/train.
+        options: How to measure.
+        plot: A file for the same as a picture (PNG, SVG, PDF).
+    """
+    from pipeline import bench_report  # here: torch and matplotlib take longer than the other commands
+    from pipeline.bench import measure
+
+    findings = measure(open_dataset(dataset), options, done=lambda what: print(what, file=sys.stderr))
+    bench_report.show(findings)
+    if plot is not None:
+        bench_report.plot(findings, plot)
 
 
 def report(manifests: dict[Path, Manifest]) -> None:

@@ -11,7 +11,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.cache import CacheOptions
 from pipeline.manifest import (
@@ -22,6 +21,7 @@ from pipeline.manifest import (
     SAMPLES,
     Class,
     Manifest,
+    count_samples,
     file_sha256,
     read_mean_image,
     read_samples,
@@ -253,7 +253,7 @@ def check_counts(path: Path, manifest: Manifest) -> None:
     """Raises `ValueError` where the counts of manifest, shards and table differ."""
     counts = {
         "its shards": sum(shard.num_samples for shard in manifest.shards),
-        SAMPLES: pq.read_metadata(path / SAMPLES).num_rows,
+        SAMPLES: count_samples(path),
     }
     for what, count in counts.items():
         if count != manifest.num_samples:

@@ -5,6 +5,8 @@ A complete example stands in `docs/format.md`; a test loads that very example.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.atomic import write_atomically
 from pipeline.moments import Statistics
+from pipeline.typed import check
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.parquet"
@@ -132,16 +135,16 @@ class Manifest:
             if record.pop("imagefeed") != VERSION:
                 raise ValueError(f"it is not of version {VERSION}")
             return from_record(record)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{name} is not a manifest that can be read ({error}): convert the source again"
             ) from error
 
 
 def from_record(record: dict[str, Any]) -> Manifest:
-    """A manifest from its parsed JSON; unknown or missing keys raise."""
+    """A manifest from its parsed JSON; unknown or missing keys and values of another type raise."""
     storage, statistics = record.pop("storage"), record.pop("statistics")
-    return Manifest(
+    manifest = Manifest(
         classes=tuple(Class(**each) for each in record.pop("classes")),
         storage=None if storage is None else Storage(**storage),
         shards=tuple(Shard(**each) for each in record.pop("shards")),
@@ -150,6 +153,8 @@ def from_record(record: dict[str, Any]) -> Manifest:
         else Statistics(**{key: freeze(value) for key, value in statistics.items()}),
         **record,
     )
+    check(manifest, Manifest, "")
+    return manifest
 
 
 def freeze(value: Any) -> Any:
@@ -176,18 +181,44 @@ def missing(folder: Path) -> str:
     )
 
 
-def read_samples(split_dir: Path) -> pa.Table:
-    """The table of samples (`SAMPLES_SCHEMA`), sorted by id. Raises `ValueError` where the columns differ."""
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """What the parsers of a damaged `path` raise becomes a `ValueError` that names it and the cure."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): restore it, or convert the source again") from error
+
+
+def count_samples(split_dir: Path) -> int:
+    """Rows of the table of samples, from its footer alone. Raises `ValueError` where it is no table."""
     path = Path(split_dir) / SAMPLES
-    table = pq.read_table(path)
+    with parsing(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def read_samples(split_dir: Path) -> pa.Table:
+    """The table of samples (`SAMPLES_SCHEMA`), sorted by id. Raises `ValueError` where it is another or no table."""
+    path = Path(split_dir) / SAMPLES
+    with parsing(path):
+        table = pq.read_table(path)
+        table.validate(full=True)
     if not table.schema.equals(SAMPLES_SCHEMA):
         raise ValueError(f"{path} has other columns than {SAMPLES_SCHEMA.names}: convert the source again")
     return table
 
 
 def read_mean_image(split_dir: Path) -> np.ndarray:
-    """The per-pixel mean, float64 [H, W, 3], grey levels 0 to 255."""
-    return np.load(Path(split_dir) / MEAN_IMAGE, allow_pickle=False)
+    """The per-pixel mean, float64 [H, W, 3], grey levels 0 to 255. Raises `ValueError` where the file is another."""
+    path = Path(split_dir) / MEAN_IMAGE
+    with parsing(path):
+        mean = np.load(path, allow_pickle=False)
+    right = isinstance(mean, np.ndarray) and mean.dtype == np.float64 and mean.ndim == 3 and mean.shape[2] == 3
+    if not right or not mean.size or not (mean.min() >= 0 and mean.max() <= 255):
+        raise ValueError(f"{path} is no mean of pixels (float64 [H, W, 3], 0 to 255): restore it or convert again")
+    return mean
 
 
 def file_sha256(path: Path) -> str:

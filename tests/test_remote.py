@@ -76,7 +76,8 @@ def kept(folder: Path) -> int:
 def peak(split: Path, num_epochs: int = 2, **options: Any) -> int:
     """The least cache, bytes, for the first epochs of a loader."""
     dataset, asked = open_dataset(split), LoaderOptions(**options)
-    return max(spans_of(dataset, asked, order_of(dataset, asked, asked.seed, epoch)).peak() for epoch in range(num_epochs))
+    orders = (order_of(dataset, asked, asked.seed, epoch) for epoch in range(num_epochs))
+    return max(spans_of(dataset, asked, order).peak() for order in orders)
 
 
 ONCE = {f"shard-{number:05d}.tar": 1 for number in range(15)}

@@ -1,0 +1,18 @@
+"""imagefeed: the whole `alexnet` recipe, that is hash, decode, crop, mirror, PCA colour and per-pixel mean.
+
+uint8 is hash, decode, crop and mirror. Defaults but for the number of threads.
+"""
+
+from benchmarks.contenders import FP16, FP32, UINT8, Epoch, Work
+from pipeline import open_dataset
+
+PACKAGE = "numba"
+OUTPUTS = (FP32, FP16, UINT8)
+STORED = ("jpeg", "raw")
+
+
+def open(work: Work) -> Epoch:
+    """Our loader over the tar, or over the beton of raw pixels."""
+    dataset = open_dataset(work.data / ("tar" if work.stored == "jpeg" else "raw") / "train")
+    loader = dataset.loader(num_threads=work.threads, batch_size=work.batch_size, dtype=work.dtype, layout=work.layout)
+    return lambda: sum(int(batch.valid.sum()) for batch in loader)
