@@ -1,6 +1,7 @@
 """`imagefeed bench`: what was measured adds up, and the advice follows from it."""
 
 import dataclasses
+import io
 import re
 import shutil
 import subprocess
@@ -95,7 +96,7 @@ def test_everything_is_measured(shards: Path, tmp_path: Path, format: str) -> No
     rates = [findings.read_cold, findings.read_warm, findings.copy_bytes, findings.hash.images_per_second]
     assert min(rates + [each.rate.images_per_second for each in findings.outputs]) > 0
     assert [each.bytes_per_image for each in findings.outputs] == [602_112, 301_056, 301_056, 150_528]
-    console = Console(record=True, width=80, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=80, file=io.StringIO())
     console.print(tables(findings))
     text = console.export_text()
     assert "What to change" in text and "loader, uint8 NHWC" in text
