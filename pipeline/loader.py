@@ -4,7 +4,6 @@ for batch in open_dataset("imagenet/train").loader(batch_size=128):
     batch.images, batch.labels, batch.sample_ids, batch.valid
 """
 
-import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Literal, Self
 import torch
 
 from pipeline.buffers import DTYPES
+from pipeline.cores import cores_per_rank
 from pipeline.dataset import Dataset
 from pipeline.feed import Batch, BatchTask, Feed
 from pipeline.recipes import RECIPES
@@ -41,7 +41,7 @@ class LoaderOptions:
     """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     num_threads: int | None = None
-    """Threads that decode; None: the cores of this process, shared by the ranks of its machine (LOCAL_WORLD_SIZE)."""
+    """Threads that decode; None: the cores that this process may use, shared by the ranks of its machine."""
     shuffle: bool | None = None
     """A new order each epoch; None: as the recipe has it (alexnet does)."""
     last: Literal["pad", "drop"] = "pad"
@@ -75,12 +75,6 @@ class LoaderOptions:
     def share(self) -> Share:
         """The part of each global batch that this rank reads."""
         return Share(batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, last=self.last)
-
-
-def cores_per_rank() -> int:
-    """The cores that this process may use, shared by the ranks of its machine as torchrun counts them; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @dataclass
