@@ -5,6 +5,7 @@ A complete example stands in `docs/format.md`; a test loads that very example.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -162,11 +163,29 @@ def missing(folder: Path) -> str:
 
 def read_samples(split_dir: Path) -> pa.Table:
     """The table of samples (`SAMPLES_SCHEMA`), sorted by id. Raises `ValueError` where the columns differ."""
+    with samples_file(split_dir) as file:
+        return file.read()
+
+
+def read_numbers(split_dir: Path, names: Iterable[str]) -> list[np.ndarray]:
+    """Columns of the table of samples, without nulls, read one after the other: memory never holds more than these.
+
+    Raises `ValueError` where the table's columns differ from `SAMPLES_SCHEMA`.
+    """
+    with samples_file(split_dir) as file:
+        numbers = [file.read(columns=[name]).column(0).to_numpy() for name in names]
+    pa.default_memory_pool().release_unused()
+    return numbers
+
+
+def samples_file(split_dir: Path) -> pq.ParquetFile:
+    """`samples.parquet`, open. Raises `ValueError` where the columns differ."""
     path = Path(split_dir) / SAMPLES
-    table = pq.read_table(path)
-    if not table.schema.equals(SAMPLES_SCHEMA):
+    file = pq.ParquetFile(path)
+    if not file.schema_arrow.equals(SAMPLES_SCHEMA):
+        file.close()
         raise ValueError(f"{path} has other columns than {SAMPLES_SCHEMA.names}: convert the source again")
-    return table
+    return file
 
 
 def read_mean_image(split_dir: Path) -> np.ndarray:
