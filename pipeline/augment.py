@@ -1,16 +1,44 @@
-"""Crop, mirror, colour, mean, type and layout in one write: each value of the output batch is stored once.
+"""Crop, mirror, mean, colour, scale, type and layout in one write: each value of the output batch is stored once.
 
-A value is `(pixel - mean) + colour` in float32, rounded once to the output's type; a uint8 output is the pixel itself.
-Everything here is arithmetic on arrays, for Numba code; what to crop and which colour come from `recipes.py`.
+A value is `((pixel - mean) + colour) * scale` in float32, rounded once to the output's type; a uint8 output is the
+pixel itself. Everything here is arithmetic on arrays, for Numba code; what to crop and which colour is decided in
+`recipes.py`.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numba.extending import overload
+from numba.np.numpy_support import carray
 
 from pipeline.compiled import njit
-from pipeline.intrinsics import FLIP_PIXELS, finish, flip_block
+from pipeline.intrinsics import FLIP_PIXELS, finish, flip_block, pointer
+
+
+class View(NamedTuple):
+    """A crop of an image, and the place in the mean image that belongs to it; pixels."""
+
+    top: int
+    left: int
+    mirror: int  # 0 or 1
+    mean_top: int
+    mean_left: int
+
+
+class Brush(NamedTuple):
+    """What a thread paints one sample with. S is the crop's side."""
+
+    tint: np.ndarray  # float32 [3 * S]: the sample's colour (R, G, B), repeated S times
+    flipped: np.ndarray  # uint8 [3 * S], memory for a mirrored row
+
+
+@njit
+def run(address: int, size: int, like: np.ndarray) -> np.ndarray:
+    """`size` values of the type of `like` at an address. Unlike a slice it owns nothing, so that a loop over rows does
+    not spend its time on counting owners."""
+    return carray(pointer(address), (size,), like.dtype)
 
 
 @njit
@@ -26,78 +54,89 @@ def flip_row(source: np.ndarray, target: np.ndarray) -> None:
 
 
 @njit
-def window_row(image: np.ndarray, view: np.ndarray, y: int, size: int, spare: np.ndarray) -> np.ndarray:
-    """Row `y` of a view, uint8 [3 * size]: a part of `image` itself or, mirrored, `spare` (uint8 [3 * size])."""
-    left = 3 * view[1]
-    row = image[view[0] + y].reshape(-1)[left : left + 3 * size]
-    if not view[2]:
+def window_row(image: np.ndarray, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
+    """Row `y` of a view, uint8 [3 * size]: a part of `image` itself or, mirrored, `flipped` (uint8 [3 * size])."""
+    row = run(image.ctypes.data + 3 * ((view.top + y) * image.shape[1] + view.left), 3 * size, image)
+    if not view.mirror:
         return row
-    flip_row(row, spare)
-    return spare
+    mirrored = run(flipped.ctypes.data, 3 * size, flipped)
+    flip_row(row, mirrored)
+    return mirrored
 
 
 def write_view(
-    image: np.ndarray, view: np.ndarray, tint: np.ndarray, means: np.ndarray, spare: np.ndarray, out: np.ndarray
+    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
 ) -> None:
-    """Writes one view (int32 [3]: top, left, mirror) of `image` (uint8 [H, W, 3]) to `out`, for Numba code.
+    """Writes one view of `image` (uint8 [H, W, 3]) to `out`, for Numba code.
 
-    out    [S, 3 * S] for rows of RGB pixels or [3, S, S] for planes; of the types that `finish` knows
-    tint   float32 [3 * S]: the sample's colour (R, G, B), repeated S times
     means  as `both_means` gives it, for the layout of `out`
-    spare  uint8 [3 * S], memory of the thread
+    scale  float32 [3 * S]: the factor of each channel, repeated S times
+    out    [S, 3 * S] for rows of RGB pixels or [3, S, S] for planes; of the types that `finish` knows
 
-    The view must lie within the image: nothing is checked here.
+    The view must lie within the image and the mean: nothing is checked here.
     """
     raise NotImplementedError("compiled by Numba: call it from a function under njit")
 
 
-@overload(write_view)
+@overload(write_view, strict=False)  # its arguments are types, not what is annotated above
 def choose_layout(
-    image: np.ndarray, view: np.ndarray, tint: np.ndarray, means: np.ndarray, spare: np.ndarray, out: np.ndarray
+    image: types.Type, view: types.Type, brush: types.Type, means: types.Type, scale: types.Type, out: types.Array
 ) -> Callable[..., None]:
-    return write_planes if out.ndim == 3 else write_rows
+    if out.ndim == 3:
+        return write_planes
+    return write_pixels if out.dtype == types.uint8 else write_rows
+
+
+def write_pixels(
+    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
+) -> None:
+    """Rows of RGB pixels as they are."""
+    size = out.shape[0]
+    for y in range(size):
+        pixels = window_row(image, view, y, size, brush.flipped)
+        row = run(out.ctypes.data + y * pixels.nbytes, 3 * size, out)
+        for x in range(3 * size):
+            row[x] = pixels[x]
 
 
 def write_rows(
-    image: np.ndarray, view: np.ndarray, tint: np.ndarray, means: np.ndarray, spare: np.ndarray, out: np.ndarray
+    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
 ) -> None:
-    size = out.shape[0]
-    left = mean_left(image, view, size)
+    """Rows of RGB values."""
+    size, tint = out.shape[0], brush.tint
+    first = means[view.mirror, view.mean_top, 3 * view.mean_left :]
     for y in range(size):
-        pixels, row = window_row(image, view, y, size, spare), out[y]
-        mean = means[view[2], view[0] + y, 3 * left : 3 * (left + size)]
+        pixels = window_row(image, view, y, size, brush.flipped)
+        mean = run(first.ctypes.data + y * means.strides[1], 3 * size, means)
+        row = run(out.ctypes.data + y * out.strides[0], 3 * size, out)
         for x in range(3 * size):
-            row[x] = finish(pixels[x], mean[x], tint[x], out)
+            row[x] = finish(pixels[x], mean[x], tint[x], scale[x], out)
 
 
 def write_planes(
-    image: np.ndarray, view: np.ndarray, tint: np.ndarray, means: np.ndarray, spare: np.ndarray, out: np.ndarray
+    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
 ) -> None:
+    """A plane a channel."""
     size = out.shape[1]
-    left = mean_left(image, view, size)
+    first = means[view.mirror, 0, view.mean_top, view.mean_left :]
     for y in range(size):
-        pixels = window_row(image, view, y, size, spare)
+        pixels = window_row(image, view, y, size, brush.flipped)
         for channel in range(3):
-            row, colour = out[channel, y], tint[channel]
-            mean = means[view[2], channel, view[0] + y, left : left + size]
+            colour, factor = brush.tint[channel], scale[channel]
+            mean = run(first.ctypes.data + channel * means.strides[1] + y * means.strides[2], size, means)
+            row = run(out.ctypes.data + channel * out.strides[0] + y * out.strides[1], size, out)
             for x in range(size):
-                row[x] = finish(pixels[3 * x + channel], mean[x], colour, out)
+                row[x] = finish(pixels[3 * x + channel], mean[x], colour, factor, out)
 
 
-@njit
-def mean_left(image: np.ndarray, view: np.ndarray, size: int) -> int:
-    """Where a view begins in the mean image, which is mirrored as a whole for a mirrored view."""
-    return image.shape[1] - size - view[1] if view[2] else view[1]
+def both_means(mean_image: np.ndarray, planes: bool, mirrored: bool = True) -> np.ndarray:
+    """A mean image (float32 [H, W, 3]) for views as they are and for mirrored ones, laid out as the output: float32
+    [2, H, 3 * W] for rows of pixels, [2, 3, H, W] for planes.
 
-
-def both_means(mean_image: np.ndarray, planes: bool) -> np.ndarray:
-    """A mean image (float32 [H, W, 3]) and its mirror image, laid out as the output: float32 [2, H, 3 * W] for rows
-    of pixels, [2, 3, H, W] for planes.
-
-    The mean belongs to the place in the stored image, so it is mirrored with the pixels. Doing that once here keeps
-    the inner loop one run over contiguous memory.
+    A mean that belongs to places in the stored image is `mirrored` with the pixels. Doing that once here keeps the
+    inner loop one run over contiguous memory.
     """
-    pair = np.stack([mean_image, mean_image[:, ::-1]])
+    pair = np.stack([mean_image, mean_image[:, ::-1] if mirrored else mean_image])
     if planes:
         return np.ascontiguousarray(pair.transpose(0, 3, 1, 2))
-    return pair.reshape(*pair.shape[:2], -1)
+    return np.ascontiguousarray(pair).reshape(*pair.shape[:2], -1)

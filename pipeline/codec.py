@@ -31,21 +31,31 @@ def codec_name() -> str:
     return f"Pillow {PIL.__version__}, libjpeg-turbo {jpeg}"
 
 
+def load_rgb(data: bytes) -> np.ndarray:
+    """The image file `data` as it is: uint8 [H, W, 3], RGB. Raises `BadImage`."""
+    return np.asarray(open_rgb(data))
+
+
 def load_square(data: bytes, size: int = SIZE) -> np.ndarray:
     """The image file `data` in "paper" geometry: uint8 [size, size, 3], RGB. Raises `BadImage`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata: the pixels are sound or it raises
-            image = to_rgb(Image.open(io.BytesIO(data)))
-    except UnidentifiedImageError as error:  # its own text holds a memory address, and the reason goes into a file
-        raise BadImage(f"no image format that Pillow knows begins with {data[:8]!r}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise BadImage(f"{type(error).__name__}: {error}") from error
+    image = open_rgb(data)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     return np.asarray(square)
+
+
+def open_rgb(data: bytes) -> Image.Image:
+    """The image file `data`, decoded to RGB. Raises `BadImage`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata: the pixels are sound or it raises
+            return to_rgb(Image.open(io.BytesIO(data)))
+    except UnidentifiedImageError as error:  # its own text holds a memory address, and the reason goes into a file
+        raise BadImage(f"no image format that Pillow knows begins with {data[:8]!r}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise BadImage(f"{type(error).__name__}: {error}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

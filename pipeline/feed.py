@@ -1,5 +1,6 @@
 """From rows of the table to one batch: everything is planned in numbers, then the threads fill the memory."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -7,20 +8,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from pipeline.augment import both_means
+from pipeline.augment import Brush, both_means
 from pipeline.buffers import Buffers
+from pipeline.codec import BadImage, load_rgb
 from pipeline.dataset import Dataset, open_dataset
-from pipeline.fused import WHY, Bench, Job, fill
+from pipeline.decoders import turbo_jpeg
+from pipeline.fused import WHY, Bench, Job, Look, fill, write_image
 from pipeline.intrinsics import rounds_to_float16
-from pipeline.mapping import Mapping, page_to_ask
-from pipeline.native import check_numba, tj_close, tj_open
-from pipeline.recipes import RECIPES, choose, colour_basis, fixed_views
+from pipeline.mapping import Mapping, bytes_at, page_to_ask
+from pipeline.native import CORRUPT, OK, check_numba
+from pipeline.recipes import Mean, colour_basis, rules_of
 from pipeline.sampling import PAD
 
 if TYPE_CHECKING:
     from pipeline.loader import LoaderOptions
 
 PAD_LABEL = -100  # what torch's cross_entropy ignores unless told otherwise
+SCRATCH_BYTES = 1 << 22  # for decoded images whose size is not known before; larger ones get memory of their own
+STORED_SIDE = 256 / 224  # of the side of the crop, where images of all sizes must be scaled: the paper's geometry
 
 
 class Batch(NamedTuple):
@@ -45,71 +50,109 @@ class Feed:
         check_numba()
         if options.dtype == "float16" and not rounds_to_float16():
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
-        self.dataset, self.options = dataset, options
-        self.image_shape = image_shape(dataset)
-        self.room, self.fixed = room_and_views(dataset, options, self.image_shape)
-        mean_image, self.basis = normalisation(dataset, options, self.image_shape)
-        self.means = both_means(mean_image, planes=options.layout == "NCHW")
-        self.written_shape, shape = output_shapes(options)
-        self.buffers = Buffers(shape, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
-        self.raw = dataset.manifest.storage.encoding == "raw"
+        self.dataset, self.options, self.recipe = dataset, options, options.settled
+        self.colourful, self.plain = looks(dataset, options)
+        self.written_shape, self.shape = output_shapes(options)
+        self.buffers = Buffers(self.shape, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
         self.page = page_to_ask()
+        columns = dataset.columns
+        pixels = int((columns.height.astype(np.int64) * columns.width).max())
+        self.scratch_bytes = min(3 * pixels, SCRATCH_BYTES) if columns.height.all() else SCRATCH_BYTES
         with self.bench() as bench:
-            self.plan(0, 0, np.full(options.batch_size, PAD)).work(bench)
+            self.plan(0, 0, np.full(options.batch_size, PAD), 0).work(bench)
 
-    def plan(self, seed: int, epoch: int, rows: np.ndarray) -> "BatchTask":
-        """The batch of `rows` (int64 [B], `PAD` in places), yet to be filled."""
-        valid = rows != PAD
-        columns = self.dataset.columns
-        ids, sizes, hashes, addresses = (
-            np.zeros(len(rows), kind) for kind in (np.int64, np.int64, np.uint64, np.int64)
-        )
-        ids[:] = PAD
-        labels = np.full(len(rows), PAD_LABEL)
-        used = rows[valid]
-        ids[valid], labels[valid] = columns.id[used], columns.label[used]
-        sizes[valid], hashes[valid] = columns.size[used], columns.xxh3[used]
-        addresses[valid], maps = self.dataset.maps(used)
-        views, colours = choose(np.uint64(seed), epoch, ids, self.room, self.fixed, self.basis)
+    def plan(self, seed: int, epoch: int, places: np.ndarray, position: int) -> "BatchTask":
+        """The batch of `places` of an epoch's order (int64 [B], `PAD` at the end), yet to be filled.
+
+        `position` is that of the first of them in the order.
+        """
+        columns, valid, samples = self.dataset.columns, places != PAD, len(places)
+        turns, rows = np.divmod(places, len(columns.id))
+
+        def column(values: np.ndarray, missing: int = 0) -> np.ndarray:
+            filled = np.full(samples, missing, values.dtype)
+            filled[valid] = values[rows[valid]]
+            return filled
+
         images, memory = self.buffers.take()
-        job = Job(
-            claims=np.zeros(1, np.int64),
-            addresses=addresses,
-            sizes=sizes,
-            hashes=hashes,
-            views=views,
-            colours=colours,
-            means=self.means,
-            out=memory.reshape(self.written_shape),
-            states=np.zeros(len(rows), np.int32),
+        ids = column(columns.id, PAD)
+        job = self.job(seed, epoch, ids, position, memory)._replace(
+            sizes=column(columns.size),
+            kinds=column(columns.kind),
+            heights=column(columns.height),
+            widths=column(columns.width),
+            hashes=column(columns.xxh3),
+            turns=np.where(valid, turns, 0),
         )
+        labels = column(columns.label.astype(np.int64), PAD_LABEL)
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, rows, batch, maps)
+        return BatchTask(self, job, np.where(valid, rows, PAD), batch)
+
+    def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> Job:
+        """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
+        samples, chunk = len(ids), self.recipe.chunk
+        none = np.zeros(samples, np.int64)
+        return Job(
+            seed=np.uint64(seed),
+            epoch=epoch,
+            claims=np.zeros(1, np.int64),
+            addresses=none.copy(),
+            sizes=none,
+            kinds=none.astype(np.uint8),
+            heights=none.astype(np.int32),
+            widths=none.astype(np.int32),
+            hashes=none.astype(np.uint64),
+            ids=ids,
+            turns=none,
+            drawn=ids if chunk == 1 else (position + np.arange(samples)) // chunk,
+            windows=np.zeros((samples, self.recipe.num_views, 5)),
+            colours=np.zeros((samples, 3), np.float32),
+            out=memory.reshape(samples, *self.written_shape[1:]),
+            states=np.zeros(samples, np.int32),
+        )
+
+    def look(self, epoch: int) -> Look:
+        """What values become in an epoch."""
+        stop = self.options.colour_epochs
+        return self.colourful if stop is None or epoch < stop else self.plain
 
     @contextmanager
     def bench(self) -> Iterator[Bench]:
         """What one thread works with."""
-        decoder, row = tj_open(), 3 * self.options.crop_size
-        if decoder == 0:
-            raise MemoryError("libturbojpeg has no memory for a decoder")
-        try:
+        size = self.options.crop_size
+        with turbo_jpeg() as decoder:
             yield Bench(
-                decoder, np.empty(self.image_shape, np.uint8), np.empty(row, np.uint8), np.empty(row, np.float32)
+                decoder=decoder,
+                scratch=np.empty(self.scratch_bytes, np.uint8),
+                crop=np.empty((size, size, 3), np.uint8),
+                brush=brush(size),
             )
-        finally:
-            tj_close(decoder)
+
+
+def brush(size: int) -> Brush:
+    """Memory to paint crops of `size` pixels with."""
+    return Brush(np.empty(3 * size, np.float32), np.empty(3 * size, np.uint8))
 
 
 class BatchTask:
     """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
 
-    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, maps: list[Mapping]) -> None:
+    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch) -> None:
         self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
-        self._maps = maps  # held: the addresses in `job` are theirs
+        self._look = feed.look(job.epoch)
+        self._maps: list[Mapping] | None = None  # held: the addresses in `job` are theirs
+        self._mapping = threading.Lock()
+        self._reasons: dict[int, str] = {}
 
     def work(self, bench: Bench) -> None:
         """Fills samples until none is left to begin."""
-        fill(self._job, bench, self._feed.raw, self._feed.options.verify, self._feed.page)
+        self._map()
+        options = self._feed.options
+        while True:
+            left = fill(self._job, bench, self._look, options.step, options.verify, self._feed.page)
+            if left < 0:
+                return
+            self._decode_slowly(left, bench)
 
     def is_claimed(self) -> bool:
         """Whether every sample was begun."""
@@ -124,41 +167,83 @@ class BatchTask:
         states = self._job.states
         if states.any():
             first = int(states.nonzero()[0][0])
-            raise ValueError(f"{self._feed.dataset.name(int(self._rows[first]))}: {WHY[int(states[first])]}")
+            reason = self._reasons.get(first) or WHY[int(states[first])]
+            raise ValueError(f"{self._feed.dataset.name(int(self._rows[first]))}: {reason}")
         return self._batch
 
+    def _map(self) -> None:
+        """Finds the payloads in memory; a shard that must come from afar is waited for by the threads alone."""
+        with self._mapping:
+            if self._maps is None:
+                there = self._rows != PAD
+                self._job.addresses[there], self._maps = self._feed.dataset.maps(self._rows[there])
 
-def image_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """The shape of every stored image, (height, width, 3). Raises `ValueError` where they are not all of one size."""
+    def _decode_slowly(self, i: int, bench: Bench) -> None:
+        """Sample `i` by way of Pillow, which knows every image format."""
+        job = self._job
+        try:
+            image = load_rgb(bytes_at(job.addresses[i], job.sizes[i]).tobytes())
+            job.states[i] = write_image(image, job, i, bench, self._look, self._feed.options.step)
+        except BadImage as error:
+            job.states[i], self._reasons[i] = CORRUPT, f"{error}; leave it out and convert the source again"
+        if job.states[i] != OK:
+            self.stop()
+
+
+def looks(dataset: Dataset, options: "LoaderOptions") -> tuple[Look, Look]:
+    """What values become, while there is colour and afterwards. Raises `ValueError` where the dataset lacks it."""
+    recipe, size = options.settled, options.crop_size
+    short = scaled_side(dataset, options)
+    mean, deviation, basis = np.zeros((size, size, 3), np.float32), np.ones(3), np.zeros((3, 3))
+    follows = False
+    if options.dtype != "uint8":
+        source = statistics_source(dataset, options)
+        mean, follows = mean_of(source, recipe.mean, dataset, size, short)
+        if recipe.standardise:
+            deviation = np.sqrt(np.diag(np.array(source.statistics.covariance)))
+        if recipe.colour:
+            basis = colour_basis(source.statistics)
+    means = both_means(mean, planes=options.layout == "NCHW", mirrored=follows)
+
+    def look(basis: np.ndarray, divisor: np.ndarray) -> Look:
+        scale = np.tile((1 / divisor).astype(np.float32), size)
+        return Look(rules_of(recipe, size=size, short=short, basis=basis), means, follows, scale)
+
+    return look(basis, deviation * recipe.shrink), look(np.zeros((3, 3)), deviation)
+
+
+def scaled_side(dataset: Dataset, options: "LoaderOptions") -> int:
+    """To what the shorter sides are scaled, pixels; 0 for images that are cropped as they are stored."""
+    if options.resize is not None:
+        return options.resize
     columns = dataset.columns
-    for name, sides in (("height", columns.height), ("width", columns.width)):
-        if (sides != sides[0]).any():
-            odd = dataset.name(int((sides != sides[0]).argmax()))
-            raise ValueError(f"{odd} has another {name} than the first sample: convert with one size for all")
-    return int(columns.height[0]), int(columns.width[0]), 3
+    shorter = np.minimum(columns.height, columns.width)
+    if shorter[0] > 0 and (shorter == shorter[0]).all():
+        if options.crop_size > shorter[0] and options.settled.window != "resized":
+            raise ValueError(
+                f"{dataset.path} stores images of {columns.height[0]}x{columns.width[0]}: choose a smaller crop_size, "
+                "or give `resize`, the length to which shorter sides are scaled"
+            )
+        return 0
+    return round(STORED_SIDE * options.crop_size)
 
 
-def room_and_views(
-    dataset: Dataset, options: "LoaderOptions", shape: tuple[int, int, int]
-) -> tuple[tuple[int, int], np.ndarray]:
-    """How far the window may move down and right, pixels, and the views that are fixed (int32 [V, 3])."""
-    room = shape[0] - options.crop_size, shape[1] - options.crop_size
-    if min(room) < 0:
-        raise ValueError(f"{dataset.path} stores images of {shape[0]}x{shape[1]}: choose a smaller crop_size")
-    return room, fixed_views(RECIPES[options.recipe], room)
+def mean_of(source: Dataset, mean: Mean, dataset: Dataset, size: int, short: int) -> tuple[np.ndarray, bool]:
+    """What is subtracted, float32 [H, W, 3], and whether it is the mean image of the stored images' places.
 
-
-def normalisation(
-    dataset: Dataset, options: "LoaderOptions", shape: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The mean image (float32 [H, W, 3]) and the basis of the colours (float64 [3, 3]); zeros where not wanted."""
-    nothing = np.zeros((3, 3))
-    if options.dtype == "uint8":
-        return np.zeros(shape, np.float32), nothing
-    source = statistics_source(dataset, options)
-    if source.mean_image.shape != shape:
+    There is a mean a pixel only where all images have the mean image's size and are not scaled.
+    """
+    columns = dataset.columns
+    stored = {(0, 0)} if short else set(zip(columns.height.tolist(), columns.width.tolist(), strict=True))
+    if mean == "channel" or len(stored) > 1 or (0, 0) in stored:
+        return np.full((size, size, 3), source.statistics.mean, np.float32), False
+    image = source.mean_image
+    if {image.shape[:2]} != stored:
         raise ValueError(f"{source.path} has images of another size than {dataset.path}: use statistics of its own")
-    return source.mean_image, colour_basis(source.statistics) if RECIPES[options.recipe].colour else nothing
+    if mean == "window":
+        return image, True
+    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    return image[top : top + size, left : left + size], False
 
 
 def statistics_source(dataset: Dataset, options: "LoaderOptions") -> Dataset:
@@ -178,7 +263,7 @@ def statistics_source(dataset: Dataset, options: "LoaderOptions") -> Dataset:
 
 def output_shapes(options: "LoaderOptions") -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shape of the images of a batch as `fill` writes them and as the caller sees them."""
-    samples, views, size = options.batch_size, RECIPES[options.recipe].num_views, options.crop_size
+    samples, views, size = options.batch_size, options.settled.num_views, options.crop_size
     seen_views = (views,) if views > 1 else ()
     if options.layout == "NCHW":
         return (samples, views, 3, size, size), (samples, *seen_views, 3, size, size)

@@ -4,90 +4,167 @@ Threads call `fill` on the same batch at once. Each claims one sample after the 
 sample costs, and the interpreter is entered once a batch and thread, not once a sample.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.augment import write_view
+from pipeline.augment import Brush, View, write_view
 from pipeline.compiled import njit
+from pipeline.decoders import decode, jpeg_size
 from pipeline.intrinsics import add_atomically
+from pipeline.manifest import OTHER, RAW
 from pipeline.mapping import bytes_at, readable
-from pipeline.native import CORRUPT, OK, WRONG_SIZE, decode_rgb, xxh3_64
+from pipeline.native import CORRUPT, NOT_RGB, OK, WRONG_SIZE, xxh3_64
+from pipeline.recipes import TOO_SMALL, Rules, colour, decide
+from pipeline.resample import resample
 
-UNREADABLE, ALTERED = 11, 12  # beside the decoder's own states
+UNREADABLE, ALTERED, TOO_LARGE = 11, 12, 13  # beside the states of the decoder and of `decide`
+MOST_PIXELS = 178_956_970  # Pillow's own limit: beyond it a file is taken for an attack
 
 WHY = {
     CORRUPT: "its bytes are no JPEG that decodes without a guess; convert the source again",
     WRONG_SIZE: "its JPEG has another size than samples.parquet says; convert the source again",
+    TOO_SMALL: "its image is smaller than the crop: give `resize`, the length to which shorter sides are scaled",
     UNREADABLE: "its bytes cannot be read: the file was cut short after it was opened, or the disk fails; "
     "restore the shard",
     ALTERED: "its bytes are not those that were written (XXH3 differs); restore the shard or convert the source again",
+    TOO_LARGE: f"its image has more than {MOST_PIXELS:,} pixels; leave it out and convert the source again",
 }
+
+Step = Callable[[np.ndarray, Any, int, int, int], None] | None
+"""A step of the user's own, compiled by Numba: `step(image, seed, epoch, sample_id, turn)` changes the pixels of one
+crop (uint8 [S, S, 3]) in place, before it is mirrored and its mean subtracted. See `LoaderOptions.step`."""
 
 
 class Job(NamedTuple):
-    """All that `fill` needs to know of one batch; V views a sample, n samples."""
+    """All that `fill` needs to know of one batch of n samples with V views each."""
 
+    seed: np.uint64
+    epoch: int
     claims: np.ndarray  # int64 [1], how many samples are claimed; set to n it ends the batch
     addresses: np.ndarray  # int64 [n], of each payload in memory
     sizes: np.ndarray  # int64 [n], bytes; 0 for padding
-    hashes: np.ndarray  # uint64 [n], XXH3 of the payload
-    views: np.ndarray  # int32 [n, V, 3]
-    colours: np.ndarray  # float32 [n, 3]
-    means: np.ndarray  # float32, see `augment.both_means`
+    kinds: np.ndarray  # uint8 [n], see `manifest`
+    heights: np.ndarray  # int32 [n], pixels; 0 where unknown
+    widths: np.ndarray  # int32 [n]
+    hashes: np.ndarray  # uint64 [n], XXH3 of the payload; 0 where unknown
+    ids: np.ndarray  # int64 [n]
+    turns: np.ndarray  # int64 [n], how often the sample came before in this epoch
+    drawn: np.ndarray  # int64 [n], what its window is drawn for: the sample's id, or the number of its chunk
+    windows: np.ndarray  # float64 [n, V, 5], written here: see `recipes`
+    colours: np.ndarray  # float32 [n, 3], written here: what was added to R, G and B
     out: np.ndarray  # [n, V, S, 3 * S] or [n, V, 3, S, S], see `augment.write_view`
     states: np.ndarray  # int32 [n], OK or what is wrong with the sample
+
+
+class Look(NamedTuple):
+    """What values become, the same for all batches."""
+
+    rules: Rules
+    means: np.ndarray  # float32, see `augment.both_means`
+    follows: bool  # the mean image is one of the stored images' places; otherwise it is the mean of a crop
+    scale: np.ndarray  # float32 [3 * S]
 
 
 class Bench(NamedTuple):
     """What one thread works with."""
 
-    decoder: int  # of `native.tj_open`
-    image: np.ndarray  # uint8 [H, W, 3], of the size of every stored image
-    spare: np.ndarray  # uint8 [3 * S]
-    tint: np.ndarray  # float32 [3 * S]
+    decoder: Any  # one of `decoders`
+    scratch: np.ndarray  # uint8 [bytes], for a decoded image of the usual size
+    crop: np.ndarray  # uint8 [S, S, 3], for a window that is resampled or has a step of the user's own
+    brush: Brush
 
 
 @njit
-def fill(job: Job, bench: Bench, raw: bool, verify: bool, page: int) -> None:
-    """Claims and writes samples until none is left to claim.
+def fill(job: Job, bench: Bench, look: Look, step: Step, verify: bool, page: int) -> int:
+    """Claims and writes samples until none is left to claim; returns -1 then.
 
-    raw     the payloads are pixels of the size of `bench.image`, not JPEGs
-    verify  compare each payload with its hash first
+    verify  compare each payload with its hash first, where that is known
     page    for `mapping.readable`
 
-    A sample that fails leaves its reason in `job.states` and stops the batch.
+    A sample that fails leaves its reason in `job.states` and stops the batch. One whose bytes libjpeg-turbo cannot
+    turn into RGB is returned by its number: the caller decodes it, calls `write_image` and comes back.
     """
     num_samples = job.sizes.size
     i = add_atomically(job.claims, 1)
     while i < num_samples:
-        job.states[i] = write_sample(job, i, bench, raw, verify, page)
-        if job.states[i] != OK:
+        state = write_sample(job, i, bench, look, step, verify, page)
+        if state == NOT_RGB:
+            return i
+        job.states[i] = state
+        if state != OK:
             job.claims[0] = num_samples
         i = add_atomically(job.claims, 1)
+    return -1
 
 
 @njit
-def write_sample(job: Job, i: int, bench: Bench, raw: bool, verify: bool, page: int) -> int:
+def write_sample(job: Job, i: int, bench: Bench, look: Look, step: Step, verify: bool, page: int) -> int:
     """One sample, or zeros for padding; returns its state."""
-    out = job.out[i]
     if job.sizes[i] == 0:
-        out[:] = 0
+        job.out[i] = 0
         return OK
     if not readable(job.addresses[i], job.sizes[i], page):
         return UNREADABLE
     data = bytes_at(job.addresses[i], job.sizes[i])
-    if verify and xxh3_64(data) != job.hashes[i]:
+    if verify and job.hashes[i] != 0 and xxh3_64(data) != job.hashes[i]:
         return ALTERED
-    image = bench.image
-    if raw:
-        image = data.reshape(image.shape)
-    else:
-        state = decode_rgb(bench.decoder, data, image)
-        if state != OK:
-            return state
-    for x in range(bench.tint.size):
-        bench.tint[x] = job.colours[i, x % 3]
-    for view in range(len(out)):
-        write_view(image, job.views[i, view], bench.tint, job.means, bench.spare, out[view])
+    if job.kinds[i] == OTHER:
+        return NOT_RGB
+    if job.kinds[i] == RAW:
+        return write_image(data.reshape(job.heights[i], job.widths[i], 3), job, i, bench, look, step)
+    state, height, width = jpeg_size(bench.decoder, data)
+    if state != OK:
+        return state
+    if job.heights[i] > 0 and (height != job.heights[i] or width != job.widths[i]):
+        return WRONG_SIZE
+    if height * width > MOST_PIXELS:
+        return TOO_LARGE
+    scratch = bench.scratch
+    if scratch.size < 3 * height * width:
+        scratch = np.empty(3 * height * width, np.uint8)
+    image = scratch[: 3 * height * width].reshape(height, width, 3)
+    state = decode(bench.decoder, data, image)
+    return write_image(image, job, i, bench, look, step) if state == OK else state
+
+
+@njit
+def write_images(images: np.ndarray, job: Job, bench: Bench, look: Look, step: Step) -> None:
+    """Claims and writes the samples whose images are decoded already (uint8 [n, H, W, 3]) until none is left."""
+    i = add_atomically(job.claims, 1)
+    while i < len(images):
+        job.states[i] = write_image(images[i], job, i, bench, look, step)
+        i = add_atomically(job.claims, 1)
+
+
+@njit
+def write_image(image: np.ndarray, job: Job, i: int, bench: Bench, look: Look, step: Step) -> int:
+    """All views of one decoded image (uint8 [H, W, 3]); returns OK or TOO_SMALL."""
+    rules, windows, out = look.rules, job.windows[i], job.out[i]
+    height, width, size = image.shape[0], image.shape[1], rules.size
+    sample_id, turn = job.ids[i], job.turns[i]
+    state = decide(rules, job.seed, job.epoch, job.drawn[i], turn, height, width, windows)
+    if state != OK:
+        return state
+    added = job.colours[i]
+    added[0], added[1], added[2] = colour(rules, job.seed, job.epoch, sample_id, turn)
+    for x in range(bench.brush.tint.size):
+        bench.brush.tint[x] = added[x % 3]
+    for number in range(len(windows)):
+        window, pixels = windows[number], image
+        top, left, mirror = int(window[0]), int(window[1]), int(window[4])
+        mean_top, mean_left = 0, 0
+        if look.follows:
+            mean_top, mean_left = top, width - size - left if mirror else left
+        if window[2] != size or window[3] != size:
+            resample(image, window, rules.resized, bench.crop)
+            pixels, top, left = bench.crop, 0, 0
+        if step is not None:
+            if window[2] == size and window[3] == size:
+                bench.crop[:] = image[top : top + size, left : left + size]
+            pixels, top, left = bench.crop, 0, 0
+            step(bench.crop, job.seed, job.epoch, sample_id, turn)
+        view = View(top, left, mirror, mean_top, mean_left)
+        write_view(pixels, view, bench.brush, look.means, look.scale, out[number])
     return OK

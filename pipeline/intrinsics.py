@@ -42,17 +42,19 @@ def rounds_to_float16() -> bool:
 
 
 @intrinsic
-def finish(context: Any, pixel: Any, mean: Any, colour: Any, like: Any) -> Any:
-    """`(pixel - mean) + colour` in float32, rounded to nearest even for the array `like`; `pixel` itself for uint8.
+def finish(context: Any, pixel: Any, mean: Any, colour: Any, scale: Any, like: Any) -> Any:
+    """`((pixel - mean) + colour) * scale` in float32, rounded to nearest even for the array `like`.
 
+    For uint8 it is `pixel` itself.
     int16 stands for the bits of a float16 and uint16 for those of a bfloat16: Numba has no arrays of either.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pixel, mean, colour, _ = arguments
+        pixel, mean, colour, scale, _ = arguments
         if signature.return_type == types.uint8:
-            return pixel  # the compiler then drops mean and colour
+            return pixel  # the compiler then drops the rest
         value = builder.fadd(builder.fsub(builder.uitofp(pixel, ir.FloatType()), mean), colour)
+        value = builder.fmul(value, scale)
         if signature.return_type == types.float32:
             return value
         if signature.return_type == types.int16:
@@ -63,7 +65,7 @@ def finish(context: Any, pixel: Any, mean: Any, colour: Any, like: Any) -> Any:
         rounded = builder.add(bits, builder.add(odd, word(0x7FFF)))  # finite values only, as all of ours are
         return builder.trunc(builder.lshr(rounded, word(16)), ir.IntType(16))
 
-    return like.dtype(types.uint8, types.float32, types.float32, like), generate
+    return like.dtype(types.uint8, types.float32, types.float32, types.float32, like), generate
 
 
 @intrinsic

@@ -16,8 +16,9 @@ from pipeline.buffers import DTYPES
 from pipeline.cores import cores_per_rank
 from pipeline.dataset import Dataset
 from pipeline.feed import Batch, BatchTask, Feed
-from pipeline.recipes import RECIPES
-from pipeline.sampling import Share, epoch_order
+from pipeline.fused import Step
+from pipeline.recipes import RECIPES, Recipe
+from pipeline.sampling import Share, balanced_length, balanced_order, epoch_order
 from pipeline.workers import Crew
 
 __all__ = ["Batch", "Loader", "LoaderOptions"]
@@ -29,8 +30,9 @@ STATE = ("seed", "epoch", "position")
 class LoaderOptions:
     """How a dataset is fed. Everything but `rank` is the same on all ranks."""
 
-    recipe: Literal["alexnet", "eval", "ten-crop"] = "alexnet"
-    """alexnet: random crop, mirror and colour as in the paper; eval: the centre; ten-crop: the paper's ten views."""
+    recipe: Literal["alexnet", "alexnet-2012", "resnet", "eval", "ten-crop"] = "alexnet"
+    """alexnet: random crop, mirror and colour as in the paper; alexnet-2012: as its authors' code did it, with a window
+    for 32 samples; resnet: random resized crop and mirror; eval: the centre; ten-crop: the paper's ten views."""
     batch_size: int = 128
     """Samples a batch on each rank."""
     seed: int = 0
@@ -44,14 +46,28 @@ class LoaderOptions:
     """Threads that decode; None: the cores that this process may use, shared by the ranks of its machine."""
     shuffle: bool | None = None
     """A new order each epoch; None: as the recipe has it (alexnet does)."""
+    per_class: int | None = None
+    """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
     last: Literal["pad", "drop"] = "pad"
     """What becomes of the samples that do not fill a last global batch: a padded batch, or they are left out."""
     prefetch: int = 2
     """Batches in work or ready while the caller is at one."""
     statistics: Path | None = None
     """The split whose mean image and colour statistics are used; None: this one, or `train` beside it."""
+    mean: Literal["window", "centre", "channel"] | None = None
+    """What is subtracted: the mean image at the crop's window or at its centre, or one number a channel, as for images
+    that are not all of one size. None: as the recipe has it (resnet: channel, alexnet-2012: centre, others: window)."""
+    standardise: bool | None = None
+    """Divide by the standard deviation of each channel. None: as the recipe has it (resnet does)."""
+    colour_epochs: int | None = None
+    """Epochs with random colour, for recipes that have it; None: all."""
     crop_size: int = 224
     """Height and width of the crops, pixels."""
+    resize: int | None = None
+    """Scale shorter sides to this before the crop, pixels, antialiased; 0: crop images as they are stored. None: as
+    stored where their shorter sides are equal, else to 256/224 of `crop_size`. Nothing to random resized crops."""
+    step: Step = None
+    """A step of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
     verify: bool = True
     """Compare every payload with its hash before it is decoded (under 1 % of the time)."""
     pin_memory: bool = False
@@ -62,14 +78,22 @@ class LoaderOptions:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for name in ("prefetch", "crop_size", "num_threads"):
+        for name in ("prefetch", "crop_size", "num_threads", "per_class"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed must be in [0, 2**64), not {self.seed}")
         if self.pin_memory and not torch.cuda.is_available():
             raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
+        if self.per_class is not None and not self.settled.shuffle:
+            raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
         _ = self.share  # checks its own fields
+
+    @property
+    def settled(self) -> Recipe:
+        """The recipe with what these options say otherwise."""
+        others = {name: getattr(self, name) for name in ("shuffle", "mean", "standardise")}
+        return replace(RECIPES[self.recipe], **{name: value for name, value in others.items() if value is not None})
 
     @property
     def share(self) -> Share:
@@ -104,14 +128,20 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return self.options.share.num_batches(len(self.dataset))
+        return self.options.share.num_batches(self.num_samples)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of a whole epoch, over all ranks."""
+        per_class = self.options.per_class
+        return len(self.dataset) if per_class is None else balanced_length(self.dataset.columns.label, per_class)
 
     def __iter__(self) -> "Epoch":
         place = self._place
         if place.begun:
             place = Place(place.seed, place.epoch + 1)
         self._place = replace(place, begun=True)
-        return Epoch(self._feed, self._place)
+        return Epoch(self._feed, self._place, self.num_samples)
 
     def set_epoch(self, epoch: int) -> None:
         """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it."""
@@ -133,9 +163,9 @@ class Loader:
             raise ValueError(f"a loader's state has the integers {', '.join(STATE)}, not {dict(state)}")
         if not (0 <= state["seed"] < 2**64 and 0 <= state["epoch"] < 2**32):
             raise ValueError(f"the state {dict(state)} is not that of a loader: seed or epoch is out of range")
-        if not 0 <= state["position"] <= len(self.dataset):
+        if not 0 <= state["position"] <= self.num_samples:
             raise ValueError(
-                f"the state's position {state['position']} is beyond the {len(self.dataset)} samples of "
+                f"the state's position {state['position']} is beyond the {self.num_samples} samples of an epoch of "
                 f"{self.dataset.path}: it belongs to another dataset"
             )
         self._place = Place(state["seed"], state["epoch"], state["position"])
@@ -149,14 +179,17 @@ class Epoch:
     when Python exits.
     """
 
-    def __init__(self, feed: Feed, place: Place) -> None:
-        options, num_samples = feed.options, len(feed.dataset)
-        shuffle = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
-        order = epoch_order(feed.dataset.columns.id, seed=place.seed, epoch=place.epoch, shuffle=shuffle)
+    def __init__(self, feed: Feed, place: Place, num_samples: int) -> None:
+        options, columns = feed.options, feed.dataset.columns
         share, seed, epoch, start = options.share, place.seed, place.epoch, place.position
+        if options.per_class is None:
+            order = epoch_order(columns.id, seed=seed, epoch=epoch, shuffle=options.settled.shuffle)
+        else:
+            order = balanced_order(columns.id, columns.label, seed=seed, epoch=epoch, per_class=options.per_class)
 
         def plan(number: int) -> BatchTask:  # knows nothing of `self`, which could not be collected otherwise
-            return feed.plan(seed, epoch, share.rows(order, start + number * share.global_batch))
+            position = start + number * share.global_batch
+            return feed.plan(seed, epoch, share.places(order, position), share.first(position))
 
         self._place, self._num_samples, self._step = place, num_samples, share.global_batch
         self._crew = Crew(

@@ -19,10 +19,12 @@ from numba import njit, types
 
 TJPF_RGB = 0
 TJFLAG_ACCURATEDCT = 4096
+TJCS_CMYK, TJCS_YCCK = 3, 4
 
 OK = 0
 CORRUPT = 1  # the decoder failed, or warned: it met bytes that it had to guess
 WRONG_SIZE = 2  # a sound JPEG of another height or width than the caller's array
+NOT_RGB = 3  # a sound header of a JPEG with four components, which TurboJPEG does not turn into RGB
 
 
 def find(name: str, package: str) -> ctypes.CDLL:
@@ -89,20 +91,23 @@ def tj_close(handle: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def decode_rgb(handle: int, data: np.ndarray, out: np.ndarray) -> int:
-    """Decodes the JPEG `data` (uint8 [bytes]) into `out` (uint8 [H, W, 3], RGB, contiguous).
-
-    Returns OK, CORRUPT or WRONG_SIZE; `out` holds no image unless OK. The size is compared first because
-    TurboJPEG would silently rescale to the size it is asked for. Inverse DCT "islow", smooth upsampling:
-    libjpeg's own defaults, so the pixels are those of Pillow and everybody else.
-    """
+def jpeg_size(handle: int, data: np.ndarray) -> tuple[int, int, int]:
+    """What the JPEG `data` (uint8 [bytes]) says of itself: OK, CORRUPT or NOT_RGB, then height and width, pixels."""
     header = np.empty(4, np.int32)
     at = header.ctypes.data
     if _tj_header(handle, data.ctypes.data, data.size, at, at + 4, at + 8, at + 12) != 0:
-        return CORRUPT
+        return CORRUPT, 0, 0
+    return NOT_RGB if header[3] in (TJCS_CMYK, TJCS_YCCK) else OK, header[1], header[0]
+
+
+@njit(cache=True, nogil=True)
+def decompress(handle: int, data: np.ndarray, out: np.ndarray) -> int:
+    """Decodes the JPEG `data` (uint8 [bytes]) of the very size of `out` (uint8 [H, W, 3], RGB, contiguous).
+
+    Returns OK or CORRUPT; `out` holds no image unless OK. Another size is rescaled in silence: ask `jpeg_size` first.
+    Inverse DCT "islow", smooth upsampling: libjpeg's own defaults, so the pixels are those of Pillow and of everybody.
+    """
     height, width = out.shape[0], out.shape[1]
-    if header[0] != width or header[1] != height:
-        return WRONG_SIZE
     status = _tj_decompress(
         handle,
         data.ctypes.data,
@@ -115,6 +120,20 @@ def decode_rgb(handle: int, data: np.ndarray, out: np.ndarray) -> int:
         TJFLAG_ACCURATEDCT,
     )
     return OK if status == 0 else CORRUPT
+
+
+@njit(cache=True, nogil=True)
+def decode_rgb(handle: int, data: np.ndarray, out: np.ndarray) -> int:
+    """Decodes the JPEG `data` (uint8 [bytes]) into `out` (uint8 [H, W, 3], RGB, contiguous).
+
+    Returns OK, CORRUPT, WRONG_SIZE or NOT_RGB; `out` holds no image unless OK.
+    """
+    state, height, width = jpeg_size(handle, data)
+    if state != OK:
+        return state
+    if height != out.shape[0] or width != out.shape[1]:
+        return WRONG_SIZE
+    return decompress(handle, data, out)
 
 
 @njit(cache=True, nogil=True)

@@ -2,8 +2,8 @@
 
 Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011): a counter goes in, random
 bits come out, nothing is kept between calls. The key is the seed (64 bits); the counter is the sample's id (64 bits),
-the epoch (32) and which draw it is (32), so no two draws of a run share a counter, and a neighbouring seed is a
-different generator rather than the same one shifted by an epoch.
+the epoch (32), how often the sample came before in it (24) and which draw it is (8). So no two draws of a run share a
+counter, and a neighbouring seed is a different generator rather than the same one shifted by an epoch.
 """
 
 import math
@@ -13,7 +13,8 @@ import numpy as np
 from pipeline.compiled import njit
 
 # Which draw: the last word of the counter. A new use of randomness takes a new number and disturbs no other.
-ORDER, WINDOW, COLOUR = 0, 1, 2
+# Of a sample's own steps the numbers from OWN on are free.
+ORDER, WINDOW, COLOUR, MIRROR, RESIZED, OWN = 0, 1, 2, 3, 16, 128
 
 Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
@@ -38,10 +39,14 @@ def philox(key: tuple[np.uint64, np.uint64], counter: Words) -> Words:
 
 
 @njit
-def draw(seed: np.uint64, epoch: int, sample_id: int, which: int) -> Words:
-    """The four words of one draw, each uniform in [0, 2**32)."""
+def draw(seed: np.uint64, epoch: int, sample_id: int, which: int, turn: int = 0) -> Words:
+    """The four words of one draw, each uniform in [0, 2**32).
+
+    which  0 to 255, what the numbers are for
+    turn   how often the sample came before in this epoch, where it comes more than once
+    """
     key, identity = np.uint64(seed), np.uint64(sample_id)
-    counter = (identity & LOW, identity >> SHIFT, np.uint64(epoch) & LOW, np.uint64(which))
+    counter = (identity & LOW, identity >> SHIFT, np.uint64(epoch) & LOW, np.uint64(which + (turn << 8)))
     return philox((key & LOW, key >> SHIFT), counter)
 
 
@@ -49,6 +54,12 @@ def draw(seed: np.uint64, epoch: int, sample_id: int, which: int) -> Words:
 def below(word: np.uint64, bound: int) -> int:
     """An integer in [0, bound) from one word, by multiply-high: each value's chance is within 2**-32 of 1 / bound."""
     return int((word * np.uint64(bound)) >> SHIFT)
+
+
+@njit
+def unit(word: np.uint64) -> float:
+    """A number in [0, 1) from one word."""
+    return word * 2.0**-32
 
 
 @njit
@@ -64,10 +75,10 @@ def normals(words: Words) -> tuple[float, float, float]:
 
 
 @njit
-def order_keys(seed: np.uint64, epoch: int, sample_ids: np.ndarray) -> np.ndarray:
-    """A random uint64 for each id (int64 [n]): sorting by them shuffles an epoch."""
+def order_keys(seed: np.uint64, epoch: int, sample_ids: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """A random uint64 for each use of an id (int64 [n] both): sorting by them shuffles an epoch."""
     keys = np.empty(sample_ids.size, np.uint64)
     for i in range(sample_ids.size):
-        words = draw(seed, epoch, sample_ids[i], ORDER)
+        words = draw(seed, epoch, sample_ids[i], ORDER, turns[i])
         keys[i] = (words[0] << SHIFT) | words[1]
     return keys

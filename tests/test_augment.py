@@ -5,25 +5,47 @@ import pytest
 import torch
 from numba import njit
 
-from pipeline.augment import both_means, flip_row, write_view
+from pipeline.augment import View, both_means, flip_row, write_view
 from pipeline.buffers import DTYPES
+from pipeline.feed import brush
 from tests import reference
+
+Window = tuple[int, int, int]  # top, left, mirror
 
 
 @njit
-def write(image, view, tint, means, spare, out):
-    write_view(image, view, tint, means, spare, out)
+def write(image, view, brush, means, scale, out):
+    write_view(image, view, brush, means, scale, out)
 
 
-def written(image: np.ndarray, view: tuple, colour: np.ndarray, mean: np.ndarray, size: int, dtype: str, layout: str):
-    """One view by the fast path, as a tensor."""
-    planes = layout == "NCHW"
-    kind = DTYPES[dtype]
+def written(
+    image: np.ndarray,
+    window: Window,
+    colour: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    size: int,
+    dtype: str,
+    layout: str,
+):
+    """One view by the fast path, as a tensor; the mean is that of the window's place."""
+    planes, kind = layout == "NCHW", DTYPES[dtype]
     tensor = torch.zeros((3, size, size) if planes else (size, size, 3), dtype=kind.written)
     out = tensor.numpy() if planes else tensor.numpy().reshape(size, 3 * size)
-    tint, spare = np.tile(colour, size), np.empty(3 * size, np.uint8)
-    write(image, np.array(view, np.int32), tint, both_means(mean, planes), spare, out)
+    tools = brush(size)
+    tools.tint[:] = np.tile(colour, size)
+    top, left, mirror = window
+    view = View(top, left, mirror, top, image.shape[1] - size - left if mirror else left)
+    write(image, view, tools, both_means(mean, planes), np.tile(scale, size), out)
     return tensor.view(kind.tensor)
+
+
+def expected(image, window, colour, mean, scale, size, dtype, layout):
+    """The same by the slow twin."""
+    top, left, mirror = window
+    place = (top, left, size, size, mirror)
+    pixels, mean = reference.cut(image, place, size, False), reference.cut(mean, place, size, False)
+    return reference.augment(pixels, mirror, colour, mean, scale, dtype, layout)
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -47,11 +69,12 @@ def test_one_write_is_the_slow_twin_bit_for_bit(dtype: str, layout: str) -> None
         image = rng.integers(0, 256, (height, width, 3), np.uint8)
         mean = rng.uniform(0, 255, image.shape).astype(np.float32)
         colour = rng.normal(0, 12, 3).astype(np.float32)
+        scale = rng.uniform(0.01, 1, 3).astype(np.float32)
         corners = [(y, x) for y in {0, height - size} for x in {0, width - size}]
         for top, left in [*corners, (min(1, height - size), min(2, width - size))]:
             for mirror in (0, 1):
-                case = (image, (top, left, mirror), colour, mean, size, dtype, layout)
-                assert same_bits(written(*case), reference.augment(*case)), (height, width, size, top, left, mirror)
+                case = (image, (top, left, mirror), colour, mean, scale, size, dtype, layout)
+                assert same_bits(written(*case), expected(*case)), (height, width, size, top, left, mirror)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -63,8 +86,9 @@ def test_half_types_round_ties_to_even_and_keep_tiny_values(dtype: str) -> None:
     ).astype(np.uint32)
     values = bits.view(np.float32)
     mean = np.where(np.abs(values) < 6e4, values, np.float32(1) / 3).astype(np.float32)
-    case = (np.zeros(mean.shape, np.uint8), (0, 0, 0), np.zeros(3, np.float32), mean, 128, dtype, "NHWC")
-    assert same_bits(written(*case), reference.augment(*case))
+    nothing, ones = np.zeros(3, np.float32), np.ones(3, np.float32)
+    case = (np.zeros(mean.shape, np.uint8), (0, 0, 0), nothing, mean, ones, 128, dtype, "NHWC")
+    assert same_bits(written(*case), expected(*case))
 
 
 def test_a_mirrored_row_read_again_is_the_row() -> None:
@@ -84,10 +108,10 @@ def test_the_write_stays_within_its_crop() -> None:
     rows = out.reshape(-1)[: 18 * 18 * 3].reshape(18, 54)
     write(
         image,
-        np.array([30, 30, 1], np.int32),
-        np.zeros(54, np.float32),
+        View(30, 30, 1, 30, 0),
+        brush(18)._replace(tint=np.zeros(54, np.float32)),
         both_means(np.zeros(image.shape, np.float32), False),
-        np.empty(54, np.uint8),
+        np.ones(54, np.float32),
         rows,
     )
     assert (rows == 7).all() and (guarded[0] == -1).all() and (guarded[2] == -1).all()

@@ -44,7 +44,7 @@ def test_slices_hold_every_sample_once_and_none_is_empty(num_samples: int, batch
         share = Share(batch_size=batch_size, rank=number, world_size=slices, last="pad")
         batches = range(share.num_batches(num_samples))
         assert len(batches) <= 8
-        rows = np.concatenate([share.rows(order, batch * share.global_batch) for batch in batches])
+        rows = np.concatenate([share.places(order, batch * share.global_batch) for batch in batches])
         assert (rows != PAD).any()
         seen.append(rows[rows != PAD])
     np.testing.assert_array_equal(np.sort(np.concatenate(seen)), order)

@@ -74,13 +74,15 @@ def test_normal_numbers_are_normal_and_independent() -> None:
 
 def test_neighbouring_seeds_do_not_replay_each_others_epochs() -> None:
     ids = np.arange(50)
-    keys = {tuple(order_keys(np.uint64(seed), epoch, ids)) for seed in range(5) for epoch in range(5)}
+    keys = {
+        tuple(order_keys(np.uint64(seed), epoch, ids, np.zeros_like(ids))) for seed in range(5) for epoch in range(5)
+    }
     assert len(keys) == 25
 
 
 def test_order_keys_are_those_of_the_slow_twin() -> None:
-    ids = np.array([0, 1, 7, 2**33, 2**40 + 5])
+    ids, turns = np.array([0, 1, 7, 2**33, 2**40 + 5]), np.array([0, 1, 0, 2, 2**24 - 1])
     assert ORDER == reference.ORDER
-    assert order_keys(np.uint64(2**63 + 9), 4, ids).tolist() == [
-        reference.order_key(2**63 + 9, 4, i) for i in ids.tolist()
+    assert order_keys(np.uint64(2**63 + 9), 4, ids, turns).tolist() == [
+        reference.order_key(2**63 + 9, 4, i, turn) for i, turn in zip(ids.tolist(), turns.tolist(), strict=True)
     ]

@@ -24,7 +24,7 @@ def global_batches(order: np.ndarray, ranks: list[Share], position: int = 0) -> 
     """What all ranks read, batch after batch, the ranks side by side."""
     step = ranks[0].global_batch
     count = ranks[0].num_batches(len(order), position)
-    return [np.concatenate([rank.rows(order, position + step * i) for rank in ranks]) for i in range(count)]
+    return [np.concatenate([rank.places(order, position + step * i) for rank in ranks]) for i in range(count)]
 
 
 @pytest.mark.parametrize("last", ["pad", "drop"])

@@ -1,0 +1,70 @@
+"""The augmentation alone, for those who have decoded images already and stay with another loader.
+
+    stage = Stage(open_dataset("imagenet/train"), LoaderOptions(recipe="alexnet", dtype="float16", layout="NHWC"))
+    batch = stage(images, sample_ids, epoch=0)
+
+The same kernel as in our own loader, so the same bits for the same (seed, epoch, sample id).
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from pipeline.buffers import DTYPES
+from pipeline.dataset import Dataset
+from pipeline.feed import Feed
+from pipeline.fused import WHY, Job, write_image, write_images
+from pipeline.loader import LoaderOptions, cores_per_rank
+
+IMAGES_A_THREAD = 16  # to write fewer takes no longer than to start a thread
+
+
+class Stage:
+    """Crop, mirror, colour, mean, type and layout of decoded images, as `options` say of recipe, seed and output.
+
+    `dataset` is the split that the images are of: its statistics and sizes count. Everything is compiled here. Raises
+    `ValueError` where the dataset does not suit the options.
+    """
+
+    def __init__(self, dataset: Dataset, options: LoaderOptions) -> None:
+        self.options = options
+        self._feed = Feed(dataset, options)
+
+    def __call__(
+        self, images: np.ndarray | Sequence[np.ndarray], sample_ids: np.ndarray, epoch: int, position: int = 0
+    ) -> torch.Tensor:
+        """The batch of `images` (uint8 [n, H, W, 3], or n of [H, W, 3]) with the ids `sample_ids` (int64 [n]).
+
+        `position` is that of the first image in the epoch's order; only alexnet-2012 asks for it, whose windows are
+        shared by samples in a row. Raises `ValueError` where an image is too small for the crop.
+        """
+        kind = DTYPES[self.options.dtype]
+        batch = torch.empty((len(images), *self._feed.shape[1:]), dtype=kind.written)
+        ids = np.ascontiguousarray(sample_ids, np.int64)
+        job = self._feed.job(self.options.seed, epoch, ids, position, batch.numpy())
+        if isinstance(images, np.ndarray):
+            self._write_all(images, job)
+        else:
+            with self._feed.bench() as bench:
+                for i, image in enumerate(images):
+                    pixels = np.ascontiguousarray(image)
+                    job.states[i] = write_image(pixels, job, i, bench, self._feed.look(epoch), self.options.step)
+        if job.states.any():
+            first = int(job.states.nonzero()[0][0])
+            raise ValueError(f"sample {ids[first]}: {WHY[int(job.states[first])]}")
+        return batch.view(kind.tensor)
+
+    def _write_all(self, images: np.ndarray, job: Job) -> None:
+        images = np.ascontiguousarray(images)
+
+        def work() -> None:
+            with self._feed.bench() as bench:
+                write_images(images, job, bench, self._feed.look(job.epoch), self.options.step)
+
+        most = self.options.num_threads or cores_per_rank()
+        num_threads = min(most, -(-len(images) // IMAGES_A_THREAD))
+        with ThreadPoolExecutor(max(1, num_threads)) as threads:  # of this call alone: nothing that a fork could lose
+            for done in [threads.submit(work) for _ in range(num_threads)]:
+                done.result()
