@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.cores import usable_cores
+
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 60.0  # seconds without a result before the wait is explained
 MAX_LOSSES = 3  # of one item: an actor that dies of it once may have had bad luck
@@ -37,7 +39,14 @@ def connected() -> Iterator[Mapping[str, float]]:
     if embedded:
         # Workers start in the driver's folder and know nothing of the path that its first lines set.
         workers = {"env_vars": {"PYTHONPATH": str(ROOT)}}
-        ray.init(address="local", include_dashboard=False, runtime_env=workers, logging_level=logging.WARNING)
+        cores = usable_cores()  # Ray itself would count those of the machine
+        ray.init(
+            address="local",
+            num_cpus=cores,
+            include_dashboard=False,
+            runtime_env=workers,
+            logging_level=logging.WARNING,
+        )
     else:
         ray.init(logging_level=logging.WARNING)  # the submitted folder is the workers' path already
     try:

@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 
+from pipeline.cores import cores_per_rank
+
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -42,7 +44,7 @@ def joined(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> I
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     local_rank, local_size = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     place = _device(device, local_rank, local_size)
-    num_threads = num_threads or max(1, len(os.sched_getaffinity(0)) // local_size)
+    num_threads = num_threads or cores_per_rank()
     torch.set_num_threads(num_threads)
     if "RANK" in os.environ:
         _end_with_parent()

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.cores import cores_per_rank
 from pipeline.dataset import Dataset
 from pipeline.findings import BenchOptions, Findings, Output, Rate
 from pipeline.limits import decode_all, hash_all
-from pipeline.loader import Loader, cores_per_rank
+from pipeline.loader import Loader
 from pipeline.manifest import JPEG
 
 OUTPUTS = (("float32", "NCHW"), ("float16", "NHWC"), ("bfloat16", "NHWC"), ("uint8", "NHWC"))

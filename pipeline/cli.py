@@ -1,6 +1,5 @@
 """The command `imagefeed`: each subcommand parses, calls one function and reports."""
 
-import os
 import shlex
 import signal
 import sys
@@ -12,6 +11,7 @@ from typing import Annotated, NoReturn
 import tyro
 
 from pipeline.conversion import ConvertOptions, convert
+from pipeline.cores import usable_cores
 from pipeline.dataset import open_dataset
 from pipeline.findings import BenchOptions
 from pipeline.manifest import Manifest
@@ -27,7 +27,7 @@ def convert_command(
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions(),
-    workers: int = len(os.sched_getaffinity(0)),
+    workers: int = usable_cores(),
 ) -> None:
     """Convert images to training shards, OUT/train and OUT/val.
 
@@ -35,7 +35,7 @@ def convert_command(
         source: A folder with the ILSVRC2012 downloads, or with a folder a class.
         out: The folder for the splits.
         options: How images become shards.
-        workers: Processes to use; by default one for each CPU that may be used.
+        workers: Processes to use; by default one for each core that may be used.
     """
     report(convert(source, out, options, processes(workers)))
 
@@ -60,7 +60,7 @@ def index_command(
     path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
     statistics: bool = False,
     out: Path | None = None,
-    workers: int = len(os.sched_getaffinity(0)),
+    workers: int = usable_cores(),
 ) -> None:
     """List shards that others made, which then open as a dataset; with statistics if asked.
 

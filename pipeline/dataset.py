@@ -24,6 +24,7 @@ from pipeline.manifest import (
     count_samples,
     file_sha256,
     read_mean_image,
+    read_numbers,
     read_samples,
 )
 from pipeline.mapping import Mapping, check_unchanged
@@ -114,7 +115,8 @@ class Dataset:
 
         Raises `ValueError` with the sample and the shard where one does not.
         """
-        columns = Columns(*(self.samples[name].to_numpy() for name in Columns._fields))
+        self._check_file(SAMPLES)
+        columns = Columns(*read_numbers(self.path, Columns._fields))  # the keys wait until somebody asks for a name
         for wrong, what in self._faults(columns):
             if wrong.any():
                 row = int(wrong.argmax())

@@ -4,7 +4,6 @@ for batch in open_dataset("imagenet/train").loader(batch_size=128):
     batch.images, batch.labels, batch.sample_ids, batch.valid
 """
 
-import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import torch
 from numba.core.dispatcher import Dispatcher
 
 from pipeline.buffers import DTYPES
+from pipeline.cores import cores_per_rank
 from pipeline.dataset import Dataset
 from pipeline.feed import Batch, BatchTask, Feed, at_once
 from pipeline.fetch import Fetcher
@@ -48,7 +48,7 @@ class LoaderOptions:
     """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     num_threads: int | None = None
-    """Threads that decode; None: the cores of this process, shared by the ranks of its machine (LOCAL_WORLD_SIZE)."""
+    """Threads that decode; None: the cores that this process may use, shared by the ranks of its machine."""
     shuffle: bool | Literal["shards"] | None = None
     """A new order each epoch: of all samples, or shards: of a few shards at a time, so that each is fetched once.
     None: as the recipe has it (alexnet does), by shards where the dataset is remote and larger than its cache."""
@@ -116,12 +116,6 @@ class LoaderOptions:
 def name_of(function: object) -> str:
     """What a message calls a function."""
     return str(getattr(function, "__name__", function)).strip("<>")
-
-
-def cores_per_rank() -> int:
-    """The cores that this process may use, shared by the ranks of its machine as torchrun counts them; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def order_of(dataset: Dataset, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:

@@ -5,7 +5,7 @@ A complete example stands in `docs/format.md`; a test loads that very example.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -205,9 +205,32 @@ def read_samples(split_dir: Path) -> pa.Table:
     with parsing(path):
         table = pq.read_table(path)
         table.validate(full=True)
-    if not table.schema.equals(SAMPLES_SCHEMA):
-        raise ValueError(f"{path} has other columns than {SAMPLES_SCHEMA.names}: convert the source again")
+    check_columns(path, table.schema)
     return table
+
+
+def read_numbers(split_dir: Path, names: Iterable[str]) -> list[np.ndarray]:
+    """Columns of the table of samples, without nulls, read one after the other: memory never holds more than these.
+
+    Raises `ValueError` where it is another or no table.
+    """
+    path, numbers = Path(split_dir) / SAMPLES, []
+    with parsing(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        for name in names if schema.equals(SAMPLES_SCHEMA) else ():
+            column = file.read(columns=[name]).column(0)
+            if column.null_count:
+                raise ValueError(f"{name} has places without a number")
+            numbers.append(column.to_numpy())
+    check_columns(path, schema)
+    pa.default_memory_pool().release_unused()
+    return numbers
+
+
+def check_columns(path: Path, schema: pa.Schema) -> None:
+    """Raises `ValueError` where a table's columns are not those of `SAMPLES_SCHEMA`."""
+    if not schema.equals(SAMPLES_SCHEMA):
+        raise ValueError(f"{path} has other columns than {SAMPLES_SCHEMA.names}: convert the source again")
 
 
 def read_mean_image(split_dir: Path) -> np.ndarray:

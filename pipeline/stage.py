@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from pipeline.buffers import DTYPES
+from pipeline.cores import cores_per_rank
 from pipeline.dataset import Dataset
 from pipeline.feed import Feed
 from pipeline.fused import WHY, Job, write_image, write_images
-from pipeline.loader import LoaderOptions, cores_per_rank
+from pipeline.loader import LoaderOptions
 
 IMAGES_A_THREAD = 16  # to write fewer takes no longer than to start a thread
 

@@ -64,6 +64,12 @@ def test_an_address_is_where_the_payload_is(shards: Path, format: str) -> None:
         assert bytes_at(address, sample["size"]).tobytes() == expected and expected.startswith(b"\xff\xd8")
 
 
+def test_the_keys_stay_on_disk_until_a_name_is_asked_for(shards: Path) -> None:
+    dataset = open_dataset(shards / "tar" / "train")
+    assert len(dataset.columns.id) == 28 and "samples" not in vars(dataset)
+    assert dataset.samples["key"][3].as_py() in dataset.name(3)
+
+
 def test_a_copy_in_another_process_opens_its_own_maps(shards: Path) -> None:
     dataset = open_dataset(shards / "tar" / "train")
     dataset.maps(np.arange(28))

@@ -20,7 +20,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import Batch, ConvertOptions, Dataset, LoaderOptions, convert, open_dataset
-from pipeline.loader import cores_per_rank
 from pipeline.mapping import page_to_ask
 from tests import reference
 from tests.test_dataset import forge
@@ -504,14 +503,6 @@ except KeyboardInterrupt:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
-
-
-def test_ranks_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-    assert cores_per_rank() == 8
-    for ranks, cores in ((2, 4), (3, 2), (8, 1), (9, 1)):
-        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
-        assert cores_per_rank() == cores
 
 
 # Options

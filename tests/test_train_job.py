@@ -231,8 +231,8 @@ def free_port() -> int:
 
 
 def test_two_ranks_two_machines_and_one_process_train_alike(data: Path, tmp_path: Path, launches: list[Launch]) -> None:
-    # Without dropout, whose draws differ from rank to rank, the ranks change the order of additions alone. At a low rate:
-    # at the usual one a loss that jumps makes much of that within ten steps.
+    # Without dropout, whose draws differ from rank to rank, the ranks change the order of additions alone. The
+    # rate is low: at the usual one a loss that jumps makes much of that within ten steps.
     options: dict[str, Any] = {"epochs": 2, "dropout": 0.0, "learning_rate": 0.001}
     one, ranks, machines = (tmp_path / name for name in ("one", "ranks", "machines"))
     main(parse(arguments(data, one, **options)))
