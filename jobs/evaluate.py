@@ -137,7 +137,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             summary=summary,
             predictions=predictions,
             classes=dataset.classes,
-            kernels=checkpoint["model"]["conv1.weight"].numpy(),
+            kernels=next(tensor for tensor in checkpoint["model"].values() if tensor.ndim == 4).numpy(),  # conv1
             metrics=metrics,
             images=example_images(dataset),
         )
@@ -152,6 +152,8 @@ def predict(config: EvaluateConfig, dataset: Dataset, checkpoint: Checkpoint) ->
         device, num_actors = crew(config, resources)
         options = ScorerOptions(
             split=dataset.path,
+            recipe=checkpoint["train_config"].get("recipe", "alexnet"),
+            crop_size=checkpoint["model_config"].get("input_size", 224),
             protocols=config.protocols,
             batch_size=config.batch_size,
             num_slices=num_slices(len(dataset), config.batch_size),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from jobs.scores import Part, Protocol, concatenated, rank_classes
 from model.alexnet import AlexNet
 from pipeline import Batch, Dataset, open_dataset
+from pipeline.recipes import values_of
 
 CENTRE = 4  # among the ten crops: the four corners, the centre, then the mirror image of each
 
@@ -21,6 +22,8 @@ class ScorerOptions:
     """What all scorers of an evaluation have in common."""
 
     split: Path
+    recipe: str  # that the net was trained with
+    crop_size: int  # pixels
     protocols: tuple[Protocol, ...]
     batch_size: int  # images
     num_slices: int
@@ -58,6 +61,8 @@ class Scorer:
             recipe="ten-crop" if "ten-crop" in self.options.protocols else "eval",
             shuffle=False,
             last="pad",
+            crop_size=self.options.crop_size,
+            **values_of(self.options.recipe),
             batch_size=self.options.batch_size,
             rank=number,
             world_size=self.options.num_slices,

@@ -21,6 +21,7 @@ from model.parallel import Exchange, parallel
 from model.schedule import Progress, after_epoch, learning_rate
 from model.training import Placement, Step, train_epoch, validate
 from pipeline import Dataset
+from pipeline.recipes import values_of
 
 if TYPE_CHECKING:
     from jobs.train import TrainConfig
@@ -74,8 +75,8 @@ class Run:
             "num_threads": world.num_threads,
             "pin_memory": world.device.type == "cuda",
         }
-        self.train_loader = train.loader(recipe=config.recipe, **options)
-        self.val_loader = val.loader(recipe="eval", **options)
+        self.train_loader = train.loader(recipe=config.recipe, colour_epochs=config.colour_epochs, **options)
+        self.val_loader = val.loader(recipe="eval", **values_of(config.recipe), **options)
 
     @property
     def total_steps(self) -> int:

@@ -9,7 +9,7 @@ resampled to it. Both are functions of (seed, epoch, sample id, turn) and the im
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -64,6 +64,11 @@ RECIPES = {
     # "the four corner patches and the center patch as well as their horizontal reflections": section 4.1.
     "ten-crop": Recipe(window="fixed", fixed=CORNERS + CENTRE, mirrored=True),
 }
+
+
+def values_of(recipe: str) -> dict[str, Any]:
+    """Options with which a loader of any recipe gives the values that a net trained with `recipe` knows."""
+    return {"mean": RECIPES[recipe].mean, "standardise": RECIPES[recipe].standardise}
 
 
 class Rules(NamedTuple):
