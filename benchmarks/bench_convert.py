@@ -20,7 +20,8 @@ import numpy as np
 import tyro
 
 from benchmarks.record import record
-from pipeline.conversion import ConvertOptions, convert
+from pipeline.conversion import convert
+from pipeline.options import ConvertOptions
 from pipeline.runners import processes
 from pipeline.sources import folder
 

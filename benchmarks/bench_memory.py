@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 import tyro
 
 from benchmarks.record import record
-from pipeline.conversion import ConvertOptions, convert
+from pipeline.conversion import convert
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.manifest import SAMPLES, SAMPLES_SCHEMA, Manifest, file_sha256, read_samples
+from pipeline.options import ConvertOptions
 from pipeline.runners import processes
 
 IMAGENET = 1_281_167

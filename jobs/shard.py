@@ -24,9 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tyro
 
 from jobs.cluster import absolute, connected, outcome
-from pipeline.cli import CLI, report, run_command
-from pipeline.conversion import ConvertOptions, convert
+from pipeline.cli import CLI, run_command
+from pipeline.cli_make import report
+from pipeline.conversion import convert
 from pipeline.home import home, sample_source
+from pipeline.options import ConvertOptions
 from pipeline.shards import ShardResult, ShardTask
 
 TASKS_IN_FLIGHT_PER_CPU = 2

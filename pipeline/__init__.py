@@ -14,13 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.conversion import ConvertOptions, convert
+    from pipeline.conversion import convert
     from pipeline.dataset import Dataset, open_dataset
     from pipeline.loader import Batch, Loader, LoaderOptions
+    from pipeline.options import ConvertOptions
 
 _HOME_OF = {
     "convert": "pipeline.conversion",
-    "ConvertOptions": "pipeline.conversion",
+    "ConvertOptions": "pipeline.options",
     "open_dataset": "pipeline.dataset",
     "Dataset": "pipeline.dataset",
     "Batch": "pipeline.loader",

@@ -15,13 +15,16 @@ The definition, for every source and for good:
 import io
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.resample import resample
+from pipeline.resizing import PAPER_SIDE, Resize
 
-SIZE = 256  # pixels, the stored side in the paper
+SIZE = PAPER_SIDE
 MOST_PIXELS = 178_956_970  # Pillow's own limit: beyond it a file is taken for an attack
 
 
@@ -64,24 +67,29 @@ def load_rgb(data: bytes) -> np.ndarray:
 
 def load_square(data: bytes, size: int = SIZE) -> np.ndarray:
     """The image file `data` in "paper" geometry: uint8 [size, size, 3], RGB. Raises `BadImage`."""
-    square = np.empty((size, size, 3), np.uint8)
-    central_square(load_rgb(data), square)
+    image, square = load_rgb(data), np.empty((size, size, 3), np.uint8)
+    window, _, _ = Resize("paper", size).place(*image.shape[:2])
+    resample(image, window, False, square)
     return square
 
 
-def central_square(image: np.ndarray, out: np.ndarray) -> None:
-    """Writes `image` (uint8 [H, W, 3]) in "paper" geometry to `out` (uint8 [S, S, 3])."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    window = np.array([(height - side) / 2, (width - side) / 2, side, side])
-    resample(image, window, False, out)
+def open_header(data: bytes) -> tuple[int, int]:
+    """Height and width of the image file `data`, which is not decoded. Raises `BadImage`."""
+    with refusing(data), silence, Image.open(io.BytesIO(data)) as image:
+        return image.height, image.width
 
 
 def open_rgb(data: bytes) -> Image.Image:
     """The image file `data`, decoded, in mode RGB. Raises `BadImage`."""
+    with refusing(data), silence:
+        return to_rgb(Image.open(io.BytesIO(data)))
+
+
+@contextmanager
+def refusing(data: bytes) -> Iterator[None]:
+    """What Pillow raises for a file that it cannot use becomes `BadImage`, with a text that is always the same."""
     try:
-        with silence:
-            return to_rgb(Image.open(io.BytesIO(data)))
+        yield
     except UnidentifiedImageError as error:  # its own text holds a memory address, and the reason goes into a file
         raise BadImage(f"no image format that Pillow knows begins with {data[:8]!r}") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

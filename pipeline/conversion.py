@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import codec
 from pipeline.atomic import atomic, sweep
-from pipeline.jpeg import codec_name
 from pipeline.manifest import (
     MANIFEST,
     MEAN_IMAGE,
@@ -24,55 +22,21 @@ from pipeline.manifest import (
     SAMPLES,
     Format,
     Manifest,
-    Storage,
     file_sha256,
 )
-from pipeline.moments import Moments, statistics
+from pipeline.moments import Moments, PixelSums, statistics
+from pipeline.options import ConvertOptions
 from pipeline.plan import shard_ids, split_evenly
 from pipeline.progress import track
 from pipeline.records import FOLDER, load_record, remove_records
+from pipeline.resizing import Resize
 from pipeline.runners import Runner, run_here
+from pipeline.selection import select
 from pipeline.shards import ShardTask, shard_name, write_shard
 from pipeline.sources import open_source
 from pipeline.sources.table import Source
 
 JPEG_BYTES_PER_PIXEL = 0.6  # more than photographs take at quality 95; only for the check of free space
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvertOptions:
-    """How images become shards."""
-
-    format: Literal["tar", "beton", "both"] = "tar"
-    """Shards for WebDataset (tar), for FFCV (beton), or both from one pass, in OUT/tar and OUT/beton."""
-    resize: Literal["paper"] = "paper"
-    """paper: the shorter side to 256 pixels, then the central 256x256."""
-    quality: int = 90
-    """Quality of the stored JPEGs, 1 to 100."""
-    raw: bool = False
-    """Store raw pixels instead of JPEGs (beton only): nine times the bytes, nothing to decode."""
-    shard_size: int = 4096
-    """Images a shard, at most; a shard of 4,096 JPEGs is about 90 MB."""
-    shuffle: int | None = 0
-    """Seed of the order in which the images are stored; None keeps the source's sorted order."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise ValueError(f"quality {self.quality}: choose 1 to 100")
-        if self.shard_size < 1:
-            raise ValueError(f"shard size {self.shard_size}: choose at least 1 image")
-        if self.raw and self.format != "beton":
-            raise ValueError(f"raw pixels go into betons only: choose format beton, not {self.format}")
-
-    def storage(self) -> Storage:
-        """The same as the manifest states it."""
-        return Storage(
-            resize=self.resize,
-            size=codec.SIZE,
-            encoding="raw" if self.raw else "jpeg",
-            quality=None if self.raw else self.quality,
-            codec=codec_name(),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +56,8 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the listing and of every option that shapes the bytes: equal digests mean equal shards."""
-        options = (asdict(self.options.storage()), self.options.shard_size, self.options.shuffle)
+        chosen = self.options
+        options = (asdict(chosen.storage()), chosen.look, chosen.shard_size, chosen.shuffle)
         return hashlib.sha256(f"{self.source.digest(self.name)} {options}".encode()).hexdigest()
 
     @property
@@ -102,7 +67,8 @@ class Split:
 
     def tasks(self) -> Iterator[ShardTask]:
         """One task a shard, made when asked for: together they hold the whole table."""
-        for number, ids in enumerate(shard_ids(len(self.table), self.options.shard_size, self.options.shuffle)):
+        shuffle = None if self.options.shuffle == "none" else self.options.shuffle
+        for number, ids in enumerate(shard_ids(len(self.table), self.options.shard_size, shuffle)):
             yield ShardTask(
                 number=number,
                 root=self.source.root,
@@ -110,17 +76,20 @@ class Split:
                 ids=ids,
                 rows=self.table.take(ids),
                 storage=self.options.storage(),
+                look=self.options.look,
                 digest=self.digest,
             )
 
 
-def convert(source: Path, out: Path, options: ConvertOptions, run: Runner = run_here) -> dict[Path, Manifest]:
+def convert(
+    source: Path, out: Path, options: ConvertOptions = ConvertOptions(), run: Runner = run_here
+) -> dict[Path, Manifest]:
     """Converts every split of `source` into `out`; returns the manifest of each folder that now holds a split.
 
     A finished split is left as it is, an interrupted one is gone on with. Raises `ValueError`, `RuntimeError` or
     `OSError` with the file and the cure; then no unfinished file has a final name.
     """
-    opened = open_source(Path(source).resolve())
+    opened = select(open_source(Path(source).resolve()), options.classes, options.limit)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     with only_writer(out):
@@ -148,11 +117,8 @@ def convert(source: Path, out: Path, options: ConvertOptions, run: Runner = run_
 
 
 def plan_split(source: Source, name: str, out: Path, options: ConvertOptions) -> Split:
-    """Where a split goes: OUT/<split>, or OUT/<format>/<split> where both formats are asked for."""
-    if options.format == "both":
-        folders: dict[Format, Path] = {"tar": out / "tar" / name, "beton": out / "beton" / name}
-    else:
-        folders = {options.format: out / name}
+    """One split of `source`, with the folders below `out` that it goes to."""
+    folders: dict[Format, Path] = {format: out / folder for format, folder in options.folders(name).items()}
     return Split(name=name, source=source, out=folders, options=options)
 
 
@@ -174,17 +140,22 @@ def is_finished(split: Split) -> bool:
 
 def check_space(out: Path, splits: list[Split]) -> None:
     """Raises `OSError` where the disk has less room than the shards will take."""
-    pixels = codec.SIZE**2
-    need = sum(
-        len(split.table) * len(split.out) * pixels * (3 if split.options.raw else JPEG_BYTES_PER_PIXEL)
-        for split in splits
-    )
+    need = sum(bytes_expected(split) * len(split.out) for split in splits)
     free = shutil.disk_usage(out).free
     if need > free:
         raise OSError(
             f"{out} has {free / 1e9:.1f} GB free and the shards may take {need / 1e9:.1f} GB: "
             "make room or choose another folder"
         )
+
+
+def bytes_expected(split: Split) -> float:
+    """About how many bytes the shards of a split take in one format: rather too many."""
+    resize = Resize.parse(split.options.resize)
+    if resize.kind == "none":
+        return float(pc.sum(split.table["size"]).as_py()) + 2048 * len(split.table)
+    pixels = resize.side**2 * {"paper": 1, "short": 1.5, "long": 0.75}[resize.kind]
+    return len(split.table) * pixels * (3 if split.options.raw else JPEG_BYTES_PER_PIXEL)
 
 
 @contextmanager
@@ -206,15 +177,16 @@ def finish(split: Split, format: Format) -> None:
     Raises `RuntimeError` where the counts do not add up to the source's.
     """
     folder = split.out[format]
-    moments, pixel_sum = Moments(), np.zeros((codec.SIZE, codec.SIZE, 3), np.int64)
+    moments: Moments | None = Moments()
+    pixel_sums = PixelSums()
     shards, samples, quarantine = [], [], []
     for number in range(split.num_shards):
         record = load_record(folder, shard_name(number, format))
         shards.append(record.shard)
         samples.append(record.samples)
         quarantine.append(record.quarantine)
-        moments += record.moments
-        pixel_sum += record.pixel_sum
+        moments = None if moments is None or record.moments is None else moments + record.moments
+        pixel_sums += record.pixel_sums
     rows = pa.concat_tables(samples).sort_by("id").combine_chunks()
     refused = pa.concat_tables(quarantine).sort_by("id").combine_chunks()
     if len(rows) + len(refused) != len(split.table):
@@ -228,8 +200,11 @@ def finish(split: Split, format: Format) -> None:
         pq.write_table(rows, path)
     with atomic(folder / QUARANTINE) as path:
         pq.write_table(refused, path)
-    with atomic(folder / MEAN_IMAGE) as path, open(path, "wb") as file:
-        np.save(file, pixel_sum / len(rows))
+    files = [SAMPLES, QUARANTINE]
+    if pixel_sums.sums is not None:
+        with atomic(folder / MEAN_IMAGE) as path, open(path, "wb") as file:
+            np.save(file, pixel_sums.sums / len(rows))
+        files.append(MEAN_IMAGE)
     Manifest(
         split=split.name,
         format=format,
@@ -238,8 +213,8 @@ def finish(split: Split, format: Format) -> None:
         num_quarantined=len(refused),
         storage=split.options.storage(),
         shards=tuple(shards),
-        statistics=statistics(moments),
-        files={name: file_sha256(folder / name) for name in (SAMPLES, QUARANTINE, MEAN_IMAGE)},
+        statistics=None if moments is None else statistics(moments),
+        files={name: file_sha256(folder / name) for name in files},
         digest=split.digest,
     ).save(folder)
     remove_records(folder)

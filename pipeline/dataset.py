@@ -81,10 +81,11 @@ class Dataset:
     def statistics(self) -> Statistics:
         """Moments and PCA of the stored pixels. Raises `ValueError` with the command where nobody has taken them."""
         if self.manifest.statistics is None:
+            where = shlex.quote(self.source or str(self.path))
+            command = f"index {where} --statistics" if self.manifest.is_index else f"stats {where}"
             raise ValueError(
                 f"{self.source or self.path} has no statistics of its pixels yet: take them once with "
-                f"`imagefeed index {shlex.quote(self.source or str(self.path))} --statistics`, or use a recipe or type "
-                "that needs none"
+                f"`imagefeed {command}`, or use a recipe or type that needs none"
             )
         return self.manifest.statistics
 

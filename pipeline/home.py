@@ -29,7 +29,8 @@ def sample_source() -> Path:
 
 def sample_shards(run: "Runner | None" = None) -> Path:
     """The folder with the sample dataset's `train` and `val`; converted with the default options if not there."""
-    from pipeline.conversion import ConvertOptions, convert
+    from pipeline.conversion import convert
+    from pipeline.options import ConvertOptions
     from pipeline.runners import run_here
 
     folder = home() / "shards"

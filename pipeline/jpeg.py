@@ -31,6 +31,10 @@ class JpegCodec:
         self._pixels = np.empty(0, np.uint8)
         self._bytes = np.empty(0, np.uint8)
 
+    def size(self, data: bytes) -> tuple[int, int, int]:
+        """What the header of `data` says: a state of `native`, OK for JPEGs of grey or three colours; height, width."""
+        return native.jpeg_size(self._decoder, np.frombuffer(data, np.uint8))
+
     def decode(self, data: bytes, most_pixels: int) -> np.ndarray | None:
         """The pixels of a JPEG (uint8 [H, W, 3], RGB), which the next call overwrites.
 

@@ -28,7 +28,7 @@ VERSION = 1
 JPEG, RAW, OTHER = 0, 1, 2  # kinds of payload, see `docs/format.md`
 
 Format = Literal["tar", "beton"]
-Encoding = Literal["jpeg", "raw"]
+Encoding = Literal["jpeg", "raw", "as found"]
 
 SAMPLES_SCHEMA = pa.schema(
     [
@@ -80,10 +80,10 @@ class Shard:
 class Storage:
     """How each image is stored."""
 
-    resize: str  # "paper": shorter side to `size`, central `size` x `size`
-    size: int  # pixels
+    resize: str  # as it was asked for, see `pipeline.resizing`
+    size: int  # pixels, of the side that `resize` speaks of; 0 for "none"
     encoding: Encoding
-    quality: int | None  # of the JPEG, 1 to 100; None for raw pixels
+    quality: int | None  # of the JPEG, 1 to 100; None for raw pixels and for files as they were found
     codec: str  # the library that wrote the JPEGs: other versions may write other bytes
 
 
@@ -98,7 +98,7 @@ class Manifest:
     num_quarantined: int
     storage: Storage | None  # None in an index: each sample says for itself
     shards: tuple[Shard, ...]
-    statistics: Statistics | None  # None in an index, unless they were asked for
+    statistics: Statistics | None  # None in an index and of files that were copied, unless they were asked for
     files: dict[str, str]  # sha256 of the other files of the split, by name
     digest: str  # sha256 of the source's listing and the options: what the split was made from
 

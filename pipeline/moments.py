@@ -81,6 +81,31 @@ class Moments:
         return Moments(record["num_pixels"], np.array(record["sums"]), np.array(record["cross"]))
 
 
+@dataclass
+class PixelSums:
+    """The sum over images at each place, while they are all of one size; `+` merges two of them exactly."""
+
+    sums: np.ndarray | None = None  # uint32 or int64 [H, W, 3]; None before the first image, and once `mixed`
+    mixed: bool = False  # images of several sizes have no mean image
+
+    def add(self, image: np.ndarray) -> None:
+        """Counts in one image, uint8 [H, W, 3]; exact for 16 million images."""
+        if self.sums is None and not self.mixed:
+            self.sums = np.zeros(image.shape, np.uint32)
+        if self.sums is None or self.sums.shape != image.shape:
+            self.sums, self.mixed = None, True
+        else:
+            accumulate_pixels(image, self.sums)
+
+    def __add__(self, other: "PixelSums") -> "PixelSums":
+        if self.sums is None or other.sums is None:
+            mixed = self.mixed or other.mixed
+            return PixelSums(None if mixed else self.sums if other.sums is None else other.sums, mixed)
+        if self.sums.shape != other.sums.shape:
+            return PixelSums(None, True)
+        return PixelSums(self.sums.astype(np.int64) + other.sums)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
     """Pixel statistics of a split, over the stored images as they decode.

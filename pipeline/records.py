@@ -1,7 +1,7 @@
 """What a finished shard leaves behind until the manifest is written: enough to build it, so that no work is redone.
 
-A record is three files in `<split>/.records/`; the JSON is written last and its presence is the proof that the
-shard is complete. The folder goes when the manifest is there.
+A record is two files in `<split>/.records/`, and a third where the images are of one size; the JSON is written last
+and its presence is the proof that the shard is complete. The folder goes when the manifest is there.
 """
 
 import json
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.atomic import atomic, write_atomically
 from pipeline.manifest import QUARANTINE_SCHEMA, Shard
-from pipeline.moments import Moments
+from pipeline.moments import Moments, PixelSums
 
 FOLDER = ".records"
 
@@ -26,10 +26,10 @@ class ShardRecord:
 
     digest: str  # what the shard was made from; a record of something else does not count
     shard: Shard
-    moments: Moments
+    moments: Moments | None  # None where nobody looked at the pixels
     samples: pa.Table  # SAMPLES_SCHEMA
     quarantine: pa.Table  # QUARANTINE_SCHEMA
-    pixel_sum: np.ndarray  # uint32 [H, W, 3]: the sum over the shard's images at each place
+    pixel_sums: PixelSums
 
 
 def save_record(split_dir: Path, record: ShardRecord) -> None:
@@ -37,14 +37,17 @@ def save_record(split_dir: Path, record: ShardRecord) -> None:
     folder = split_dir / FOLDER
     folder.mkdir(exist_ok=True)
     name = record.shard.name
-    with atomic(folder / f"{name}.npy") as path, open(path, "wb") as file:
-        np.save(file, record.pixel_sum)
+    if record.pixel_sums.sums is not None:
+        with atomic(folder / f"{name}.npy") as path, open(path, "wb") as file:
+            np.save(file, record.pixel_sums.sums)
     with atomic(folder / f"{name}.parquet") as path:
         pq.write_table(record.samples, path)
     proof = {
         "digest": record.digest,
         "shard": asdict(record.shard),
-        "moments": record.moments.to_json(),
+        "moments": None if record.moments is None else record.moments.to_json(),
+        "pixel_sums": record.pixel_sums.sums is not None,
+        "mixed": record.pixel_sums.mixed,
         "quarantine": record.quarantine.to_pylist(),
     }
     write_atomically(folder / f"{name}.json", json.dumps(proof).encode())
@@ -67,10 +70,12 @@ def load_record(split_dir: Path, name: str) -> ShardRecord:
     return ShardRecord(
         digest=proof["digest"],
         shard=Shard(**proof["shard"]),
-        moments=Moments.from_json(proof["moments"]),
+        moments=None if proof["moments"] is None else Moments.from_json(proof["moments"]),
         samples=pq.read_table(base.with_name(f"{name}.parquet")),
         quarantine=pa.Table.from_pylist(proof["quarantine"], QUARANTINE_SCHEMA),
-        pixel_sum=np.load(base.with_name(f"{name}.npy"), allow_pickle=False),
+        pixel_sums=PixelSums(
+            np.load(base.with_name(f"{name}.npy"), allow_pickle=False) if proof["pixel_sums"] else None, proof["mixed"]
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes one shard, in one pass over its images: read, decode, resize, encode, decode again, count, write.
+"""Makes one shard, in one pass over its images: read, prepare (see `preparing.py`), count, hash, write.
 
 `write_shard` is a function of its task alone. Where it runs, a loop, a process or a machine of a cluster, is
 somebody else's choice, and any of them writes the same bytes.
@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from pipeline import native
 from pipeline.atomic import atomic
-from pipeline.codec import MOST_PIXELS, BadImage, central_square, load_rgb
+from pipeline.codec import BadImage
 from pipeline.formats import shard_writer
-from pipeline.jpeg import JpegCodec
-from pipeline.manifest import JPEG, QUARANTINE_SCHEMA, RAW, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
-from pipeline.moments import Moments, accumulate_pixels
+from pipeline.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
+from pipeline.moments import Moments, PixelSums
+from pipeline.preparing import Preparer
 from pipeline.records import ShardRecord, is_done, save_record
 from pipeline.sources.table import read_range
 
@@ -33,6 +33,7 @@ class ShardTask:
     ids: np.ndarray  # int64 [samples], in the order in which they are written
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
     storage: Storage
+    look: bool  # whether pixels are looked at that are not resized
     digest: str
 
     def name(self, format: Format) -> str:
@@ -68,9 +69,7 @@ def write_shard(task: ShardTask) -> ShardResult:
             # The stack closes each writer before the rename of its file.
             for format, folder in task.out.items():
                 path = stack.enter_context(atomic(folder / task.name(format)))
-                contents.writers[format] = stack.enter_context(
-                    shard_writer(path, format, task.storage.encoding, len(task.ids))
-                )
+                contents.writers[format] = stack.enter_context(shard_writer(path, format, len(task.ids)))
             for id, row in zip(task.ids.tolist(), task.rows.to_pylist(), strict=True):
                 contents.take(id, row)
     except OSError as error:
@@ -93,27 +92,22 @@ class Contents:
         self.offsets: dict[Format, list[int]] = {format: [] for format in task.out}
         self.samples: list[dict] = []
         self.quarantined: list[dict] = []
-        self.moments = Moments()
-        self.stored = np.empty((task.storage.size, task.storage.size, 3), np.uint8)
-        self.pixel_sum = np.zeros(self.stored.shape, np.uint32)
-        self.square = np.empty_like(self.stored)
-        self.jpeg = JpegCodec()
+        self.moments, self.pixel_sums = Moments(), PixelSums()
+        self.preparer = Preparer(task.storage, tuple(task.out), task.look)
 
     def take(self, id: int, row: dict) -> None:
         """Reads, prepares and writes one image, or quarantines it."""
         data = read_range(self.task.root, row["file"], row["offset"], row["size"])
         try:
-            image = self.jpeg.decode(data, MOST_PIXELS)
-            central_square(load_rgb(data) if image is None else image, self.square)
+            payload, kind, height, width, pixels = self.preparer.prepare(data)
         except BadImage as error:
             self.quarantined.append({"id": id, **row, "reason": str(error)})
             return
-        payload = self.encode(self.square)
-        self.moments.add(self.stored)
-        accumulate_pixels(self.stored, self.pixel_sum)
-        height, width = self.stored.shape[:2]
+        if pixels is not None:
+            self.moments.add(pixels)
+            self.pixel_sums.add(pixels)
         for format, writer in self.writers.items():
-            self.offsets[format].append(writer.add(row["key"], row["label"], payload, height, width))
+            self.offsets[format].append(writer.add(row["key"], row["label"], payload, kind, height, width))
         self.samples.append(
             {
                 "id": id,
@@ -123,22 +117,10 @@ class Contents:
                 "size": len(payload),
                 "height": height,
                 "width": width,
-                "kind": RAW if self.task.storage.encoding == "raw" else JPEG,
+                "kind": kind,
                 "xxh3": native.xxh3_64(np.frombuffer(payload, np.uint8)),
             }
         )
-
-    def encode(self, image: np.ndarray) -> bytes:
-        """The payload of one image; `self.stored` becomes the pixels that a reader will get from it."""
-        if self.task.storage.quality is None:
-            self.stored[:] = image
-            return image.tobytes()
-        encoded = self.jpeg.encode(image, self.task.storage.quality)
-        # Statistics are taken of what training will see, and no shard leaves with a JPEG that does not decode.
-        status = self.jpeg.decode_again(encoded, self.stored)
-        if status != native.OK:
-            raise RuntimeError(f"a JPEG just written does not decode (status {status}): is the memory sound?")
-        return encoded.tobytes()
 
     def record(self, format: Format, path: Path) -> ShardRecord:
         """The record of the finished file `path`."""
@@ -147,8 +129,8 @@ class Contents:
         return ShardRecord(
             digest=self.task.digest,
             shard=shard,
-            moments=self.moments,
+            moments=self.moments if self.task.look else None,
             samples=pa.Table.from_pylist(rows, SAMPLES_SCHEMA),
             quarantine=pa.Table.from_pylist(self.quarantined, QUARANTINE_SCHEMA),
-            pixel_sum=self.pixel_sum,
+            pixel_sums=self.pixel_sums,
         )

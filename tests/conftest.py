@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from pipeline.conversion import ConvertOptions, convert
+from pipeline.conversion import convert
+from pipeline.options import ConvertOptions
 
 settings.register_profile("imagefeed", deadline=None)  # the first example of many compiles
 settings.load_profile("imagefeed")

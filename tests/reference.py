@@ -122,6 +122,12 @@ def cut(image: np.ndarray, window: Window, size: int, crop_first: bool) -> np.nd
     return np.asarray(rows_done.resize((size, size), BILINEAR, box=(left, 0, left + width, size)))
 
 
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A whole image as uint8 [height, width, 3] of `size`, by Pillow in two passes."""
+    rows_done = Image.fromarray(image).resize((image.shape[1], size[0]), BILINEAR)
+    return np.asarray(rows_done.resize((size[1], size[0]), BILINEAR))
+
+
 def stored_image(dataset: Dataset, row: int) -> np.ndarray:
     """The pixels of a sample, by Pillow from the bytes that the table points to."""
     sample = dataset.samples.slice(row, 1).to_pylist()[0]

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.conversion import ConvertOptions, convert
+from pipeline.conversion import convert
 from pipeline.dataset import open_dataset
 from pipeline.formats.beton import PAGE_SIZE, BetonWriter
+from pipeline.manifest import RAW
+from pipeline.options import ConvertOptions
 
 SIDE = 256  # so that a page, 8 MiB, ends within the 43rd raw image
 COUNT = 50
@@ -41,9 +43,9 @@ def test_the_bytes_are_those_of_the_stock_writer(tmp_path: Path) -> None:
     # In a process of its own: the stock writer forks, and waits for ever if that goes wrong.
     command = [sys.executable, "-c", STOCK, str(tmp_path / "images.npy"), str(theirs)]
     subprocess.run(command, check=True, timeout=120, capture_output=True)
-    with BetonWriter(ours, "raw", COUNT) as writer:
+    with BetonWriter(ours, COUNT) as writer:
         for i, image in enumerate(images):
-            writer.add(str(i), i * 3 - 7, image.tobytes(), SIDE, SIDE)
+            writer.add(str(i), i * 3 - 7, image.tobytes(), RAW, SIDE, SIDE)
     assert ours.stat().st_size > 2 * PAGE_SIZE
     assert ours.read_bytes() == theirs.read_bytes()
 
@@ -52,8 +54,8 @@ def test_fewer_samples_than_capacity_is_a_whole_file(tmp_path: Path) -> None:
     from ffcv.reader import Reader
 
     path = tmp_path / "some.beton"
-    with BetonWriter(path, "raw", 10) as writer:
-        at = [writer.add(str(i), i, bytes([i]) * 12, 2, 2) for i in range(4)]
+    with BetonWriter(path, 10) as writer:
+        at = [writer.add(str(i), i, bytes([i]) * 12, RAW, 2, 2) for i in range(4)]
     reader = Reader(str(path))
     assert reader.num_samples == 4 and len(reader.alloc_table) == 4
     assert reader.metadata["f1"].tolist() == [0, 1, 2, 3]
@@ -64,9 +66,9 @@ def test_fewer_samples_than_capacity_is_a_whole_file(tmp_path: Path) -> None:
 def test_an_image_larger_than_a_page_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="huge: .* do not fit"),
-        BetonWriter(tmp_path / "b", "raw", 1) as writer,
+        BetonWriter(tmp_path / "b", 1) as writer,
     ):
-        writer.add("huge", 0, bytes(PAGE_SIZE + 1), 1, 1)
+        writer.add("huge", 0, bytes(PAGE_SIZE + 1), RAW, 1, 1)
 
 
 READ = """

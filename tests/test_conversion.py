@@ -19,10 +19,11 @@ from PIL import Image
 
 from pipeline import native
 from pipeline.codec import load_square
-from pipeline.conversion import ConvertOptions, convert, only_writer
+from pipeline.conversion import convert, only_writer
 from pipeline.jpeg import JpegCodec
 from pipeline.manifest import MANIFEST, Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.moments import Moments, statistics
+from pipeline.options import ConvertOptions
 from pipeline.runners import processes, run_here
 from pipeline.shards import ShardResult, ShardTask, write_shard
 from pipeline.sources import open_source
@@ -295,7 +296,7 @@ def test_the_digest_follows_what_shapes_the_bytes(images: Path, tmp_path: Path) 
         for name, options in {
             "plain": ConvertOptions(),
             "quality": ConvertOptions(quality=80),
-            "order": ConvertOptions(shuffle=None),
+            "order": ConvertOptions(shuffle="none"),
             "beton": ConvertOptions(format="beton"),
         }.items()
     }

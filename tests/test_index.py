@@ -17,7 +17,7 @@ from pipeline import open_dataset
 from pipeline.dataset import Dataset
 from pipeline.formats.beton import BetonWriter
 from pipeline.index import read_classes
-from pipeline.manifest import JPEG, MANIFEST, MEAN_IMAGE, OTHER, SAMPLES, Manifest
+from pipeline.manifest import JPEG, MANIFEST, MEAN_IMAGE, OTHER, RAW, SAMPLES, Manifest
 from pipeline.mapping import bytes_at
 from pipeline.moments import Moments, statistics
 from pipeline.native import xxh3_64
@@ -57,10 +57,10 @@ def betons(tmp_path: Path) -> Path:
     folder = tmp_path / "betons"
     folder.mkdir()
     for name, numbers in (("a", range(6)), ("b", range(6, COUNT))):
-        with BetonWriter(folder / f"{name}.beton", "raw", COUNT) as writer:
+        with BetonWriter(folder / f"{name}.beton", COUNT) as writer:
             for number in numbers:
                 height, width = 20 + number, 33 - number
-                writer.add("", number % 5, picture(number, height, width).tobytes(), height, width)
+                writer.add("", number % 5, picture(number, height, width).tobytes(), RAW, height, width)
     return folder
 
 
@@ -298,9 +298,9 @@ def test_images_of_one_size_have_a_mean_image(tmp_path: Path) -> None:
     from pipeline.index_statistics import make_index
 
     images = [picture(number, 16, 24) for number in range(300)]  # more than one chunk
-    with BetonWriter(tmp_path / "a.beton", "raw", 300) as writer:
+    with BetonWriter(tmp_path / "a.beton", 300) as writer:
         for number, image in enumerate(images):
-            writer.add("", number % 3, image.tobytes(), 16, 24)
+            writer.add("", number % 3, image.tobytes(), RAW, 16, 24)
     dataset = make_index(tmp_path, with_statistics=True)
     assert np.allclose(dataset.mean_image, np.mean(images, axis=0))
     assert sorted(dataset.manifest.files) == [MEAN_IMAGE, SAMPLES]

@@ -88,10 +88,10 @@ def test_what_ffcv_writes_is_read(stock: Path, mode: str) -> None:
 
 def ours(tmp_path: Path, count: int = 6, encoding: str = "raw") -> bytes:
     path = tmp_path / "ours.beton"
-    with BetonWriter(path, encoding, count) as writer:  # type: ignore[arg-type]
+    with BetonWriter(path, count) as writer:
         for i in range(count):
             payload = bytes([i + 1]) * 36 if encoding == "raw" else encoded(picture(i, 4, 3))
-            writer.add(str(i), i % 3, payload, 4, 3)
+            writer.add(str(i), i % 3, payload, RAW if encoding == "raw" else JPEG, 4, 3)
     return path.read_bytes()
 
 
@@ -193,8 +193,8 @@ def test_the_field_of_images_is_found_by_its_type(types: list[int], names: list[
 def test_any_samples_come_back(samples: list[tuple[int, int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "it.beton")
-        with BetonWriter(path, "raw", len(samples)) as writer:
-            at = [writer.add("", label, bytes(3 * h * w), h, w) for h, w, label in samples]
+        with BetonWriter(path, len(samples)) as writer:
+            at = [writer.add("", label, bytes(3 * h * w), RAW, h, w) for h, w, label in samples]
         with open(path, "rb") as file:
             found = list_samples(file.fileno(), path.stat().st_size, "it.beton")
     assert list(zip(found.height, found.width, found.label, strict=True)) == samples

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.formats.tar import BLOCK, Member, TarWriter, scan
+from pipeline.manifest import JPEG
 from tests.conftest import content_of
 
 SAMPLES = [
@@ -40,7 +41,7 @@ def tar_of(files: dict[str, bytes], format: int) -> bytes:
 
 def write(path: Path) -> list[int]:
     with TarWriter(path) as writer:
-        return [writer.add(key, label, payload, 0, 0) for key, label, payload in SAMPLES]
+        return [writer.add(key, label, payload, JPEG, 0, 0) for key, label, payload in SAMPLES]
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

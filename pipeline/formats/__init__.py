@@ -8,9 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
+
 from pipeline.formats.beton import BetonWriter
 from pipeline.formats.tar import TarWriter
-from pipeline.manifest import Encoding, Format
+from pipeline.manifest import Format
 
 
 class ShardWriter(Protocol):
@@ -22,13 +24,11 @@ class ShardWriter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def add(self, key: str, label: int, payload: bytes, height: int, width: int) -> int:
-        """Stores one sample; returns the offset of its payload, bytes."""
+    def add(self, key: str, label: int, payload: bytes | np.ndarray, kind: int, height: int, width: int) -> int:
+        """Stores one sample, a payload of a kind of `pipeline.manifest`; returns its offset, bytes."""
         ...
 
 
-def shard_writer(path: Path, format: Format, encoding: Encoding, capacity: int) -> ShardWriter:
+def shard_writer(path: Path, format: Format, capacity: int) -> ShardWriter:
     """A writer of at most `capacity` samples to `path`."""
-    if format == "tar":
-        return TarWriter(path)
-    return BetonWriter(path, encoding, capacity)
+    return TarWriter(path) if format == "tar" else BetonWriter(path, capacity)

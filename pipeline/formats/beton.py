@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.formats.listing import Listing, check_labels
-from pipeline.manifest import JPEG, RAW, Encoding
+from pipeline.manifest import JPEG, RAW
 
 VERSION = 2
 PAGE_SIZE = 1 << 23  # bytes; FFCV's own default
@@ -44,7 +44,7 @@ SAMPLE = np.dtype(
 ALLOCATION = np.dtype([("sample", "<u8"), ("pointer", "<u8"), ("size", "<u8")])
 
 IMAGE_FIELD, INT_FIELD = 2, 1  # FFCV's type ids
-MODES: dict[Encoding, int] = {"jpeg": 0, "raw": 1}
+MODES = {JPEG: 0, RAW: 1}  # a sample each may have its own
 
 # What a sample's metadata hold for each of FFCV's types of field, by its type id.
 POINTER = np.dtype([("pointer", "<u8"), ("size", "<u8")])
@@ -67,9 +67,8 @@ class BetonWriter:
     The metadata come first in the file, so room for `capacity` rows is kept; fewer samples may be added.
     """
 
-    def __init__(self, path: Path, encoding: Encoding, capacity: int) -> None:
+    def __init__(self, path: Path, capacity: int) -> None:
         self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
-        self._mode = MODES[encoding]
         self._samples = np.zeros(capacity, SAMPLE)
         self._allocations = np.zeros(capacity, ALLOCATION)
         self._count = 0
@@ -86,8 +85,10 @@ class BetonWriter:
             if kind is None:
                 self._finish()
 
-    def add(self, key: str, label: int, payload: bytes, height: int, width: int) -> int:
+    def add(self, key: str, label: int, payload: bytes | np.ndarray, kind: int, height: int, width: int) -> int:
         """Stores one image (a JPEG, or H * W * 3 raw bytes); returns its offset, bytes."""
+        if kind not in MODES:
+            raise ValueError(f"{key}: a beton holds JPEGs of grey or RGB, and raw pixels: write tar")
         if len(payload) > PAGE_SIZE:
             raise ValueError(f"{key}: {len(payload)} bytes do not fit into a beton's page of {PAGE_SIZE}: write tar")
         left_in_page = -self._position % PAGE_SIZE
@@ -95,7 +96,7 @@ class BetonWriter:
             self._position = self._file.seek(self._position + left_in_page)
         pointer, row = self._position, self._count
         self._position += self._file.write(payload)
-        self._samples[row] = (self._mode, width, height, pointer, label)
+        self._samples[row] = (MODES[kind], width, height, pointer, label)
         self._allocations[row] = (row, pointer, len(payload))
         self._count += 1
         return pointer
@@ -162,7 +163,7 @@ def list_samples(descriptor: int, size: int, name: str) -> Listing:
     for wrong, what in (
         (mode > 1, "has a mode that FFCV does not define"),
         ((height == 0) | (width == 0), "has no pixels"),
-        ((mode == MODES["raw"]) & (sizes != 3 * height * width), "has another size than its raw pixels"),
+        ((mode == MODES[RAW]) & (sizes != 3 * height * width), "has another size than its raw pixels"),
     ):
         if wrong.any():
             raise ValueError(f"{name} is damaged: sample {int(wrong.argmax())} {what}; get the file again")
@@ -174,7 +175,7 @@ def list_samples(descriptor: int, size: int, name: str) -> Listing:
         size=sizes,
         height=height,
         width=width,
-        kind=np.where(mode == MODES["raw"], RAW, JPEG).astype(np.uint8),
+        kind=np.where(mode == MODES[RAW], RAW, JPEG).astype(np.uint8),
         classes=None,
     )
 

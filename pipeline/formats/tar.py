@@ -21,6 +21,7 @@ import numpy as np
 from numba import types
 
 from pipeline.compiled import njit
+from pipeline.manifest import JPEG, RAW
 from pipeline.mapping import libc
 from pipeline.native import bind
 
@@ -30,6 +31,17 @@ END = bytes(2 * BLOCK)
 HEAD = 24  # bytes of each payload that the scan brings along: enough for a label in decimal, or to know a JPEG
 READ = 4096  # bytes a read at least, the page that the disk would bring anyway
 LONGEST = 1 << 16  # bytes of a long name or of pax records that are believed
+SUFFIXES = {
+    b"\xff\xd8": "jpg",
+    b"\x89PNG": "png",
+    b"RIFF": "webp",
+    b"GIF8": "gif",
+    b"BM": "bmp",
+    b"II*\0": "tif",
+    b"MM\0*": "tif",
+    b"P5": "pgm",
+    b"P6": "ppm",
+}
 BATCH = 1 << 16  # members that are scanned between two looks at the interpreter
 
 
@@ -49,13 +61,18 @@ class TarWriter:
             if kind is None:
                 self._file.write(END)
 
-    def add(self, key: str, label: int, payload: bytes, height: int, width: int) -> int:
-        """Stores `<key>.jpg` and `<key>.cls`; returns the offset of the JPEG, bytes."""
-        offset = self._member(f"{key}.jpg", payload)
+    def add(self, key: str, label: int, payload: bytes | np.ndarray, kind: int, height: int, width: int) -> int:
+        """Stores `<key>.jpg` and `<key>.cls`; returns the offset of the image, bytes.
+
+        An image file of another kind has its own suffix, by which WebDataset knows how to decode it.
+        """
+        if kind == RAW:
+            raise ValueError(f"{key}: raw pixels go into betons only")
+        offset = self._member(f"{key}.{'jpg' if kind == JPEG else suffix_of(bytes(payload[:HEAD]))}", payload)
         self._member(f"{key}.cls", str(label).encode())
         return offset
 
-    def _member(self, name: str, data: bytes) -> int:
+    def _member(self, name: str, data: bytes | np.ndarray) -> int:
         member = tarfile.TarInfo(name)
         member.size = len(data)
         self._file.write(member.tobuf(tarfile.GNU_FORMAT))
@@ -63,6 +80,11 @@ class TarWriter:
         self._file.write(data)
         self._file.write(bytes(-len(data) % BLOCK))
         return offset
+
+
+def suffix_of(head: bytes) -> str:
+    """The suffix of an image file that begins with `head`."""
+    return next((suffix for magic, suffix in SUFFIXES.items() if head.startswith(magic)), "jpg")
 
 
 class Member(NamedTuple):

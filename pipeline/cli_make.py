@@ -1,0 +1,77 @@
+"""The subcommands of `imagefeed` that write datasets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from pipeline.cli import app
+from pipeline.conversion import convert
+from pipeline.cores import usable_cores
+from pipeline.estimate import estimate, told
+from pipeline.manifest import Manifest
+from pipeline.options import ConvertOptions
+from pipeline.runners import processes
+from pipeline.sample import SampleConfig, make_sample
+
+
+@app.command(name="convert")
+def convert_command(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions(),
+    workers: int = usable_cores(),
+    dry_run: bool = False,
+) -> None:
+    """Convert images to training shards, OUT/train and OUT/val.
+
+    Args:
+        source: A folder with the ILSVRC2012 downloads, or with a folder a class.
+        out: The folder for the splits.
+        options: How images become shards.
+        workers: Processes to use; by default one for each core that may be used.
+        dry_run: Say what would be written, how large it would be and how long it would take; write nothing.
+    """
+    run = processes(checked(workers))
+    if dry_run:
+        print(told(estimate(source, out, options), workers))
+    else:
+        report(convert(source, out, options, run))
+
+
+@app.command(name="sample")
+def sample_command(
+    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    config: Annotated[SampleConfig, tyro.conf.arg(name="")] = SampleConfig(),
+) -> None:
+    """Draw a small dataset in the layout of the ILSVRC2012 downloads.
+
+    Args:
+        directory: The folder for the three archives.
+        config: What to draw.
+    """
+    make_sample(directory, config)
+    print(f"{directory}: the sample dataset is there; convert it with: imagefeed convert {directory} OUT")
+
+
+def checked(workers: int) -> int:
+    """`workers`. Raises `ValueError` where that is no number of processes."""
+    if workers < 1:
+        raise ValueError(f"workers {workers}: choose at least 1 process")
+    return workers
+
+
+def report(manifests: dict[Path, Manifest]) -> None:
+    """Says what has been made, one line a split."""
+    for folder, manifest in manifests.items():
+        size = sum(shard.num_bytes for shard in manifest.shards)
+        print(
+            f"{folder}: {manifest.num_samples:,} images of {len(manifest.classes):,} classes in "
+            f"{len(manifest.shards):,} {manifest.format} shards, {size / 1e6:,.1f} MB"
+        )
+        if manifest.num_quarantined:
+            print(
+                f"  {manifest.num_quarantined:,} could not be used: {folder / 'quarantine.parquet'} says which and why"
+            )
+        if manifest.statistics is None and not manifest.is_index:
+            print(f"  no statistics of the pixels yet; to take them: imagefeed stats {folder}")

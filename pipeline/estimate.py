@@ -1,0 +1,109 @@
+"""What a conversion would write, how much and how long it would take: by converting a few images, and writing nothing.
+
+The images lie at even distances in the source's order. Sizes are theirs, scaled up; the time is that of one core for
+these images, divided among the workers, so it says nothing of slow disks, and of the cluster only if it has such cores.
+"""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.codec import BadImage
+from pipeline.formats.beton import PAGE_SIZE
+from pipeline.options import ConvertOptions
+from pipeline.plan import split_evenly
+from pipeline.preparing import Preparer
+from pipeline.selection import select, spread
+from pipeline.sources import open_source
+from pipeline.sources.table import read_range
+
+NUM_TRIED = 100  # images a split
+TAR_OVERHEAD = 1792  # bytes a sample: two headers, the label, and half a block of padding for either
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One split in one format that a conversion would make."""
+
+    folder: Path
+    num_images: int
+    num_classes: int
+    num_shards: int
+    num_bytes: float
+    seconds: float  # on one core; where a split is made in two formats in one pass, each has half of it
+    num_tried: int
+    bad: dict[str, str]  # key and reason of each image among these that cannot be used
+
+
+def estimate(source: Path, out: Path, options: ConvertOptions = ConvertOptions()) -> list[Estimate]:
+    """What `convert` with the same arguments would do. Raises as it does where the source cannot be used."""
+    opened = select(open_source(Path(source).resolve()), options.classes, options.limit)
+    return [
+        each
+        for name, table in opened.splits.items()
+        for each in try_split(opened.root, len(opened.classes), name, table, Path(out), options)
+    ]
+
+
+def try_split(root, num_classes, name, table, out, options) -> list[Estimate]:  # type: ignore[no-untyped-def]
+    """The estimates of one split, one a format."""
+    folders = options.folders(name)
+    preparer = Preparer(options.storage(), tuple(folders), options.look)
+    rows = spread(table, NUM_TRIED).to_pylist()
+    size, seconds, bad = 0, 0.0, {}
+    for number, row in enumerate([rows[0], *rows]):  # the first one twice: whatever is compiled is compiled then
+        start = time.perf_counter()
+        data = read_range(root, row["file"], row["offset"], row["size"])
+        try:
+            prepared = preparer.prepare(data)
+        except BadImage as error:
+            bad[row["key"]] = str(error)
+            continue
+        if number:
+            size += len(prepared.payload)
+            seconds += time.perf_counter() - start
+    scale = len(table) / len(rows)
+    num_shards = len(split_evenly(len(table), options.shard_size))
+    overhead = {"tar": TAR_OVERHEAD * len(table), "beton": PAGE_SIZE * num_shards}
+    return [
+        Estimate(
+            folder=out / folder,
+            num_images=len(table),
+            num_classes=num_classes,
+            num_shards=num_shards,
+            num_bytes=size * scale + overhead[format],
+            seconds=seconds * scale / len(folders),
+            num_tried=len(rows),
+            bad=bad,
+        )
+        for format, folder in folders.items()
+    ]
+
+
+def told(estimates: list[Estimate], workers: int) -> str:
+    """The same in words, for `workers` processes: a line a split and the sum."""
+    lines = [
+        f"{each.folder}: {each.num_images:,} images of {each.num_classes:,} classes in {each.num_shards:,} shards, "
+        f"about {each.num_bytes / 1e6:,.1f} MB (from {each.num_tried} images)"
+        for each in estimates
+    ]
+    for each in estimates:
+        lines += [f"  {key} could not be used: {reason}" for key, reason in each.bad.items()]
+    out = estimates[0].folder
+    while not out.exists():
+        out = out.parent
+    free = shutil.disk_usage(out).free
+    seconds = sum(each.seconds for each in estimates) / workers
+    size = sum(each.num_bytes for each in estimates)
+    lines.append(
+        f"about {size / 1e9:,.3f} GB, where {free / 1e9:,.1f} GB are free, and {duration(seconds)} with {workers} "
+        f"worker{'s' * (workers != 1)}, besides start and disk; nothing was written"
+    )
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s" if rest >= 60 else f"{rest} s"
