@@ -19,7 +19,7 @@ from pipeline.resizing import LONGEST_SIDE, Resize
 class Prepared(NamedTuple):
     """What is stored of one image."""
 
-    payload: bytes | np.ndarray  # np.ndarray: uint8 [bytes], which the next image overwrites
+    payload: bytes | memoryview  # a view of memory that the next image overwrites
     kind: int  # JPEG, RAW or OTHER
     height: int  # pixels
     width: int
@@ -54,13 +54,13 @@ class Preparer:
         else:
             resample(image, window, False, resized)
         if self.storage.quality is None:
-            return Prepared(resized.reshape(-1), RAW, height, width, resized)
+            return Prepared(resized.reshape(-1).data, RAW, height, width, resized)
         payload = self.jpeg.encode(resized, self.storage.quality)
         # Statistics are taken of what training will see, and no shard leaves with a JPEG that does not decode.
         status = self.jpeg.decode_again(payload, stored)
         if status != native.OK:
             raise RuntimeError(f"a JPEG just written does not decode (status {status}): is the memory sound?")
-        return Prepared(payload, JPEG, height, width, stored)
+        return Prepared(payload.data, JPEG, height, width, stored)
 
     def _copied(self, data: bytes) -> Prepared:
         """`data` itself; for a beton the pixels of what FFCV cannot decode, which is all but grey and RGB JPEGs."""
@@ -71,8 +71,8 @@ class Preparer:
             kind = OTHER if pixels is None else JPEG  # it decodes with a remark: readers ask Pillow, then
         if kind == OTHER:
             height, width = open_header(data)
-            if self.look or self.for_beton:
-                pixels = load_rgb(data)
-        if kind == OTHER and self.for_beton:
-            return Prepared(pixels.reshape(-1), RAW, height, width, pixels)
+            if self.for_beton:
+                pixels = np.ascontiguousarray(load_rgb(data))
+                return Prepared(pixels.reshape(-1).data, RAW, height, width, pixels)
+            pixels = load_rgb(data) if self.look else None
         return Prepared(data, kind, height, width, pixels)

@@ -143,7 +143,7 @@ def test_statistics_can_be_taken_later_and_are_the_same(photographs: Path, tmp_p
 
 def test_a_beton_of_files_holds_pixels_where_ffcv_could_not_decode(photographs: Path, tmp_path: Path) -> None:
     for format in ("tar", "beton"):
-        options = ConvertOptions(format=format, resize="none", statistics=True)  # type: ignore[arg-type]
+        options = ConvertOptions(format=format, resize="none", statistics=True)
         convert(photographs, tmp_path / format, options)
     tar, beton = (payloads(tmp_path / format / "train") for format in ("tar", "beton"))
     assert tar.keys() == beton.keys() and len(tar) == 8

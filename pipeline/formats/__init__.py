@@ -24,7 +24,7 @@ class ShardWriter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def add(self, key: str, label: int, payload: bytes | np.ndarray, kind: int, height: int, width: int) -> int:
+    def add(self, key: str, label: int, payload: bytes | memoryview, kind: int, height: int, width: int) -> int:
         """Stores one sample, a payload of a kind of `pipeline.manifest`; returns its offset, bytes."""
         ...
 

@@ -85,7 +85,7 @@ class BetonWriter:
             if kind is None:
                 self._finish()
 
-    def add(self, key: str, label: int, payload: bytes | np.ndarray, kind: int, height: int, width: int) -> int:
+    def add(self, key: str, label: int, payload: bytes | memoryview, kind: int, height: int, width: int) -> int:
         """Stores one image (a JPEG, or H * W * 3 raw bytes); returns its offset, bytes."""
         if kind not in MODES:
             raise ValueError(f"{key}: a beton holds JPEGs of grey or RGB, and raw pixels: write tar")

@@ -61,7 +61,7 @@ class TarWriter:
             if kind is None:
                 self._file.write(END)
 
-    def add(self, key: str, label: int, payload: bytes | np.ndarray, kind: int, height: int, width: int) -> int:
+    def add(self, key: str, label: int, payload: bytes | memoryview, kind: int, height: int, width: int) -> int:
         """Stores `<key>.jpg` and `<key>.cls`; returns the offset of the image, bytes.
 
         An image file of another kind has its own suffix, by which WebDataset knows how to decode it.
@@ -72,7 +72,7 @@ class TarWriter:
         self._member(f"{key}.cls", str(label).encode())
         return offset
 
-    def _member(self, name: str, data: bytes | np.ndarray) -> int:
+    def _member(self, name: str, data: bytes | memoryview) -> int:
         member = tarfile.TarInfo(name)
         member.size = len(data)
         self._file.write(member.tobuf(tarfile.GNU_FORMAT))
