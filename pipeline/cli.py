@@ -3,13 +3,12 @@
 They stand in `cli_make.py` (what writes datasets) and `cli_look.py` (what looks at them).
 """
 
-import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
 
 import tyro
+
+from pipeline import interrupt
 
 app = tyro.extras.SubcommandApp()
 CLI = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
@@ -17,18 +16,16 @@ CLI = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 
 def run_command(command: Callable[[], None]) -> None:
     """Runs a command as a user expects it: a known error is one line and status 1, Ctrl-C is status 130."""
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupt.listen()
     try:
         command()
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
-        sys.exit(130)
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupt.caught():  # what a library has made of it counts as well
+            print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, ValueError | OSError | RuntimeError):
+            sys.exit(f"error: {error}")
+        raise
 
 
 def main() -> None:

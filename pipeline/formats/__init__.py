@@ -8,8 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
-
 from pipeline.formats.beton import BetonWriter
 from pipeline.formats.tar import TarWriter
 from pipeline.manifest import Format
