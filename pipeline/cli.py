@@ -28,9 +28,14 @@ def run_command(command: Callable[[], None]) -> None:
         raise
 
 
-def main() -> None:
-    """The console script."""
+def commands() -> None:
+    """Runs the subcommand that the command line names."""
     from pipeline import cli_look, cli_make  # they register with `app`
 
     assert cli_make and cli_look
-    run_command(lambda: app.cli(prog="imagefeed", description="Images into training shards.", config=CLI))
+    app.cli(prog="imagefeed", description="Images into training shards.", config=CLI)
+
+
+def main() -> None:
+    """The console script."""
+    run_command(commands)
