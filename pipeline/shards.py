@@ -20,7 +20,7 @@ from pipeline.jpeg import JpegCodec
 from pipeline.manifest import JPEG, QUARANTINE_SCHEMA, RAW, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
 from pipeline.moments import Moments, accumulate_pixels
 from pipeline.records import ShardRecord, is_done, save_record
-from pipeline.sources.table import read_range
+from pipeline.sources.reading import read_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class ShardTask:
     """All that a worker needs to make one shard, in each format that is asked for; some hundred kilobytes."""
 
     number: int
-    root: Path  # of the source
+    root: str  # of the source, a path or a URL
     out: dict[Format, Path]  # the split's folder in each format
     ids: np.ndarray  # int64 [samples], in the order in which they are written
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
@@ -71,8 +71,9 @@ def write_shard(task: ShardTask) -> ShardResult:
                 contents.writers[format] = stack.enter_context(
                     shard_writer(path, format, task.storage.encoding, len(task.ids))
                 )
-            for id, row in zip(task.ids.tolist(), task.rows.to_pylist(), strict=True):
-                contents.take(id, row)
+            images = read_rows(task.root, task.rows)
+            for id, row, data in zip(task.ids.tolist(), task.rows.to_pylist(), images, strict=True):
+                contents.take(id, row, data)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             folders = ", ".join(map(str, task.out.values()))
@@ -99,9 +100,8 @@ class Contents:
         self.square = np.empty_like(self.stored)
         self.jpeg = JpegCodec()
 
-    def take(self, id: int, row: dict) -> None:
-        """Reads, prepares and writes one image, or quarantines it."""
-        data = read_range(self.task.root, row["file"], row["offset"], row["size"])
+    def take(self, id: int, row: dict, data: bytes) -> None:
+        """Prepares and writes the image file `data`, or quarantines it."""
         try:
             image = self.jpeg.decode(data, MOST_PIXELS)
             central_square(load_rgb(data) if image is None else image, self.square)
