@@ -1,15 +1,14 @@
 """The command `imagefeed`: each subcommand parses, calls one function and reports."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import tyro
 
+from pipeline import interrupt
 from pipeline.conversion import ConvertOptions, convert
 from pipeline.cores import usable_cores
 from pipeline.dataset import open_dataset
@@ -117,18 +116,16 @@ def report(manifests: dict[Path, Manifest]) -> None:
 
 def run_command(command: Callable[[], None]) -> None:
     """Runs a command as a user expects it: a known error is one line and status 1, Ctrl-C is status 130."""
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupt.listen()
     try:
         command()
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
-        sys.exit(130)
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupt.caught():  # what a library has made of it counts as well
+            print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, ValueError | OSError | RuntimeError):
+            sys.exit(f"error: {error}")
+        raise
 
 
 def main() -> None:

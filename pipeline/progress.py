@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline import interrupt
+
 LOG_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
 def track(done: Iterable[int], total: int, what: str, unit: str) -> Iterator[int]:
     """Passes `done` on, counts that add up to `total`, and shows how far they have come, on standard error."""
-    return (_bar if sys.stderr.isatty() else _lines)(done, total, what, unit)
+    for count in (_bar if sys.stderr.isatty() else _lines)(done, total, what, unit):
+        interrupt.check()
+        yield count
 
 
 def _bar(done: Iterable[int], total: int, what: str, unit: str) -> Iterator[int]:

@@ -40,3 +40,40 @@ def test_an_error_is_one_line(tmp_path: Path) -> None:
     failed = imagefeed("convert", tmp_path / "nowhere", tmp_path / "out")
     assert failed.returncode == 1
     assert failed.stderr == f"error: {tmp_path}/nowhere: no such folder\n"
+
+
+SWALLOWED = """
+import os, signal
+from pipeline.cli import run_command
+from pipeline.progress import track
+
+class Swallows:
+    def __del__(self):  # Python prints what is raised here, and goes on
+        os.kill(os.getpid(), signal.SIGINT)
+
+def work():
+    for number in range(100):
+        if number == 1:
+            Swallows()
+        print(number, flush=True)
+        yield 1
+
+def working():
+    sum(track(work(), 100, "working", "things"))
+
+def failing():
+    try:
+        working()
+    except KeyboardInterrupt:
+        raise SystemError("what a library made of it")
+
+run_command({command})
+"""
+
+
+@pytest.mark.parametrize("command", ["working", "failing"])
+def test_an_interrupt_within_a_finaliser_is_not_lost(command: str) -> None:
+    script = SWALLOWED.replace("{command}", command)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 130 and "Exception ignored in" in ended.stderr, ended.stderr
+    assert ended.stdout.split() == ["0", "1"]

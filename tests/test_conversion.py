@@ -198,7 +198,9 @@ def test_ctrl_c_leaves_nothing_broken_and_no_process(images: Path, tmp_path: Pat
         time.sleep(0.0005)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "goes on where this one stopped" in errors and "Traceback" not in errors
+    assert process.returncode == 130 and "goes on where this one stopped" in errors, errors
+    # Python itself prints one where a signal falls into a finaliser.
+    assert errors.count("Traceback") == errors.count("Exception ignored in"), errors
     assert not list(tmp_path.rglob(".tmp-*")) and not list(tmp_path.rglob(MANIFEST))
     with pytest.raises(ProcessLookupError):  # Python's own resource tracker takes a moment longer
         while time.monotonic() < deadline:
