@@ -23,7 +23,7 @@ from benchmarks.record import record
 from pipeline.conversion import convert
 from pipeline.options import ConvertOptions
 from pipeline.runners import processes
-from pipeline.sources import folder
+from pipeline.sources.table import SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def imagefeed(source: Path, out: Path, workers: int) -> None:
 
 def copies_of(source: Path, copies: int, into: Path) -> int:
     """Fills `into` with `copies` copies of each image; returns how many images that makes."""
-    originals = [path for path in sorted(source.glob("*/*")) if path.suffix.lower() in folder.SUFFIXES]
+    originals = [path for path in sorted(source.glob("*/*")) if path.suffix.lower()[1:] in SUFFIXES]
     for path in originals:
         (into / path.parent.name).mkdir()
         for copy in range(copies):

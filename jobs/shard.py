@@ -30,6 +30,7 @@ from pipeline.conversion import convert
 from pipeline.home import home, sample_source
 from pipeline.options import ConvertOptions
 from pipeline.shards import ShardResult, ShardTask
+from pipeline.storage import is_url
 
 TASKS_IN_FLIGHT_PER_CPU = 2
 MAX_RETRIES = 3  # of a task whose worker dies, or that meets an OSError
@@ -39,8 +40,8 @@ MAX_RETRIES = 3  # of a task whose worker dies, or that meets an OSError
 class ShardConfig:
     """Convert images to training shards on a Ray cluster."""
 
-    source: Path | None = None
-    """Folder with the ILSVRC2012 downloads or a folder a class; by default the sample dataset, drawn if missing."""
+    source: str | None = None
+    """Whatever `imagefeed convert` takes, here or at a URL; by default the sample dataset, drawn if missing."""
     out: Path | None = None
     """Folder for the splits, OUT/train and OUT/val; by default $IMAGEFEED_HOME/shards."""
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions()
@@ -60,9 +61,14 @@ def on_ray(make: Callable[[ShardTask], ShardResult], tasks: Iterable[ShardTask])
         running.extend(remote.remote(task) for task in islice(waiting, 1))
 
 
+def place(source: str) -> str:
+    """A path made absolute; a URL is one."""
+    return source if is_url(source) else str(absolute(Path(source)))
+
+
 def main(config: ShardConfig) -> None:
     """Runs the conversion on the cluster that the job belongs to, or on a Ray of its own."""
-    source = absolute(config.source) if config.source else sample_source()
+    source = place(config.source) if config.source else str(sample_source())
     out = absolute(config.out) if config.out else home() / "shards"
     with connected():
         report(convert(source, out, config.options, on_ray))

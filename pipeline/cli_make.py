@@ -17,7 +17,7 @@ from pipeline.sample import SampleConfig, make_sample
 
 @app.command(name="convert")
 def convert_command(
-    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions(),
     workers: int = usable_cores(),
@@ -26,7 +26,8 @@ def convert_command(
     """Convert images to training shards, OUT/train and OUT/val.
 
     Args:
-        source: A folder with the ILSVRC2012 downloads, or with a folder a class.
+        source: A folder, files such as 'DIR/train-*.tar', or a URL: the ILSVRC2012 downloads, packed or not, Kaggle's,
+            Parquet, WebDataset tars, betons, a list of paths and labels, or a folder a class.
         out: The folder for the splits.
         options: How images become shards.
         workers: Processes to use; by default one for each core that may be used.

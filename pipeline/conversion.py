@@ -82,14 +82,14 @@ class Split:
 
 
 def convert(
-    source: Path, out: Path, options: ConvertOptions = ConvertOptions(), run: Runner = run_here
+    source: str | Path, out: Path, options: ConvertOptions = ConvertOptions(), run: Runner = run_here
 ) -> dict[Path, Manifest]:
     """Converts every split of `source` into `out`; returns the manifest of each folder that now holds a split.
 
     A finished split is left as it is, an interrupted one is gone on with. Raises `ValueError`, `RuntimeError` or
     `OSError` with the file and the cure; then no unfinished file has a final name.
     """
-    opened = select(open_source(Path(source).resolve()), options.classes, options.limit)
+    opened = select(open_source(source), options.classes, options.limit)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     with only_writer(out):

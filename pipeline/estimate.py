@@ -16,7 +16,7 @@ from pipeline.plan import split_evenly
 from pipeline.preparing import Preparer
 from pipeline.selection import select, spread
 from pipeline.sources import open_source
-from pipeline.sources.table import read_range
+from pipeline.sources.reading import read_rows
 
 NUM_TRIED = 100  # images a split
 TAR_OVERHEAD = 1792  # bytes a sample: two headers, the label, and half a block of padding for either
@@ -36,9 +36,9 @@ class Estimate:
     bad: dict[str, str]  # key and reason of each image among these that cannot be used
 
 
-def estimate(source: Path, out: Path, options: ConvertOptions = ConvertOptions()) -> list[Estimate]:
+def estimate(source: str | Path, out: Path, options: ConvertOptions = ConvertOptions()) -> list[Estimate]:
     """What `convert` with the same arguments would do. Raises as it does where the source cannot be used."""
-    opened = select(open_source(Path(source).resolve()), options.classes, options.limit)
+    opened = select(open_source(source), options.classes, options.limit)
     return [
         each
         for name, table in opened.splits.items()
@@ -50,19 +50,20 @@ def try_split(root, num_classes, name, table, out, options) -> list[Estimate]:  
     """The estimates of one split, one a format."""
     folders = options.folders(name)
     preparer = Preparer(options.storage(), tuple(folders), options.look)
-    rows = spread(table, NUM_TRIED).to_pylist()
+    rows = spread(table, NUM_TRIED)
+    images = list(read_rows(root, rows))
     size, seconds, bad = 0, 0.0, {}
-    for number, row in enumerate([rows[0], *rows]):  # the first one twice: whatever is compiled is compiled then
-        start = time.perf_counter()
-        data = read_range(root, row["file"], row["offset"], row["size"])
-        try:
-            prepared = preparer.prepare(data)
-        except BadImage as error:
-            bad[row["key"]] = str(error)
-            continue
-        if number:
-            size += len(prepared.payload)
-            seconds += time.perf_counter() - start
+    for timed in (False, True):  # the first time one image alone, so that whatever is compiled is compiled
+        for key, data in zip(rows["key"].to_pylist()[: None if timed else 1], images, strict=False):
+            start = time.perf_counter()
+            try:
+                payload = preparer.prepare(data).payload
+            except BadImage as error:
+                bad[key] = str(error)
+                continue
+            if timed:
+                size += len(payload)
+                seconds += time.perf_counter() - start
     scale = len(table) / len(rows)
     num_shards = len(split_evenly(len(table), options.shard_size))
     overhead = {"tar": TAR_OVERHEAD * len(table), "beton": PAGE_SIZE * num_shards}

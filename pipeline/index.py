@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 from pipeline.atomic import TEMPORARY_PREFIX, sync
 from pipeline.formats import beton, webdataset
 from pipeline.formats.listing import Listing
+from pipeline.formats.readable import Readable
 from pipeline.home import indexes
+from pipeline.labels import CLASSES, label_all, parse_classes
 from pipeline.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Class, Format, Manifest, Shard, file_sha256
 from pipeline.mapping import check_unchanged
 from pipeline.progress import track
@@ -34,11 +36,10 @@ __all__ = ["index_of", "shards_of"]
 
 VERSION = 1  # of what the listing makes of a shard: another one is another index
 SPLIT = "index"  # a manifest must name its split; what others call theirs is not known
-CLASSES = "classes.txt"
 THREADS = 8  # that read headers: more than cores, because a cold disk is waited for
 WITH_STATISTICS = "-statistics"
 
-LISTERS: dict[str, Callable[[int, int, str], Listing]] = {
+LISTERS: dict[str, Callable[[Readable, int, str], Listing]] = {
     "tar": webdataset.list_samples,
     "beton": beton.list_samples,
 }
@@ -76,18 +77,9 @@ def survey(shards: Sequence[Path]) -> Survey:
 
 
 def read_classes(folder: Path) -> tuple[Class, ...] | None:
-    """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file.
-
-    One line a class: its WordNet id or name and, after a space, its words. Raises `ValueError` where one comes twice.
-    """
+    """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file."""
     path = next((place / CLASSES for place in (folder, folder.parent) if (place / CLASSES).is_file()), None)
-    if path is None:
-        return None
-    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    classes = tuple(Class(words[0], words[-1].strip()) for words in lines)
-    if not classes or len({each.wnid for each in classes}) < len(classes):
-        raise ValueError(f"{path}: expected one class a line, each once")
-    return classes
+    return None if path is None else parse_classes(path.read_bytes(), str(path))
 
 
 def index_of(shards: Sequence[Path]) -> Path:
@@ -144,7 +136,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 def write_index(folder: Path, found: Survey) -> None:
     """Reads the headers of all shards and writes table and manifest into `folder`."""
     listings = list_shards(found)
-    labels, classes = label_all(listings, found)
+    labels, classes = label_all(listings, [file.path for file in found.files], found.classes)
     counts = [len(each.label) for each in listings]
     columns = {
         "id": np.arange(sum(counts)),
@@ -203,36 +195,3 @@ def list_shard(file: ShardFile, format: Format) -> Listing:
         listing = LISTERS[format](shard.fileno(), file.num_bytes, str(file.path))
         check_unchanged(file.path, os.fstat(shard.fileno()), file.num_bytes, file.modified_ns)
     return listing
-
-
-def label_all(listings: list[Listing], found: Survey) -> tuple[np.ndarray, tuple[Class, ...]]:
-    """The labels of all samples (int64 [n]) and what they index.
-
-    Named classes are sorted by name, numbered ones are called by their number, unless `classes.txt` names them.
-    """
-    named = [each.classes is not None for each in listings]
-    if len(set(named)) > 1:
-        one, other = (found.files[named.index(kind)].path for kind in (True, False))
-        raise ValueError(f"{one} has its labels in folders and {other} has numbers: index them apart")
-    labels = [each.label for each in listings]
-    if all(named):
-        names = sorted({name for each in listings for name in each.classes or ()})
-        if len(names) == 1 and not webdataset.is_wnid(names[0]) and found.classes is None:
-            raise ValueError(
-                f"{found.files[0].path}: no sample has a member cls or json with a label, and all lie in one folder, "
-                f"{names[0]}: there are no labels"
-            )
-        classes = found.classes or tuple(Class(name, name) for name in names)
-        label_of = {each.wnid: label for label, each in enumerate(classes)}
-        if unknown := [name for name in names if name not in label_of]:
-            raise ValueError(f"{found.files[0].path.parent}: {CLASSES} lacks the class {unknown[0]} of the shards")
-        places = [np.array([label_of[name] for name in each.classes or ()]) for each in listings]
-        return np.concatenate([place[label] for place, label in zip(places, labels, strict=True)]), classes
-    joined = np.concatenate(labels)
-    number = int(joined.max()) + 1
-    if found.classes is not None and number > len(found.classes):
-        shard = next(place for place, each in enumerate(labels) if each.max() == number - 1)
-        raise ValueError(
-            f"{found.files[shard].path} has the label {number - 1}, and {CLASSES} names {len(found.classes)} classes"
-        )
-    return joined, found.classes or tuple(Class(str(label), str(label)) for label in range(number))

@@ -20,7 +20,7 @@ from pipeline.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Format, Shard, 
 from pipeline.moments import Moments, PixelSums
 from pipeline.preparing import Preparer
 from pipeline.records import ShardRecord, is_done, save_record
-from pipeline.sources.table import read_range
+from pipeline.sources.reading import read_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class ShardTask:
     """All that a worker needs to make one shard, in each format that is asked for; some hundred kilobytes."""
 
     number: int
-    root: Path  # of the source
+    root: str  # of the source, a path or a URL
     out: dict[Format, Path]  # the split's folder in each format
     ids: np.ndarray  # int64 [samples], in the order in which they are written
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
@@ -70,8 +70,9 @@ def write_shard(task: ShardTask) -> ShardResult:
             for format, folder in task.out.items():
                 path = stack.enter_context(atomic(folder / task.name(format)))
                 contents.writers[format] = stack.enter_context(shard_writer(path, format, len(task.ids)))
-            for id, row in zip(task.ids.tolist(), task.rows.to_pylist(), strict=True):
-                contents.take(id, row)
+            images = read_rows(task.root, task.rows)
+            for id, row, data in zip(task.ids.tolist(), task.rows.to_pylist(), images, strict=True):
+                contents.take(id, row, data)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             folders = ", ".join(map(str, task.out.values()))
@@ -95,9 +96,8 @@ class Contents:
         self.moments, self.pixel_sums = Moments(), PixelSums()
         self.preparer = Preparer(task.storage, tuple(task.out), task.look)
 
-    def take(self, id: int, row: dict) -> None:
-        """Reads, prepares and writes one image, or quarantines it."""
-        data = read_range(self.task.root, row["file"], row["offset"], row["size"])
+    def take(self, id: int, row: dict, data: bytes) -> None:
+        """Prepares and writes the image file `data`, or quarantines it."""
         try:
             payload, kind, height, width, pixels = self.preparer.prepare(data)
         except BadImage as error:

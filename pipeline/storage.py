@@ -4,11 +4,13 @@ Credentials, endpoints and proxies are given as fsspec and the protocol's packag
 configuration files, `~/.config/fsspec`. No URL of ours carries any.
 """
 
+import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import fsspec
@@ -16,6 +18,8 @@ import fsspec
 CHUNK = 2**23  # bytes of one request, at most; a server that knows no ranges sends the whole file at once
 TRANSIENT = {408, 425, 429}  # of the HTTP statuses from 400 to 499: those that pass
 POLL = 0.05  # seconds between two looks at whether anybody still waits
+LONG = 40  # timeouts that a listing or an upload gets: many requests of the protocol in one of ours
+STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")  # any one will do
 
 T = TypeVar("T")
 
@@ -60,6 +64,14 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and "://" in place
 
 
+class Found(NamedTuple):
+    """A file as a server describes it."""
+
+    name: str  # relative to the storage's URL
+    size: int  # bytes
+    stamp: int  # changes when the file does; 0 where the server says nothing of the kind
+
+
 @dataclass(frozen=True)
 class Storage:
     """The files directly below `url`.
@@ -101,6 +113,47 @@ class Storage:
             raise ValueError(f"{self.name(file)}: the server does not say how large it is: use another server")
         return size
 
+    def found(self, file: str) -> Found:
+        """A file's size and stamp. `ValueError` where the server does not say how large it is."""
+        return _found(self.name(file), file, self._ask(file, "info", never))
+
+    def folder(self, name: str = "") -> tuple[list[Found], list[str]]:
+        """The files directly in a folder ("" for the URL itself), and the names of the folders in it."""
+        entries = self._ask(name, "ls", never, patience=LONG, detail=True)
+        root = self._path(name)
+        files, folders = [], []
+        for entry in entries:
+            last = entry["name"].rstrip("/").rpartition("/")[2]
+            if not last or entry["name"].rstrip("/") == root:  # a mark that stands for the folder itself
+                continue
+            path = f"{name}/{last}" if name else last
+            if entry["type"] == "directory":
+                folders.append(path)
+            else:
+                files.append(_found(self.name(path), path, entry))
+        return files, folders
+
+    def part(self, file: str, start: int, size: int) -> bytes:
+        """`size` bytes of a file from `start` on, all of which are there."""
+        pieces = []
+        for at in range(start, start + size, CHUNK):
+            end = min(at + CHUNK, start + size)
+            pieces.append(self._ask(file, "cat_file", never, lengths=(end - at,), start=at, end=end))
+        return b"".join(pieces)
+
+    def put(self, path: Path, file: str) -> None:
+        """Uploads a local file, in parts where it is large; it appears whole or not at all, as the protocol has it."""
+        self._ask(file, "put_file", never, patience=LONG, source=str(path))
+
+    def write(self, content: bytes, file: str) -> None:
+        """Writes a small file."""
+        self._ask(file, "pipe_file", never, value=content)
+
+    def remove(self, files: list[str]) -> None:
+        """Removes files."""
+        for file in files:
+            self._ask(file, "rm_file", never)
+
     def chunks(self, file: str, size: int, given_up: Callable[[], bool] = never) -> Iterator[bytes]:
         """The first `size` bytes of a file, in order and in pieces."""
         position = 0
@@ -116,22 +169,47 @@ class Storage:
         system, root = fsspec.core.url_to_fs(self.url)
         return system, root.rstrip("/")
 
-    def _ask(
-        self, file: str, method: str, given_up: Callable[[], bool], lengths: tuple[int, ...] = (), **arguments: int
-    ) -> Any:
-        """What a method of the file system returns for `file`; an answer of none of the `lengths` is a failure."""
+    def _path(self, file: str) -> str:
+        """A file as the file system is asked for it."""
         system, root = self._root()
         web = "http" in ([system.protocol] if isinstance(system.protocol, str) else system.protocol)
-        path = f"{root}/{quote(file) if web else file}"
-        limit = {"timeout": self.options.timeout} if system.async_impl else {}
+        return f"{root}/{quote(file) if web else file}".rstrip("/")
+
+    def _ask(
+        self,
+        file: str,
+        method: str,
+        given_up: Callable[[], bool],
+        lengths: tuple[int, ...] = (),
+        patience: int = 1,
+        source: str | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """What a method of the file system returns for `file`; an answer of none of the `lengths` is a failure.
+
+        `patience` times the timeout are given; `source` goes before the file.
+        """
+        system, _ = self._root()
+        paths = [self._path(file)] if source is None else [source, self._path(file)]
+        limit = {"timeout": patience * self.options.timeout} if system.async_impl else {}
 
         def request() -> Any:
-            answer = getattr(system, method)(path, **arguments, **limit)
+            answer = getattr(system, method)(*paths, **arguments, **limit)
             if lengths and len(answer) not in lengths:
                 raise ConnectionError(f"{len(answer)} bytes came instead of {lengths[0]}")
             return answer
 
         return persist(request, self.name(file), self.options, given_up)
+
+
+def _found(name: str, file: str, described: Mapping[str, Any]) -> Found:
+    """What a file system's description says. `ValueError` where it does not say how large the file is."""
+    size = described.get("size")
+    if not isinstance(size, int):
+        raise ValueError(f"{name}: the server does not say how large it is: use another server")
+    stamp = next((described[key] for key in STAMPS if described.get(key) is not None), None)
+    digest = hashlib.sha256(repr(stamp).encode()).digest()
+    return Found(file, size, 0 if stamp is None else int.from_bytes(digest[:8], "little") >> 1)
 
 
 def persist(request: Callable[[], T], name: str, options: StorageOptions, given_up: Callable[[], bool]) -> T:

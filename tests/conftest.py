@@ -39,6 +39,11 @@ def content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
+def read_range(root: Path, file: str, offset: int, size: int) -> bytes:
+    """Some bytes of a file below `root`."""
+    return (root / file).read_bytes()[offset : offset + size]
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train/ and val/ of three classes: 29 training images, one of them cut short, and 9 others."""

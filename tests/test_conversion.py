@@ -27,8 +27,7 @@ from pipeline.options import ConvertOptions
 from pipeline.runners import processes, run_here
 from pipeline.shards import ShardResult, ShardTask, write_shard
 from pipeline.sources import open_source
-from pipeline.sources.table import read_range
-from tests.conftest import encoded
+from tests.conftest import encoded, read_range
 
 OPTIONS = ConvertOptions(format="both", shard_size=7)
 

@@ -10,8 +10,9 @@ import pytest
 import scipy.io
 
 from pipeline.sample import SampleConfig, make_sample
-from pipeline.sources import ilsvrc2012, open_source
-from pipeline.sources.table import Source, read_range
+from pipeline.sources import devkit, ilsvrc2012, open_source
+from pipeline.sources.reading import read_rows
+from pipeline.sources.table import Source
 from tests.conftest import REAL_DATA, content_of, encoded, picture
 
 SMALL = SampleConfig(num_classes=5, train_images_per_class=6, val_images_per_class=2, min_side=48, max_side=64)
@@ -31,8 +32,7 @@ def copy(ilsvrc: Path, tmp_path: Path) -> Path:
 
 
 def content(source: Source, split: str) -> list[bytes]:
-    rows = source.splits[split].to_pylist()
-    return [read_range(source.root, row["file"], row["offset"], row["size"]) for row in rows]
+    return list(read_rows(source.root, source.splits[split]))
 
 
 def listed_by_tarfile(folder: Path) -> dict[str, tuple[str, bytes]]:
@@ -66,7 +66,7 @@ def test_validation_labels_go_through_the_wnid_and_not_by_the_kits_ids(where: st
     folder = ilsvrc if where == "made" else REAL_DATA / "ilsvrc-tiny"
     if not folder.is_dir():
         pytest.skip("the real images are not beside this checkout")
-    with tarfile.open(folder / ilsvrc2012.DEVKIT) as kit:
+    with tarfile.open(folder / devkit.DEVKIT) as kit:
         by_name = {Path(member.name).name: content_of(kit, member) for member in kit if member.isfile()}
     truth = [int(line) for line in by_name["ILSVRC2012_validation_ground_truth.txt"].split()]
     synsets = scipy.io.loadmat(io.BytesIO(by_name["meta.mat"]))["synsets"][:, 0]
@@ -112,16 +112,16 @@ def test_two_images_of_one_key_are_an_error(tmp_path: Path) -> None:
 
 
 def test_no_folder_an_empty_one_and_a_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder"):
         open_source(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds nothing to convert: expected"):
         open_source(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ValueError, match="is a file: give the folder"):
+    with pytest.raises(ValueError, match="file holds nothing to convert: expected"):
         open_source(tmp_path / "file")
 
 
-@pytest.mark.parametrize("name", [ilsvrc2012.TRAIN, ilsvrc2012.VAL, ilsvrc2012.DEVKIT])
+@pytest.mark.parametrize("name", [ilsvrc2012.TRAIN, ilsvrc2012.VAL, devkit.DEVKIT])
 def test_an_archive_cut_short_is_named(copy: Path, name: str) -> None:
     path = copy / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
@@ -129,7 +129,7 @@ def test_an_archive_cut_short_is_named(copy: Path, name: str) -> None:
         open_source(copy)
 
 
-@pytest.mark.parametrize("name", [ilsvrc2012.DEVKIT])
+@pytest.mark.parametrize("name", [devkit.DEVKIT])
 def test_a_missing_archive_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
@@ -153,7 +153,7 @@ def test_a_devkit_of_other_data_is_refused(copy: Path, tmp_path: Path) -> None:
     ):
         folder = tmp_path / f"{other.num_classes}-{other.val_images_per_class}"
         make_sample(folder, other)
-        shutil.copy(folder / ilsvrc2012.DEVKIT, copy / ilsvrc2012.DEVKIT)
+        shutil.copy(folder / devkit.DEVKIT, copy / devkit.DEVKIT)
         with pytest.raises(ValueError, match=f"{message}.*one of them is wrong"):
             open_source(copy)
 

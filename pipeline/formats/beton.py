@@ -8,7 +8,6 @@ the same payloads the bytes are those of `ffcv.writer.DatasetWriter(num_workers=
 itself is not needed to write.
 """
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.formats.listing import Listing, check_labels
+from pipeline.formats.readable import Readable, pread
 from pipeline.manifest import JPEG, RAW
 
 VERSION = 2
@@ -115,14 +115,14 @@ class BetonWriter:
         self._file.write(header.tobytes() + fields.tobytes() + self._samples[: self._count].tobytes())
 
 
-def list_samples(descriptor: int, size: int, name: str) -> Listing:
-    """The samples of an open beton of `size` bytes, anybody's: its field of RGB images and its field of integers.
+def list_samples(file: Readable, size: int, name: str) -> Listing:
+    """The samples of a beton of `size` bytes, anybody's: its field of RGB images and its field of integers.
 
     Where there are several of a type, the ones named `image` and `label`. `name` is for messages. FFCV reads what it
     finds; here every number that points somewhere is proved first. Raises `ValueError` with the file, and the sample
     where it is one's fault, for a file that is cut short or was never finished, and for one that is damaged.
     """
-    header = _read(descriptor, 0, HEADER, 1, size, name)[0]
+    header = _read(file, 0, HEADER, 1, size, name)[0]
     version, num_fields, page_size, count, table_at = (int(header[field]) for field in HEADER.fields or ())
     if version != VERSION:
         raise ValueError(f"{name} is no beton of version {VERSION}: it begins with {version}")
@@ -132,7 +132,7 @@ def list_samples(descriptor: int, size: int, name: str) -> Listing:
         raise ValueError(f"{name} is cut short or damaged: its allocation table cannot be at byte {table_at} of {size}")
     if not 1 <= num_fields <= len(METADATA) * 100:
         raise ValueError(f"{name} is damaged: {num_fields} fields")
-    fields = _read(descriptor, HEADER.itemsize, FIELD, num_fields, size, name)
+    fields = _read(file, HEADER.itemsize, FIELD, num_fields, size, name)
     types = fields["type_id"].tolist()
     names = [bytes(field).rstrip(b"\0").decode("utf-8", "backslashreplace") for field in fields["name"]]
     for type_id, field in zip(types, names, strict=True):
@@ -154,8 +154,8 @@ def list_samples(descriptor: int, size: int, name: str) -> Listing:
             f"{name} is cut short or damaged: its allocation table has {size - table_at} bytes and not "
             f"{expected * ALLOCATION.itemsize}"
         )
-    samples = _read(descriptor, front, row, count, size, name)
-    table = _read(descriptor, table_at, ALLOCATION, num_allocations, size, name)
+    samples = _read(file, front, row, count, size, name)
+    table = _read(file, table_at, ALLOCATION, num_allocations, size, name)
     pixels, labels = samples[f"f{image}"], samples[f"f{label}"].astype(np.int64)
     key = pc.cast(pa.array(np.arange(count)), pa.string())
     sizes = _sizes(pixels["pointer"], table, front + samples.nbytes, table_at, name)
@@ -223,13 +223,10 @@ def _sizes(pointers: np.ndarray, table: np.ndarray, first: int, end: int, name: 
     return length[found].astype(np.int64)
 
 
-def _read(descriptor: int, offset: int, kind: np.dtype, count: int, size: int, name: str) -> np.ndarray:
+def _read(file: Readable, offset: int, kind: np.dtype, count: int, size: int, name: str) -> np.ndarray:
     """`count` records at `offset` of a file of `size` bytes."""
     num_bytes = count * kind.itemsize
-    data = bytearray(max(0, min(num_bytes, size - offset)))
-    view, got = memoryview(data), 0
-    while got < len(data) and (read := os.preadv(descriptor, [view[got:]], offset + got)):
-        got += read
-    if got != num_bytes:
-        raise ValueError(f"{name} is cut short: {offset + num_bytes} bytes are needed and it has {offset + got}")
+    data = bytearray(pread(file, max(0, min(num_bytes, size - offset)), offset))
+    if len(data) != num_bytes:
+        raise ValueError(f"{name} is cut short: {offset + num_bytes} bytes are needed and it has {offset + len(data)}")
     return np.frombuffer(data, kind)

@@ -6,10 +6,9 @@ function of its samples.
 
 Scanned: ustar, GNU and pax, long names and sizes of each. What a stock reader would pass over in silence (a tar that is
 cut short, two tars joined, links) is an error here. The scan is one compiled loop over `pread`: a map would end the
-process where a file is cut short under it.
+process where a file is cut short under it. Of a tar elsewhere the loop is handed pieces, and asks for the next one.
 """
 
-import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
+import pyarrow as pa
 from numba import types
 
 from pipeline.compiled import njit
+from pipeline.formats.readable import Readable, pread
 from pipeline.manifest import JPEG, RAW
 from pipeline.mapping import libc
 from pipeline.native import bind
@@ -43,6 +44,8 @@ SUFFIXES = {
     b"P6": "ppm",
 }
 BATCH = 1 << 16  # members that are scanned between two looks at the interpreter
+AHEAD = 1 << 18  # bytes of a tar elsewhere that one request brings: read on sooner than ask again for the next header
+ELSEWHERE = -1  # in place of a descriptor
 
 
 class TarWriter:
@@ -110,12 +113,24 @@ class Members:
         start = self.ends[member - 1] if member else 0
         return self.text[start : self.ends[member]].tobytes().decode("utf-8", "surrogateescape")
 
+    def names(self) -> pa.Array:
+        """All the names, as `name` gives them but for bytes that are not UTF-8, which are escaped."""
+        limits = np.zeros(len(self.ends) + 1, np.int64)
+        limits[1:] = self.ends
+        names = pa.LargeStringArray.from_buffers(len(self.ends), pa.py_buffer(limits), pa.py_buffer(self.text))
+        try:
+            names.validate(full=True)
+        except pa.ArrowInvalid:
+            escaped = (self.name(member).encode("utf-8", "surrogateescape") for member in range(len(self.ends)))
+            names = pa.array([each.decode("utf-8", "backslashreplace") for each in escaped], pa.large_string())
+        return names.cast(pa.string())
+
     def __iter__(self) -> Iterator[Member]:
         for member, (offset, size) in enumerate(zip(self.offsets.tolist(), self.sizes.tolist(), strict=True)):
             yield Member(self.name(member), offset, size)
 
 
-MORE, WHOLE, CUT, CUT_MEMBER, DAMAGED, SPARSE, LINK, UNKNOWN, JOINED = range(9)
+MORE, WHOLE, CUT, CUT_MEMBER, DAMAGED, SPARSE, LINK, UNKNOWN, JOINED, WANT = range(10)
 WHY = {
     CUT: "is cut short at byte {at} (no two closing blocks of zeros): get the file again",
     CUT_MEMBER: "is cut short: the member of the header at byte {at} ends {beyond} bytes after it; get the file again",
@@ -139,30 +154,36 @@ USTAR, PATH, SIZE, SPARSE_KEY = (
 )
 
 
-def scan(descriptor: int, start: int, end: int, name: str) -> Members:
-    """The regular files of the tar that occupies bytes `start` to `end` of an open file.
+def scan(file: Readable, start: int, end: int, name: str) -> Members:
+    """The regular files of the tar that occupies bytes `start` to `end` of a file.
 
     A tar within a tar is a range of the outer file, so it is scanned in place. `name` is for messages. Raises
     `ValueError` where a header is damaged, where the tar is cut short, also exactly between two members (a whole tar
     ends with two blocks of zeros), and for what could only be passed over: sparse files, links, a second tar behind the
     first, compression. Folders and devices are passed over.
     """
-    head = os.pread(descriptor, min(8, end - start), start)
+    head = pread(file, min(8, end - start), start)
     for magic, how in COMPRESSED.items():
         if head.startswith(magic):
             raise ValueError(f"{name} is compressed ({how}), so nothing in it can be read in place: decompress it")
-    window, held = np.empty(LONGEST + READ, np.uint8), np.zeros(2, np.int64)
+    descriptor, most = (file, BATCH) if isinstance(file, int) else (ELSEWHERE, AHEAD // BLOCK)
+    window, held = np.empty(LONGEST + READ, np.uint8), np.zeros(3, np.int64)
     batches = []
     at, state, before = start, MORE, 0
-    while state == MORE:
-        text, ends = np.empty(4 * LONGEST, np.uint8), np.empty(BATCH, np.int64)
-        offsets, sizes, heads = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64), np.zeros((BATCH, HEAD), np.uint8)
+    while state in (MORE, WANT):
+        if state == WANT:
+            piece = bytearray(pread(file, min(max(2 * (int(held[2]) - at), AHEAD), end - at), at))
+            if at + len(piece) < held[2]:
+                raise ValueError(f"{name} has become shorter than it was: run again")
+            window, held[:2] = np.frombuffer(piece, np.uint8), (at, at + len(piece))
+        text, ends = np.empty(4 * LONGEST, np.uint8), np.empty(most, np.int64)
+        offsets, sizes, heads = np.empty(most, np.int64), np.empty(most, np.int64), np.zeros((most, HEAD), np.uint8)
         state, at, count, beyond = _scan(descriptor, at, end, window, held, text, ends, offsets, sizes, heads)
         used = ends[count - 1] if count else 0
         batches.append((text[:used], ends[:count] + before, offsets[:count], sizes[:count], heads[:count]))
         before += used
     if state == CUT:
-        os.pread(descriptor, 1, at)  # a failing disk says so itself
+        pread(file, 1, at)  # a failing disk says so itself
     if state != WHOLE:
         raise ValueError(f"{name} {WHY[state].format(at=at, beyond=beyond)}")
     return Members(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
@@ -175,19 +196,19 @@ _pread = bind(libc, "pread", types.int64, types.int32, types.intp, types.uint64,
 def _scan(descriptor, at, end, window, held, text, ends, offsets, sizes, heads):  # type: ignore[no-untyped-def]
     """Scans from `at` until the arrays are full. Returns (state, place, number of members, bytes that are missing).
 
-    `window` (uint8) holds bytes `held[0]` to `held[1]` of the file. At state MORE `place` is where to go on, else what
-    the message is about.
+    `window` (uint8) holds bytes `held[0]` to `held[1]` of the file. At states MORE and WANT `place` is where to go on,
+    WANT when a file elsewhere has been handed over from there up to byte `held[2]`; else what the message is about.
     """
     count, used = 0, 0
     while count < len(ends) and used + LONGEST <= len(text):
         name_size, given_size = 0, np.int64(-1)  # from headers that precede the member's own
-        preceded = False
+        preceded, first = False, at
         while True:
             if at + BLOCK > end:
                 return CUT, at, count, 0
             block = _load(descriptor, at, min(BLOCK + HEAD, end - at), window, held)
             if block < 0:
-                return CUT, at, count, 0
+                return (CUT, at, count, 0) if block == -1 else (WANT, first, count, 0)
             total, high = 0, 0  # the sum of the bytes, and how many of them are over 127
             for i in range(block, block + BLOCK):
                 total += window[i]
@@ -221,7 +242,7 @@ def _scan(descriptor, at, end, window, held, text, ends, offsets, sizes, heads):
                     return DAMAGED, at, count, 0
                 body = _load(descriptor, data, size, window, held)
                 if body < 0:
-                    return CUT, at, count, 0
+                    return (CUT, at, count, 0) if body == -1 else (WANT, first, count, 0)
                 if kind == LONG_NAME:
                     name_size = _field(window, body, size, text, used)
                 else:
@@ -252,7 +273,7 @@ def _scan(descriptor, at, end, window, held, text, ends, offsets, sizes, heads):
                 length = min(HEAD, size)
                 payload = _load(descriptor, data, length, window, held)
                 if payload < 0:
-                    return CUT, at, count, 0
+                    return (CUT, at, count, 0) if payload == -1 else (WANT, first, count, 0)
                 heads[count, :length] = window[payload : payload + length]
                 count += 1
         elif kind not in PASSED_OVER:
@@ -263,8 +284,14 @@ def _scan(descriptor, at, end, window, held, text, ends, offsets, sizes, heads):
 
 @njit
 def _load(descriptor, at, size, window, held):  # type: ignore[no-untyped-def]
-    """Where in `window` the `size` bytes at `at` are; -1 where the file ends before. Reads if it must."""
+    """Where in `window` the `size` bytes at `at` are; reads if it must.
+
+    -1 where the file ends before, -2 where they are to be handed over, up to byte `held[2]`.
+    """
     if at < held[0] or at + size > held[1]:
+        if descriptor == ELSEWHERE:
+            held[2] = at + size
+            return -2
         held[0], held[1] = at, at
         while held[1] < at + size:
             got = held[1] - at
@@ -280,11 +307,12 @@ def _closing(descriptor, at, end, window, held):  # type: ignore[no-untyped-def]
     """Whether all that follows the first block of zeros, at `at`, is zeros, and there is at least one more block."""
     if at + 2 * BLOCK > end:
         return CUT, at
+    first = at
     while at < end:
         length = min(READ, end - at)
         block = _load(descriptor, at, length, window, held)
         if block < 0:
-            return CUT, at
+            return (CUT, at) if block == -1 else (WANT, first)
         for i in range(block, block + length):
             if window[i] != 0:
                 return JOINED, at + i - block

@@ -8,7 +8,6 @@ dot, unless their bytes are those of an image.
 """
 
 import json
-import os
 import re
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.compiled import njit
 from pipeline.formats.listing import Listing, check_labels
+from pipeline.formats.readable import Readable, pread
 from pipeline.formats.tar import HEAD, Members, scan
 from pipeline.manifest import JPEG, OTHER
 from pipeline.native import xxh3_64
@@ -44,13 +44,13 @@ WNID = "n[0-9]{8}"
 PREFIX = f"^(?P<class>{WNID})_[^/]*$"
 
 
-def list_samples(descriptor: int, size: int, name: str) -> Listing:
-    """The samples of an open tar of `size` bytes; `name` is for messages.
+def list_samples(file: Readable, size: int, name: str) -> Listing:
+    """The samples of a tar of `size` bytes; `name` is for messages.
 
     Raises `ValueError` with the file and the member for a tar that `formats.tar.scan` refuses, for a sample without an
     image or a label or with two, and for a key that comes twice.
     """
-    members = scan(descriptor, 0, size, name)
+    members = scan(file, 0, size, name)
     state, place, count, keys, roles, labels = _group(members.text, members.ends, members.sizes, members.heads)
     if state != FINE:
         raise ValueError(f"{name}: " + WHY[state].format(name=members.name(place), images=", ".join(IMAGES)))
@@ -61,7 +61,7 @@ def list_samples(descriptor: int, size: int, name: str) -> Listing:
     key = key_strings(members.text, keys)
     check_unique(members.text, keys, key, name)
     classes: tuple[str, ...] | None = None
-    source = label_source(descriptor, members, roles[0])
+    source = label_source(file, members, roles[0])
     if source == CLS:
         missing = labels == ABSENT
         if missing.any():
@@ -69,10 +69,10 @@ def list_samples(descriptor: int, size: int, name: str) -> Listing:
         if (labels == NO_NUMBER).any():
             row = int((labels == NO_NUMBER).argmax())
             at, length = members.offsets[roles[row, CLS]], members.sizes[roles[row, CLS]]
-            said = os.pread(descriptor, min(int(length), 40), int(at))
+            said = pread(file, min(int(length), 40), int(at))
             raise ValueError(f"{name}: the label of sample {key[row]} is {said!r}, which is no number in decimal")
     elif source == JSON:
-        labels = json_labels(descriptor, members, roles[:, JSON], key, name)
+        labels = json_labels(file, members, roles[:, JSON], key, name)
     else:
         if (roles[:, CLS] >= 0).any():
             row = int((roles[:, CLS] >= 0).argmax())
@@ -93,18 +93,18 @@ def list_samples(descriptor: int, size: int, name: str) -> Listing:
     )
 
 
-def label_source(descriptor: int, members: Members, first: np.ndarray) -> int:
+def label_source(file: Readable, members: Members, first: np.ndarray) -> int:
     """Where the labels are, from the members (int64 [3]) of the first sample: CLS, JSON, or NOTHING for the key."""
     if first[CLS] >= 0:
         return CLS
-    if first[JSON] >= 0 and label_in(read_member(descriptor, members, int(first[JSON]))) is not None:
+    if first[JSON] >= 0 and label_in(read_member(file, members, int(first[JSON]))) is not None:
         return JSON
     return NOTHING
 
 
-def read_member(descriptor: int, members: Members, member: int) -> bytes:
+def read_member(file: Readable, members: Members, member: int) -> bytes:
     """The data of a member."""
-    return os.pread(descriptor, int(members.sizes[member]), int(members.offsets[member]))
+    return pread(file, int(members.sizes[member]), int(members.offsets[member]))
 
 
 def label_in(text: bytes) -> int | None:
@@ -119,11 +119,11 @@ def label_in(text: bytes) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) and abs(found) < 2**63 else None
 
 
-def json_labels(descriptor: int, members: Members, jsons: np.ndarray, key: pa.Array, name: str) -> np.ndarray:
+def json_labels(file: Readable, members: Members, jsons: np.ndarray, key: pa.Array, name: str) -> np.ndarray:
     """The labels (int64 [n]) in the members `jsons` (int64 [n], -1 for none)."""
     labels = np.empty(len(jsons), np.int64)
     for row, member in enumerate(jsons.tolist()):
-        label = label_in(read_member(descriptor, members, member)) if member >= 0 else None
+        label = label_in(read_member(file, members, member)) if member >= 0 else None
         if label is None:
             raise ValueError(f"{name}: sample {key[row]} has no label: no number `label` or `cls` in a member json")
         labels[row] = label

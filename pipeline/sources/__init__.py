@@ -1,30 +1,52 @@
 """Where images come from. Each kind of input is a file here that lists it, without decoding or unpacking.
 
 A source is a table a split: one row an image, sorted by key, with the range of bytes that holds it. Whoever has the
-row can read the image, on any machine that sees the files.
+row can read the image, on any machine that sees the files. A kind is a function of the names of the files that are
+there (`recognises`) and one that lists them (`open_source`).
 """
 
 from pathlib import Path
+from types import ModuleType
 
-from pipeline.sources import folder, ilsvrc2012
+import pyarrow as pa
+
+from pipeline.sources import dataset, folder, ilsvrc2012, kaggle, listed, parquet, shards, unpacked
+from pipeline.sources.place import look
 from pipeline.sources.table import Source
 
-KINDS = (ilsvrc2012, folder)
+NAMES = {
+    ilsvrc2012: "the ILSVRC2012 downloads (ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, the development kit)",
+    unpacked: "the same unpacked (train/<wnid>/, val/, the development kit)",
+    kaggle: "Kaggle's ImageNet (LOC_synset_mapping.txt, LOC_val_solution.csv, ILSVRC/)",
+    dataset: "a dataset of imagefeed's own (train/manifest.json)",
+    parquet: "Parquet with columns image and label, as Hugging Face has it",
+    shards: "WebDataset tars or FFCV betons",
+    listed: "a list of paths and labels (train.txt, or any .txt that is named itself)",
+    folder: "a folder a class with images in it, or such folders under train/ and val/",
+}
 
 
-def open_source(path: Path) -> Source:
-    """Lists the images below `path`, whatever kind of source it is.
+def open_source(where: str | Path) -> Source:
+    """Lists the images of a source, whatever kind it is: a folder, files, or a URL of either.
 
-    Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken.
+    Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken, and for a URL
+    `ConnectionError` and `PermissionError`.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such folder")
-    if not path.is_dir():
-        raise ValueError(f"{path} is a file: give the folder that holds it")
-    for kind in KINDS:
-        if kind.recognises(path):
-            return kind.open_source(path)
-    raise ValueError(
-        f"{path} holds nothing to convert: expected the ILSVRC2012 downloads ({', '.join(ilsvrc2012.FILES)}) "
-        "or a folder a class with images in it, or such folders under train/ and val/"
-    )
+    place, files = look(str(where))
+    return kind_of(files, str(where)).open_source(place, files)
+
+
+def kind_of(files: pa.Table, where: str) -> ModuleType:
+    """Which kind of source these files (`place.FILES`) are. Raises `ValueError` where they are none, or several."""
+    kinds = [kind for kind in NAMES if kind.recognises(files)]
+    if len(kinds) > 1:  # beside each of the others class folders are a part of it
+        kinds = [kind for kind in kinds if kind is not folder]
+    if len(kinds) == 1:
+        return kinds[0]
+    lines = "".join(f"\n  {NAMES[kind]}" for kind in kinds or NAMES)
+    if kinds:
+        raise ValueError(
+            f"{where} may be meant as one of several sources; name its files, such as 'DIR/*.tar', or a folder that "
+            f"holds one of them alone:{lines}"
+        )
+    raise ValueError(f"{where} holds nothing to convert: expected one of{lines}")

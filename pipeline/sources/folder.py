@@ -3,61 +3,55 @@
 A class is named by its folder and its label is its place in sorted order.
 """
 
-import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.manifest import Class
-from pipeline.sources.table import Entry, Source, table_of
+from pipeline.sources.place import Place, named
+from pipeline.sources.table import IMAGE, Source, by_key, key_of, labels_of, whole_files
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SPLITS = {"train": "train", "val": "val", "validation": "val"}
 
 
-def recognises(path: Path) -> bool:
-    """Whether `path` holds class folders with at least one image, directly or below a split."""
-    return any(_is_image(file) for folder in _folders(path) for file in [*folder.glob("*"), *folder.glob("*/*")])
+def recognises(files: pa.Table) -> bool:
+    """Whether there are class folders with at least one image, directly or below a split."""
+    return len(named(files, f"[^/]+/{IMAGE}")) > 0
 
 
-def open_source(path: Path) -> Source:
+def open_source(place: Place, files: pa.Table) -> Source:
     """Lists the images. Without split folders everything is "train". Raises where the splits' classes differ."""
-    roots = {SPLITS[folder.name]: folder for folder in _folders(path) if folder.name in SPLITS} or {"train": path}
-    names = {split: [folder.name for folder in _folders(root)] for split, root in roots.items()}
-    classes = names.get("train", next(iter(names.values())))
-    for split, found in names.items():
-        odd = set(found) - set(classes)
-        if odd:
-            raise ValueError(f"{roots[split]} has class folders that train lacks: {', '.join(sorted(odd)[:5])}")
+    images = named(files, f"[^/]+/[^/]+/{IMAGE}")
+    tops = pc.unique(top(images["name"])).to_pylist()
+    roots = {SPLITS[name]: name for name in tops if name in SPLITS}
+    if len(roots) < len([name for name in tops if name in SPLITS]):
+        raise ValueError(f"{place.root} has both val/ and validation/: remove or rename one of them")
+    if odd := sorted(set(tops) - set(SPLITS)) if roots else []:
+        raise ValueError(
+            f"{place.root} has {', '.join(sorted(roots.values()))} and other folders with images beside, such as "
+            f"{odd[0]}: name the one you mean, or move the others away"
+        )
+    parts = {}
+    for split, root in (roots or {"train": ""}).items():
+        prefix = f"{root}/" if root else ""
+        found = files.filter(pc.starts_with(files["name"], prefix)) if root else files
+        found = named(found, f"{prefix}[^/]+/{IMAGE}")
+        parts[split] = found, pc.utf8_slice_codeunits(found["name"], len(prefix))
+    names = {split: sorted(pc.unique(top(below)).to_pylist()) for split, (_, below) in parts.items()}
+    classes = tuple(Class(name, name) for name in names.get("train", next(iter(names.values()))))
     return Source(
         kind="folder",
-        root=path,
-        classes=tuple(Class(name, name) for name in classes),
-        splits={split: table_of(_entries(path, root, classes), root) for split, root in roots.items()},
+        root=place.root,
+        classes=classes,
+        splits={
+            split: by_key(
+                whole_files(found, key_of(below), labels_of(top(below), classes, place.path(roots.get(split, "")))),
+                place.path(roots.get(split, "")),
+            )
+            for split, (found, below) in parts.items()
+        },
     )
 
 
-def _entries(top: Path, root: Path, classes: list[str]) -> Iterator[Entry]:
-    """The images below `root/<class>`, any depth; the key is the path below `root`, its dots replaced."""
-    for label, name in enumerate(classes):
-        for folder, _, files in os.walk(root / name, followlinks=True):
-            for file in files:
-                path = Path(folder, file)
-                if _is_image(path):
-                    key = PurePosixPath(path.relative_to(root)).with_suffix("").as_posix()
-                    # WebDataset ends a key at the first dot of its last part.
-                    head, _, tail = key.rpartition("/")
-                    yield Entry(
-                        f"{head}/{tail.replace('.', '_')}",
-                        label,
-                        str(path.relative_to(top)),
-                        0,
-                        path.stat().st_size,
-                    )
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+def top(names: pa.Array) -> pa.Array:
+    """The first part of each name."""
+    return pc.replace_substring_regex(names, r"/.*$", "")

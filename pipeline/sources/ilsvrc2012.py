@@ -5,110 +5,113 @@ the WNIDs in sorted order, as everybody numbers the classes, and not the kit's o
 kit's ground truth for the validation images is translated through `meta.mat`.
 """
 
-import io
-import os
-import tarfile
+import hashlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
 
-from pipeline.formats.tar import scan
-from pipeline.manifest import Class
-from pipeline.sources.table import Entry, Source, table_of
+import numpy as np
+import pyarrow as pa
+
+from pipeline.formats.readable import pread
+from pipeline.formats.tar import Member, Members, scan
+from pipeline.sources.devkit import DEVKIT, Devkit, read_devkit
+from pipeline.sources.place import REQUESTS, Place, look, named
+from pipeline.sources.table import Source, by_key, key_of, last_part, rows
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"
-DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 FILES = (TRAIN, VAL, DEVKIT)
+MD5 = {  # of the downloads, as those who serve them publish it
+    TRAIN: "1d675b47d978889d74fa0da5fadfb00e",
+    VAL: "29b22e2961454d5413ddabcf34fc5622",
+    DEVKIT: "fa75699e90414af021442c21a62c3abf",
+}
+CHUNK = 1 << 23  # bytes that are hashed at once
 
 
-def recognises(path: Path) -> bool:
-    """Whether any of the three downloads lies in `path`."""
-    return any((path / name).is_file() for name in FILES)
+def recognises(files: pa.Table) -> bool:
+    """Whether one of the two archives of images lies there."""
+    return len(named(files, f"{TRAIN}|{VAL}")) > 0
 
 
-def open_source(path: Path) -> Source:
-    """Lists the downloads in `path`: the development kit, and training or validation images or both."""
-    if not (path / DEVKIT).is_file():
-        raise FileNotFoundError(f"{path / DEVKIT} is missing: it holds the classes; put it beside the images")
-    if not any((path / name).is_file() for name in (TRAIN, VAL)):
-        raise FileNotFoundError(f"{path} holds neither {TRAIN} nor {VAL}: put one of them beside {DEVKIT}")
-    classes, wnid_of_id, truth = read_devkit(path / DEVKIT)
-    label_of = {each.wnid: label for label, each in enumerate(classes)}
-    splits = {}
-    if (path / TRAIN).is_file():
-        splits["train"] = table_of(train_entries(path / TRAIN, label_of), path / TRAIN)
-    if (path / VAL).is_file():
-        labels = [label_of[wnid_of_id[ilsvrc_id]] for ilsvrc_id in truth]
-        splits["val"] = table_of(val_entries(path / VAL, labels), path / VAL)
-    return Source(kind="ilsvrc2012", root=path, classes=classes, splits=splits)
+def open_source(place: Place, files: pa.Table) -> Source:
+    """Lists the downloads in `place`: the development kit, and training or validation images or both."""
+    there = {row["name"]: row for row in named(files, "|".join(FILES)).to_pylist()}
+    if DEVKIT not in there:
+        raise FileNotFoundError(f"{place.path(DEVKIT)} is missing: it holds the classes; put it beside the images")
+    kit = read_devkit(place.read(DEVKIT), place.path(DEVKIT))
+    listers = {"train": (TRAIN, train_images), "val": (VAL, val_images)}
+    return Source(
+        kind="ilsvrc2012",
+        root=place.root,
+        classes=kit.classes,
+        splits={split: lister(place, there[name], kit) for split, (name, lister) in listers.items() if name in there},
+    )
 
 
-def read_devkit(path: Path) -> tuple[tuple[Class, ...], dict[int, str], list[int]]:
-    """Classes sorted by WNID, the WNID of each ILSVRC id, and the validation images' ids in the order of their names.
-
-    Only leaves of the hierarchy are classes (`num_children` is 0). Raises `ValueError` for another file.
-    """
-    import scipy.io  # here: it takes longer than all else that this package imports
-
-    try:
-        with tarfile.open(path) as kit:
-            files = {PurePosixPath(member.name).name: member for member in kit.getmembers() if member.isfile()}
-            meta = _content(kit, files["meta.mat"])
-            truth_text = _content(kit, files["ILSVRC2012_validation_ground_truth.txt"])
-        synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
-        rows = [
-            (int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"]))
-            for row in synsets
-            if int(row["num_children"]) == 0
-        ]
-        truth = [int(line) for line in truth_text.split()]
-    except (OSError, EOFError, KeyError, ValueError, TypeError, tarfile.TarError) as error:
-        raise ValueError(
-            f"{path} cannot be read as the ILSVRC2012 development kit ({type(error).__name__}: {error}): "
-            "get the file again"
-        ) from error
-    wnid_of_id = {ilsvrc_id: wnid for ilsvrc_id, wnid, _ in rows}
-    classes = tuple(sorted((Class(wnid, words) for _, wnid, words in rows), key=lambda each: each.wnid))
-    unknown = set(truth) - set(wnid_of_id)
-    if unknown or len(wnid_of_id) != len(rows):
-        raise ValueError(f"{path}: the ground truth has ids that meta.mat does not: {sorted(unknown)[:5]}")
-    return classes, wnid_of_id, truth
-
-
-def _content(kit: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = kit.extractfile(member)
-    assert file is not None  # `isfile` was asked
-    return file.read()
-
-
-def train_entries(path: Path, label_of: dict[str, int]) -> Iterator[Entry]:
+def train_images(place: Place, tar: dict, kit: Devkit) -> pa.Table:
     """The images of the training tar. Raises `ValueError` where its synsets are not the kit's."""
-    unseen = set(label_of)
-    with open(path, "rb", buffering=0) as file:
-        for inner in scan(file.fileno(), 0, os.fstat(file.fileno()).st_size, str(path)):
-            wnid = PurePosixPath(inner.name).stem
-            if wnid not in label_of:
-                raise ValueError(
-                    f"{path} holds {inner.name}, a class that {DEVKIT} does not have: one of them is wrong"
-                )
-            unseen.discard(wnid)
-            for member in scan(file.fileno(), inner.offset, inner.offset + inner.size, f"{path}: {inner.name}"):
-                yield Entry(PurePosixPath(member.name).stem, label_of[wnid], path.name, member.offset, member.size)
-    if unseen:
+    path, label_of = place.path(TRAIN), kit.label_of
+    with place.open(TRAIN, tar["size"]) as file:
+        inners = list(scan(file, 0, tar["size"], path))
+    wnids = [PurePosixPath(inner.name).stem for inner in inners]
+    for wnid, inner in zip(wnids, inners, strict=True):
+        if wnid not in label_of:
+            raise ValueError(f"{path} holds {inner.name}, a class that {DEVKIT} does not have: one of them is wrong")
+    if unseen := set(label_of) - set(wnids):
         raise ValueError(
             f"{path} lacks {len(unseen)} of the {len(label_of)} classes of {DEVKIT}, such as {min(unseen)}: "
             "one of them is wrong"
         )
 
+    def list_inner(inner: Member) -> Members:
+        with place.open(TRAIN, tar["size"]) as file:  # each its own, because elsewhere it remembers what it read
+            return scan(file, inner.offset, inner.offset + inner.size, f"{path}: {inner.name}")
 
-def val_entries(path: Path, labels: list[int]) -> Iterator[Entry]:
-    """The images of the validation tar; `labels` are in the order of the sorted names."""
-    with open(path, "rb", buffering=0) as file:
-        end = os.fstat(file.fileno()).st_size
-        members = sorted(scan(file.fileno(), 0, end, str(path)))
-    if len(members) != len(labels):
-        raise ValueError(
-            f"{path} holds {len(members)} images, but {DEVKIT} has the truth for {len(labels)}: one of them is wrong"
-        )
-    for member, label in zip(members, labels, strict=True):
-        yield Entry(PurePosixPath(member.name).stem, label, path.name, member.offset, member.size)
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        found = list(pool.map(list_inner, inners))
+    labels = [np.full(len(each.sizes), label_of[wnid]) for each, wnid in zip(found, wnids, strict=True)]
+    return by_key(pa.concat_tables([images(tar, *each) for each in zip(found, labels, strict=True)]), path)
+
+
+def val_images(place: Place, tar: dict, kit: Devkit) -> pa.Table:
+    """The images of the validation tar. Raises `ValueError` where they are not as many as the kit has truths for."""
+    with place.open(VAL, tar["size"]) as file:
+        members = scan(file, 0, tar["size"], place.path(VAL))
+    return by_key(images(tar, members, kit.val_labels(members.names(), place.path(VAL))), place.path(VAL))
+
+
+def images(tar: dict, members: Members, labels: np.ndarray) -> pa.Table:
+    """The members of a tar (a row of `place.FILES`), n of them, as rows with `labels` (int64 [n])."""
+    count = len(members.sizes)
+    return rows(
+        key=key_of(last_part(members.names())),
+        label=labels,
+        file=pa.repeat(tar["name"], count),
+        offset=members.offsets,
+        size=members.sizes,
+        stamp=np.full(count, tar["stamp"]),
+    )
+
+
+def check_archives(where: str) -> Iterator[str]:
+    """Compares the MD5 of each download in `where` with the published one; yields its name when it is right.
+
+    Reads all of the bytes. Raises `ValueError` for another sum, or where there is none of the downloads.
+    """
+    place, files = look(where)
+    there = named(files, "|".join(FILES)).to_pylist()
+    if not there:
+        raise ValueError(f"{where} holds none of the archives whose checksums are known: {', '.join(FILES)}")
+    for row in there:
+        state = hashlib.md5(usedforsecurity=False)
+        with place.open(row["name"], row["size"]) as file:
+            for at in range(0, row["size"], CHUNK):
+                state.update(pread(file, CHUNK, at))
+        if state.hexdigest() != MD5[row["name"]]:
+            raise ValueError(
+                f"{place.path(row['name'])} has the MD5 {state.hexdigest()} and not {MD5[row['name']]}: it is not the "
+                "published file; get it again"
+            )
+        yield row["name"]

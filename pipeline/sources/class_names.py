@@ -1,0 +1,14 @@
+"""The names of a source's classes whose labels are numbers, from `classes.txt` at its root."""
+
+import pyarrow as pa
+
+from pipeline.labels import CLASSES, parse_classes
+from pipeline.manifest import Class
+from pipeline.sources.place import Place
+
+
+def read_names(place: Place, files: pa.Table) -> tuple[Class, ...] | None:
+    """The classes; None without the file among `files`."""
+    if files["name"].index(CLASSES).as_py() < 0:
+        return None
+    return parse_classes(place.read(CLASSES), place.path(CLASSES))
