@@ -39,7 +39,7 @@ def test_help_names_every_argument(arguments: list[str]) -> None:
 def test_an_error_is_one_line(tmp_path: Path) -> None:
     failed = imagefeed("convert", tmp_path / "nowhere", tmp_path / "out")
     assert failed.returncode == 1
-    assert failed.stderr == f"error: {tmp_path}/nowhere: no such folder\n"
+    assert failed.stderr == f"error: {tmp_path}/nowhere: no such file or folder\n"
 
 
 SWALLOWED = """
