@@ -14,6 +14,8 @@ from pipeline.dataset import open_dataset
 from pipeline.findings import BenchOptions
 from pipeline.runners import processes
 
+MOST_SHOWN = 50  # faults
+
 
 @app.command(name="index")
 def index_command(
@@ -22,20 +24,113 @@ def index_command(
     out: Path | None = None,
     workers: int = usable_cores(),
 ) -> None:
-    """List shards that others made, which then open as a dataset; with statistics if asked.
+    """List shards that others made, which then open as a dataset; or list any source to a Parquet file.
 
     Args:
-        path: A tar as WebDataset reads it, an FFCV beton, a folder of them, or several like 'train-{000..146}.tar'.
+        path: A tar as WebDataset reads it, an FFCV beton, a folder of them, or several like 'train-{000..146}.tar';
+            with `--out FILE.parquet` whatever `imagefeed convert` takes.
         statistics: Decode every image once: moments, mean image, sizes and hashes, as a conversion leaves them.
-        out: A folder for the index, instead of the one below $IMAGEFEED_HOME that `open_dataset` finds by itself.
+        out: A folder for the index, instead of the one below $IMAGEFEED_HOME that `open_dataset` finds by itself; or a
+            file FILE.parquet for the list, a row an image: split, id, key, class, and which bytes of which file it is.
         workers: Processes that decode; by default one for each CPU that may be used.
     """
+    if out is not None and out.suffix == ".parquet":
+        from pipeline.source_list import write_list
+
+        if statistics:
+            raise ValueError("a list of a source has no statistics: leave out --statistics, or give a folder for --out")
+        print(f"{out}: {write_list(path, out):,} images")
+        return
     from pipeline.index_statistics import make_index
 
     dataset = make_index(path, with_statistics=statistics, out=out, run=processes(checked(workers)))
     report({dataset.path: dataset.manifest})
     if not dataset.has_statistics:
         print(f"  no statistics yet; to take them: imagefeed index {shlex.quote(path)} --statistics")
+
+
+@app.command(name="verify")
+def verify_command(
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
+    quick: bool = False,
+    workers: int = usable_cores(),
+) -> None:
+    """Check a dataset: counts, hashes, headers, and that every image decodes; status 1 where something is wrong.
+
+    Args:
+        dataset: One split, such as OUT/train, or shards that others made.
+        quick: Look at tables and headers alone: no image is read.
+        workers: Processes that read; by default one for each core that may be used.
+    """
+    from pipeline.verify import verify
+
+    opened = open_dataset(dataset)
+    conclude(dataset, verify(opened, quick=quick, run=processes(checked(workers))), f"{len(opened):,} images are sound")
+
+
+@app.command(name="stats")
+def stats_command(
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
+    workers: int = usable_cores(),
+) -> None:
+    """Take a dataset's statistics again and compare them to the bit; or take them, where it has none yet.
+
+    Args:
+        dataset: One split, such as OUT/train, or shards that others made.
+        workers: Processes that decode; by default one for each core that may be used.
+    """
+    from pipeline.index_statistics import make_index, take_statistics
+    from pipeline.statistics_check import recompute
+
+    opened, run = open_dataset(dataset), processes(checked(workers))
+    faults, done = [], "the statistics are those of the pixels"
+    if opened.has_statistics:
+        faults = recompute(opened, run)
+    else:
+        done = "statistics were taken"
+        opened = (
+            make_index(dataset, with_statistics=True, run=run)
+            if opened.manifest.is_index
+            else take_statistics(opened, run)
+        )
+    taken = opened.statistics
+    print(f"{taken.num_pixels:,} pixels; mean R G B {' '.join(f'{each:.4f}' for each in taken.mean)}")
+    print(f"eigenvalues of the covariance {' '.join(f'{each:.2f}' for each in taken.eigenvalues)}")
+    conclude(dataset, faults, done)
+
+
+@app.command(name="inspect")
+def inspect_command(
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
+    sheet: Path | None = None,
+    num_images: int = 48,
+) -> None:
+    """Show what is in a dataset: a table of its numbers and, if asked, a contact sheet of its images.
+
+    Args:
+        dataset: One split, such as OUT/train, or shards that others made.
+        sheet: A file for the contact sheet, PNG.
+        num_images: Images on the sheet, at even distances in the order of the ids.
+    """
+    from pipeline.inspect import contact_sheet, numbers
+
+    opened = open_dataset(dataset)
+    print(dataset)
+    for what, how_much in numbers(opened):
+        print(f"  {what:18} {how_much}")
+    if sheet is not None:
+        if num_images < 1:
+            raise ValueError(f"num-images {num_images}: choose at least 1 image")
+        print(f"{sheet}: {contact_sheet(opened, sheet, num_images)} images")
+
+
+def conclude(dataset: str, faults: list[str], sound: str) -> None:
+    """Says what was found. Raises `ValueError` where it is something, so that the command's status tells scripts."""
+    for fault in faults[:MOST_SHOWN]:
+        print(fault)
+    if faults:
+        raise ValueError(f"{dataset}: {len(faults):,} faults" + " (the first are shown)" * (len(faults) > MOST_SHOWN))
+    print(f"{dataset}: {sound}")
 
 
 @app.command(name="bench")

@@ -8,8 +8,9 @@ import tyro
 from pipeline.cli import app
 from pipeline.conversion import convert
 from pipeline.cores import usable_cores
+from pipeline.dataset import open_dataset
 from pipeline.estimate import estimate, told
-from pipeline.manifest import Manifest
+from pipeline.manifest import Format, Manifest
 from pipeline.options import ConvertOptions
 from pipeline.runners import processes
 from pipeline.sample import SampleConfig, make_sample
@@ -53,6 +54,46 @@ def sample_command(
     """
     make_sample(directory, config)
     print(f"{directory}: the sample dataset is there; convert it with: imagefeed convert {directory} OUT")
+
+
+@app.command(name="repack")
+def repack_command(
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    format: Format,
+    workers: int = usable_cores(),
+) -> None:
+    """Copy a dataset to the other format, or others' shards to a split of ours; nothing is decoded or encoded.
+
+    Args:
+        dataset: One split, such as OUT/train, or shards that others made.
+        out: The folder for the new split, such as OUT/beton/train.
+        format: The format to write. Raw pixels go into betons only, and what is no grey or RGB JPEG into tars only.
+        workers: Processes that copy; by default one for each core that may be used.
+    """
+    from pipeline.repack import repack
+
+    report({out: repack(open_dataset(dataset), out, format, processes(checked(workers)))})
+
+
+@app.command(name="merge")
+def merge_command(
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.beton")],
+) -> None:
+    """Make one beton of several, for a stock ffcv.loader.Loader, which opens one; nothing is encoded.
+
+    Args:
+        dataset: A split in betons, such as OUT/train, or betons that others made, such as 'part-*.beton'.
+        out: The beton to write.
+    """
+    from pipeline.merge import merge
+
+    opened = open_dataset(dataset)
+    if opened.manifest.format != "beton":
+        raise ValueError(f"{dataset} is in tars: write betons with `imagefeed repack` first")
+    count = merge([opened.path / shard.name for shard in opened.manifest.shards], out)
+    print(f"{out}: {count:,} images of {len(opened.manifest.shards):,} betons, {out.stat().st_size / 1e6:,.1f} MB")
 
 
 def checked(workers: int) -> int:
