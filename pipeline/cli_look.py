@@ -112,7 +112,7 @@ def inspect_command(
         sheet: A file for the contact sheet, PNG.
         num_images: Images on the sheet, at even distances in the order of the ids.
     """
-    from pipeline.inspect import contact_sheet, numbers
+    from pipeline.overview import contact_sheet, numbers
 
     opened = open_dataset(dataset)
     print(dataset)

@@ -83,14 +83,24 @@ def look_at(dataset: Dataset, what: str, run: Runner = run_here) -> Looked:
 
 def chunks_of(dataset: Dataset) -> Iterator[Chunk]:
     """The table in chunks."""
-    shards = [(str(dataset.path / shard.name), shard.num_bytes, shard.modified_ns) for shard in dataset.manifest.shards]
     for start in range(0, len(dataset), CHUNK):
-        needed = np.unique(dataset.columns.shard[start : start + CHUNK]).tolist()
-        yield Chunk(
-            start=start,
-            samples=dataset.samples.take(np.arange(start, min(start + CHUNK, len(dataset)))),  # a slice pickles whole
-            shards={number: shards[number] for number in needed},
-        )
+        yield chunk_of(dataset, np.arange(start, min(start + CHUNK, len(dataset))))
+
+
+def chunk_of(dataset: Dataset, rows: np.ndarray) -> Chunk:
+    """Some rows (int64 [n]) as a chunk, which begins at the first of them."""
+    shards = {}
+    for number in np.unique(dataset.columns.shard[rows]).tolist():
+        shard = dataset.manifest.shards[number]
+        shards[number] = str(dataset.path / shard.name), shard.num_bytes, shard.modified_ns
+    return Chunk(start=int(rows[0]), samples=dataset.samples.take(rows), shards=shards)  # a slice would pickle whole
+
+
+def payloads_of_rows(dataset: Dataset, rows: np.ndarray) -> Iterator[tuple[bytes, dict]]:
+    """`payloads_of` for some rows (int64 [n]) of a dataset that is here."""
+    if dataset.remote is not None:
+        raise ValueError(f"{dataset.source} is elsewhere: copy it here first")
+    return payloads_of(chunk_of(dataset, rows))
 
 
 def look(chunk: Chunk) -> Seen:
