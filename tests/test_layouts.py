@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.conversion import ConvertOptions, convert
+from pipeline.conversion import convert
 from pipeline.dataset import open_dataset
+from pipeline.options import ConvertOptions
 from pipeline.sources import open_source
 from pipeline.sources.ilsvrc2012 import check_archives
 from pipeline.sources.reading import read_rows

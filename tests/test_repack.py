@@ -77,7 +77,7 @@ from ffcv.loader import Loader, OrderOption
 path, out, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
 pipelines = {"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
 loader = Loader(path, batch, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines, os_cache=True)
-images, labels = zip(*((image.numpy().copy(), label.numpy().copy()) for image, label in loader))
+images, labels = zip(*((np.array(image), np.array(label)) for image, label in loader))
 np.savez(out, images=np.concatenate(images), labels=np.concatenate(labels)[:, 0])
 """
 
