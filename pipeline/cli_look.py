@@ -11,6 +11,7 @@ from pipeline.cli import app
 from pipeline.cli_make import checked, report
 from pipeline.cores import usable_cores
 from pipeline.dataset import open_dataset
+from pipeline.doubts import DoubtOptions
 from pipeline.findings import BenchOptions
 from pipeline.runners import processes
 
@@ -122,6 +123,34 @@ def inspect_command(
         if num_images < 1:
             raise ValueError(f"num-images {num_images}: choose at least 1 image")
         print(f"{sheet}: {contact_sheet(opened, sheet, num_images)} images")
+
+
+@app.command(name="doubts")
+def doubts_command(
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    options: Annotated[DoubtOptions, tyro.conf.arg(name="")] = DoubtOptions(),
+    workers: int = usable_cores(),
+) -> None:
+    """Report duplicates, within and across splits, and images that are small, extreme, flat or damaged; change nothing.
+
+    Args:
+        source: Whatever `imagefeed convert` takes, or a dataset.
+        out: A folder for doubts.parquet, every doubt, and doubts.html, the images side by side.
+        options: What counts as doubtful.
+        workers: Processes that decode; by default one for each core that may be used.
+    """
+    from pipeline.doubts import find_doubts
+    from pipeline.doubts_report import PAGE, summary, write_report
+    from pipeline.sources import open_source
+
+    opened = open_source(source)
+    doubts = find_doubts(opened, options, processes(checked(workers)))
+    write_report(opened, doubts, out)
+    print(f"{'':10} {'images':>9} {'groups':>9} {'across splits':>14} {'of several classes':>19}")
+    for kind, images, groups, across, classes in summary(doubts):
+        print(f"{kind:10} {images:9,} {groups:9,} {across:14,} {classes:19,}")
+    print(f"{out / PAGE} shows them; nothing was changed")
 
 
 def conclude(dataset: str, faults: list[str], sound: str) -> None:

@@ -93,7 +93,7 @@ def test_the_stock_loader_reads_a_merged_beton(shards: Path, tmp_path: Path) -> 
     assert read["labels"].tolist() == [row["label"] for row in rows]
     for row, image in zip(rows, read["images"], strict=True):
         payload = betons[row["shard"]].read_bytes()[row["offset"] : row["offset"] + row["size"]]
-        np.testing.assert_array_equal(image, load_rgb(payload))
+        np.testing.assert_allclose(image.astype(int), load_rgb(payload), atol=4)  # its decoder takes a faster DCT
 
 
 def test_merging_is_associative_and_of_one_beton_the_identity(shards: Path, tmp_path: Path) -> None:
