@@ -165,12 +165,12 @@ def report(rows: pa.Table, found: np.ndarray, reasons: dict[int, str], options: 
         ("unusable", ~usable),
     ):
         add(kind, np.flatnonzero(which))
-    places = [doubt.pop("row") for doubt in doubts]
-    named = rows.take(pa.array(places, pa.int64())).to_pylist()
+    where = [doubt.pop("row") for doubt in doubts]
+    named = rows.take(pa.array(where, pa.int64())).to_pylist()
     return pa.Table.from_pylist(
         [
             {**doubt, **{name: row[name] for name in NAMED}, "reason": reasons.get(place, "")}
-            for doubt, row, place in zip(doubts, named, places, strict=True)
+            for doubt, row, place in zip(doubts, named, where, strict=True)
         ],
         SCHEMA,
     )
