@@ -1,6 +1,7 @@
 """Inputs that several tests share: small, drawn here, with the odd files of the real thing among them."""
 
 import io
+import signal
 import tarfile
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from PIL import Image
 
 from pipeline.conversion import convert
 from pipeline.options import ConvertOptions
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them each program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("imagefeed", deadline=None)  # the first example of many compiles
 settings.load_profile("imagefeed")
