@@ -9,10 +9,13 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from pipeline.lanes import load
+
 # Numba's own annotation says that an intrinsic cannot be called, which is true outside of compiled code only.
 intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.extending.intrinsic
 
 FLIP_PIXELS = 16  # mirrored by one shuffle: 48 bytes
+COPY_BYTES = 32  # at once, in search of a marker
 
 
 @intrinsic
@@ -116,3 +119,27 @@ def weigh_pixels(context: Any, pixels: Any, weights: Any, count: Any, half: Any,
         return builder.and_(packed, ir.IntType(32)(0xFFFFFF))
 
     return types.uint32(types.intp, types.intp, types.intp, types.int32, types.int32), generate
+
+
+@intrinsic
+def big_endian(context: Any, data: Any, at: Any) -> Any:
+    """Eight bytes of `data` (uint8 [bytes]) from `at` on, the first one highest: uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
+        return builder.bswap(builder.load(place, align=1))
+
+    return types.uint64(data, types.uint64), generate
+
+
+@intrinsic
+def copy_block_until_ff(context: Any, source: Any, target: Any) -> Any:
+    """Copies `COPY_BYTES` bytes from one address to another; returns how many of them precede the first 0xFF."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        block = load(builder, arguments[0], 8, COPY_BYTES)
+        block.store(arguments[1])
+        return builder.cttz(builder.zext(block.equal_mask(0xFF), ir.IntType(64)), ir.IntType(1)(0))
+
+    return types.int64(types.intp, types.intp), generate
