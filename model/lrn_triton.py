@@ -190,7 +190,7 @@ def _forward_pool_kernel(
         offsets = _offsets(source, channel, C, H * W, CHANNELS_LAST)
         x = tl.load(x_ptr + offsets, mask=(row < R) & inside, other=0.0).to(tl.float32)
         y = _response(x, alpha, k, BETA, RELU, REACH)
-        larger = (y > largest)   # a NaN wins, as in torch
+        larger = (y > largest) | (y != y)  # a NaN wins, as in torch
         largest, place = tl.where(larger, y, largest), tl.where(larger, each, place)
     offsets = _offsets(row, channel, C, PH * PW, CHANNELS_LAST)
     tl.store(y_ptr + offsets, largest, mask=(row < R) & inner)
