@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.lrn import local_response_norm, within_map_norm
+from model.lrn import local_response_norm, local_response_norm_pool, within_map_norm
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 # The inputs that one unit of the paper's net has, layer by layer.
@@ -204,18 +204,20 @@ class AlexNet(nn.Module):
         if self.config.norm != "lrn":
             return F.max_pool2d(self._relu(number, x), 3, 2)
         if order == "relu-pool-norm":
-            return self._response_norm(number, F.max_pool2d(F.relu(x), 3, 2), "none")
+            x = local_response_norm(F.max_pool2d(F.relu(x), 3, 2), **self._norm_options)
+            return within_map_norm(x) if number == 1 and self.config.within_map_norm else x
         # ReLU and max pooling change places without a change of result, so that both share a pass with the norm.
         relu: Literal["before", "after"] = "before" if order == "relu-norm-pool" else "after"
-        return F.max_pool2d(self._response_norm(number, x, relu), 3, 2)
+        if number == 1 and self.config.within_map_norm:
+            return F.max_pool2d(within_map_norm(local_response_norm(x, **self._norm_options, relu=relu)), 3, 2)
+        return local_response_norm_pool(x, **self._norm_options, relu=relu)
 
-    def _response_norm(self, number: int, x: Tensor, relu: Literal["none", "before", "after"]) -> Tensor:
-        config = self.config
-        size = 5
+    @property
+    def _norm_options(self) -> dict[str, Any]:
+        config, size = self.config, 5
         alpha = config.lrn_alpha / (size if config.lrn_alpha_of == "mean" else 1)
         groups = 2 if config.lrn_scope == "group" else 1
-        x = local_response_norm(x, size, alpha, 0.75, config.lrn_k, relu, groups)
-        return within_map_norm(x) if number == 1 and config.within_map_norm else x
+        return {"size": size, "alpha": alpha, "beta": 0.75, "k": config.lrn_k, "groups": groups}
 
     def _dropout(self, x: Tensor) -> Tensor:
         """The paper's: zeroed units in training, all of them *halved in use*; torch doubles survivors in training."""

@@ -40,6 +40,30 @@ def local_response_norm(
     few passes of torch on a CPU. It can be differentiated once. For float64 there is the plain twin below.
     ValueError where an argument has no meaning: an even size, k <= 0, alpha < 0, an x not of 4 axes, unequal groups.
     """
+    _check(x, size, alpha, k, relu, groups)
+    return (fused if x.dtype in KERNEL_DTYPES else reference)(x, size, alpha, beta, k, relu, groups)
+
+
+def local_response_norm_pool(
+    x: Tensor,
+    size: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 2.0,
+    relu: Relu = "none",
+    groups: int = 1,
+) -> Tensor:
+    """`local_response_norm`, then max pooling over 3x3 pixels by steps of 2: [N, C, H, W] -> [N, C, H', W'].
+
+    H' is (H - 3) // 2 + 1, and so W'; H and W are at least 3. One pass in each direction where the kernels are.
+    """
+    if x.dtype in KERNEL_DTYPES and _has_kernels(x) and x.ndim == 4 and min(x.shape[2:]) >= 3:
+        _check(x, size, alpha, k, relu, groups)
+        return fused_pool(x, size, alpha, beta, k, relu, groups)[0]
+    return F.max_pool2d(local_response_norm(x, size, alpha, beta, k, relu, groups), 3, 2)
+
+
+def _check(x: Tensor, size: int, alpha: float, k: float, relu: str, groups: int) -> None:
     if x.ndim != 4:
         raise ValueError(f"expected x of 4 axes, [N, C, H, W], not {tuple(x.shape)}")
     if size < 1 or size % 2 == 0:
@@ -50,7 +74,6 @@ def local_response_norm(
         raise ValueError(f"relu must be one of {', '.join(RELU)}, not {relu!r}")
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"{x.shape[1]} channels do not make {groups} equal groups")
-    return (fused if x.dtype in KERNEL_DTYPES else reference)(x, size, alpha, beta, k, relu, groups)
 
 
 def reference(x: Tensor, size: int, alpha: float, beta: float, k: float, relu: Relu, groups: int) -> Tensor:
@@ -87,13 +110,40 @@ def fused_backward(
 ) -> Tensor:
     """The backward pass as one operator. It sums the windows again, so that x is all that a step has to keep."""
     x = _dense(x)
-    layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
-    return _backend(x).backward(dy.contiguous(memory_format=layout), x, size, alpha, beta, k, relu, groups)
+    return _backend(x).backward(dy.contiguous(memory_format=_layout(x)), x, size, alpha, beta, k, relu, groups)
+
+
+@torch.library.custom_op("imagefeed::local_response_norm_pool", mutates_args=())
+def fused_pool(
+    x: Tensor, size: int, alpha: float, beta: float, k: float, relu: str, groups: int
+) -> tuple[Tensor, Tensor]:
+    """Norm and pooling as one operator: y, and uint8 of its shape, which of each window's nine values it is."""
+    return _backend(x).forward_pool(_dense(x), size, alpha, beta, k, relu, groups)
+
+
+@torch.library.custom_op("imagefeed::local_response_norm_pool_backward", mutates_args=())
+def fused_pool_backward(
+    dy: Tensor, place: Tensor, x: Tensor, size: int, alpha: float, beta: float, k: float, relu: str, groups: int
+) -> Tensor:
+    """Its backward pass; x and a byte for each pooled value are all that a step has to keep."""
+    x = _dense(x)
+    layout = _layout(x)
+    dy, place = dy.contiguous(memory_format=layout), place.contiguous(memory_format=layout)
+    return _backend(x).backward_pool(dy, place, x, size, alpha, beta, k, relu, groups)
+
+
+def _has_kernels(x: Tensor) -> bool:
+    """On CUDA, and in Triton's interpreter where the environment asks for it."""
+    return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.contiguous_format if x.is_contiguous() else torch.channels_last
 
 
 def _backend(x: Tensor) -> Any:
-    """What computes: the kernels on CUDA, and in Triton's interpreter where the environment asks for it."""
-    if x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1":
+    """What computes: the kernels, or torch on a CPU."""
+    if _has_kernels(x):
         from model import lrn_triton  # here, because a CPU run needs no Triton, and not every system has it
 
         return lrn_triton
@@ -128,3 +178,28 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 
 fused.register_autograd(_backward, setup_context=_save)
+
+
+@fused_pool.register_fake
+def _(x: Tensor, size: int, alpha: float, beta: float, k: float, relu: str, groups: int) -> tuple[Tensor, Tensor]:
+    y = F.max_pool2d(_dense(x), 3, 2).contiguous(memory_format=_layout(_dense(x)))
+    return y, torch.empty_like(y, dtype=torch.uint8)
+
+
+@fused_pool_backward.register_fake
+def _(
+    dy: Tensor, place: Tensor, x: Tensor, size: int, alpha: float, beta: float, k: float, relu: str, groups: int
+) -> Tensor:
+    return torch.empty_like(_dense(x))
+
+
+def _save_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, *ctx.options = inputs
+    ctx.save_for_backward(output[1], x)
+
+
+def _backward_pool(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return fused_pool_backward(dy, *ctx.saved_tensors, *ctx.options), *[None] * len(ctx.options)
+
+
+fused_pool.register_autograd(_backward_pool, setup_context=_save_pool)

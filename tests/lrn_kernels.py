@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from model import lrn_triton
-from model.lrn import fused, fused_backward, reference
+from model.lrn import fused, fused_backward, fused_pool, fused_pool_backward, local_response_norm_pool, reference
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -159,6 +160,66 @@ def test_compiles_into_one_graph() -> None:
     for ours, eager in zip(
         with_gradient(compiled, x, dy, *PAPER, "before", 2),
         with_gradient(fused, x, dy, *PAPER, "before", 2),
+        strict=True,
+    ):
+        assert torch.equal(ours, eager) and ours.stride() == eager.stride()
+
+
+def pooled(x: Tensor, *options: Any) -> Tensor:
+    """The twin of norm and pooling."""
+    return F.max_pool2d(reference(x, *options), 3, 2)
+
+
+POOLED = [
+    pytest.param((1, 1, 3, 3), 1, id="a single window"),
+    pytest.param((2, 3, 5, 7), 1, id="fewer channels than a norm's window; pixels in one, two and four of the pool's"),
+    pytest.param((2, 24, 6, 4), 1, id="even sizes: the last row and column are in no window"),
+    pytest.param((3, 57, 7, 5), 1, id="a channel more than a tile writes, 18 pooled pixels in a tile of 32"),
+    pytest.param((1, 96, 9, 11), 2, id="conv1 of 2012: 48 channels a group"),
+]
+
+
+@pytest.mark.parametrize("relu", ["none", "before", "after"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "sliced"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("shape", "groups"), POOLED)
+def test_with_pooling_it_is_its_twin(
+    shape: tuple[int, ...], groups: int, dtype: torch.dtype, layout: str, relu: str
+) -> None:
+    """The twin pools what was computed in float64, so that rounding makes no ties; ours must choose the same places."""
+    x = values(shape, layout, dtype, 1)
+    options = (*PAPER, relu, groups)
+    exact = pooled(x.double(), *options)
+    dy = values(tuple(exact.shape), "contiguous", dtype, 2) / 100
+    ours = with_gradient(lambda x, *options: fused_pool(x, *options)[0], x, dy, *options)
+    truths = with_gradient(pooled, x.double(), dy.double(), *options)
+    step = max(8 * torch.finfo(torch.float32).eps, torch.finfo(dtype).eps)
+    for each, truth in zip(ours, truths, strict=True):
+        assert each.dtype == dtype and each.shape == truth.shape
+        assert (each - truth).abs().max() <= step * truth.abs().max()
+
+
+def test_with_pooling_a_nan_is_not_hidden() -> None:
+    x = values((1, 20, 7, 7), "contiguous", torch.float32, 1)
+    x[0, 9, 3, 4] = torch.nan
+    assert torch.equal(fused_pool(x, *PAPER, "before", 1)[0].isnan(), pooled(x, *PAPER, "before", 1).isnan())
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "sliced"])
+def test_torch_accepts_the_operators_with_pooling(layout: str) -> None:
+    x = values((2, 8, 5, 6), layout, torch.float32, 1)
+    y, place = fused_pool(x, *PAPER, "before", 2)
+    torch.library.opcheck(fused_pool, (x.requires_grad_(), *PAPER, "before", 2))
+    torch.library.opcheck(fused_pool_backward, (torch.ones_like(y), place, x.detach(), *PAPER, "before", 2))
+
+
+def test_with_pooling_it_compiles_into_one_graph() -> None:
+    x = values((2, 8, 5, 6), "channels last", torch.float32, 1)
+    compiled = torch.compile(local_response_norm_pool, fullgraph=True, backend="aot_eager")
+    dy = torch.ones_like(fused_pool(x, *PAPER, "before", 2)[0])
+    for ours, eager in zip(
+        with_gradient(compiled, x, dy, *PAPER, "before", 2),
+        with_gradient(local_response_norm_pool, x, dy, *PAPER, "before", 2),
         strict=True,
     ):
         assert torch.equal(ours, eager) and ours.stride() == eager.stride()

@@ -19,16 +19,17 @@ pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reaso
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels last"])
 @pytest.mark.parametrize("relu", ["before", "after"])
-@pytest.mark.parametrize("name", ["_forward_kernel", "_backward_kernel"])
+@pytest.mark.parametrize(
+    "name", ["_forward_kernel", "_backward_kernel", "_forward_pool_kernel", "_backward_pool_kernel"]
+)
 @pytest.mark.parametrize("compute_capability", [80, 90, 100])
 def test_keeps_its_tile_in_registers(
     compute_capability: int, name: str, relu: str, channels_last: bool, dtype: str, tmp_path: Path
 ) -> None:
     kernel = getattr(lrn_triton, name)
     constants = lrn_triton.constants(size=5, beta=0.75, relu=relu, channels_last=channels_last)
-    types = {"C": "i32", "G": "i32", "P": "i32", "R": "i32", "alpha": "fp32", "k": "fp32"} | dict.fromkeys(
-        constants, "constexpr"
-    )
+    types = dict.fromkeys(("C", "G", "P", "H", "W", "PH", "PW", "R"), "i32") | {"alpha": "fp32", "k": "fp32"}
+    types |= {"place_ptr": "*u8"} | dict.fromkeys(constants, "constexpr")
     signature = {argument: types.get(argument, f"*{dtype}") for argument in kernel.arg_names}
     # As a launch finds it in AlexNet: pointers and channels are multiples of 16, pixels (55 * 55, 27 * 27) are not.
     aligned = [i for i, type_ in enumerate(signature.values()) if type_.startswith("*") or kernel.arg_names[i] in "CG"]
