@@ -6,15 +6,16 @@ pixel itself. Everything here is arithmetic on arrays, for Numba code; what to c
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 from numba.extending import overload
-from numba.np.numpy_support import carray
 
 from pipeline.compiled import njit
-from pipeline.intrinsics import FLIP_PIXELS, finish, flip_block, pointer
+from pipeline.intrinsics import FLIP_PIXELS, finish, flip_block
+from pipeline.jpeg_decoder import Planes, pixel_row
+from pipeline.pointers import run
 
 
 class View(NamedTuple):
@@ -35,13 +36,6 @@ class Brush(NamedTuple):
 
 
 @njit
-def run(address: int, size: int, like: np.ndarray) -> np.ndarray:
-    """`size` values of the type of `like` at an address. Unlike a slice it owns nothing, so that a loop over rows does
-    not spend its time on counting owners."""
-    return carray(pointer(address), (size,), like.dtype)
-
-
-@njit
 def flip_row(source: np.ndarray, target: np.ndarray) -> None:
     """Mirrors a row of RGB pixels (uint8 [3 * width]) into `target`, several times as fast as a loop over pixels."""
     width = source.size // 3
@@ -53,10 +47,35 @@ def flip_row(source: np.ndarray, target: np.ndarray) -> None:
             target[3 * x + channel] = source[3 * (width - 1 - x) + channel]
 
 
+def window_row(source: Any, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
+    """Row `y` of a view, uint8 [3 * size]: a part of `source` itself or, mirrored, `flipped` (uint8 [3 * size]).
+
+    `source` is an image (uint8 [H, W, 3]) or what `jpeg_decoder` makes rows from (`Planes`).
+    """
+    raise NotImplementedError("compiled by Numba: call it from a function under njit")
+
+
+@overload(window_row, strict=False)
+def choose_source(
+    source: types.Type, view: types.Type, y: types.Type, size: types.Type, flipped: types.Type
+) -> Callable[..., np.ndarray]:
+    return image_row if isinstance(source, types.Array) else planes_row
+
+
+def image_row(source: np.ndarray, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
+    """A row of an image."""
+    return turned(source.ctypes.data + 3 * ((view.top + y) * source.shape[1] + view.left), view, size, flipped)
+
+
+def planes_row(source: Planes, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
+    """A row that is coloured only now."""
+    return turned(pixel_row(source, view.top + y, view.left, size), view, size, flipped)
+
+
 @njit
-def window_row(image: np.ndarray, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
-    """Row `y` of a view, uint8 [3 * size]: a part of `image` itself or, mirrored, `flipped` (uint8 [3 * size])."""
-    row = run(image.ctypes.data + 3 * ((view.top + y) * image.shape[1] + view.left), 3 * size, image)
+def turned(address: int, view: View, size: int, flipped: np.ndarray) -> np.ndarray:
+    """The row of pixels at an address, mirrored if the view is."""
+    row = run(address, 3 * size, flipped)
     if not view.mirror:
         return row
     mirrored = run(flipped.ctypes.data, 3 * size, flipped)
@@ -64,10 +83,8 @@ def window_row(image: np.ndarray, view: View, y: int, size: int, flipped: np.nda
     return mirrored
 
 
-def write_view(
-    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
-) -> None:
-    """Writes one view of `image` (uint8 [H, W, 3]) to `out`, for Numba code.
+def write_view(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
+    """Writes one view of `source`, see `window_row`, to `out`, for Numba code.
 
     means  as `both_means` gives it, for the layout of `out`
     scale  float32 [3 * S]: the factor of each channel, repeated S times
@@ -80,47 +97,41 @@ def write_view(
 
 @overload(write_view, strict=False)  # its arguments are types, not what is annotated above
 def choose_layout(
-    image: types.Type, view: types.Type, brush: types.Type, means: types.Type, scale: types.Type, out: types.Array
+    source: types.Type, view: types.Type, brush: types.Type, means: types.Type, scale: types.Type, out: types.Array
 ) -> Callable[..., None]:
     if out.ndim == 3:
         return write_planes
     return write_pixels if out.dtype == types.uint8 else write_rows
 
 
-def write_pixels(
-    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
-) -> None:
+def write_pixels(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
     """Rows of RGB pixels as they are."""
     size = out.shape[0]
     for y in range(size):
-        pixels = window_row(image, view, y, size, brush.flipped)
+        pixels = window_row(source, view, y, size, brush.flipped)
         row = run(out.ctypes.data + y * pixels.nbytes, 3 * size, out)
         for x in range(3 * size):
             row[x] = pixels[x]
 
 
-def write_rows(
-    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
-) -> None:
+def write_rows(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
     """Rows of RGB values."""
     size, tint = out.shape[0], brush.tint
     first = means[view.mirror, view.mean_top, 3 * view.mean_left :]
     for y in range(size):
-        pixels = window_row(image, view, y, size, brush.flipped)
+        pixels = window_row(source, view, y, size, brush.flipped)
         mean = run(first.ctypes.data + y * means.strides[1], 3 * size, means)
         row = run(out.ctypes.data + y * out.strides[0], 3 * size, out)
         for x in range(3 * size):
             row[x] = finish(pixels[x], mean[x], tint[x], scale[x], out)
 
 
-def write_planes(
-    image: np.ndarray, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray
-) -> None:
+def write_planes(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
     """A plane a channel."""
     size = out.shape[1]
     first = means[view.mirror, 0, view.mean_top, view.mean_left :]
     for y in range(size):
-        pixels = window_row(image, view, y, size, brush.flipped)
+        pixels = window_row(source, view, y, size, brush.flipped)
         for channel in range(3):
             colour, factor = brush.tint[channel], scale[channel]
             mean = run(first.ctypes.data + channel * means.strides[1] + y * means.strides[2], size, means)

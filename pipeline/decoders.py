@@ -1,57 +1,101 @@
 """The part of the kernel that can be exchanged: from the bytes of a JPEG to pixels.
 
-A decoder is a named tuple of what a thread needs for it; `jpeg_size` and `decode` are compiled for its type. Another
-one adds its type and its two functions here, and `feed.Feed.bench` chooses.
+A decoder of our own (`jpeg_decoder`) for the common kind, libjpeg-turbo for all other kinds and for what looks damaged;
+or libjpeg-turbo for all. The pixels are the same.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from pipeline import native
+from pipeline.compiled import njit
+from pipeline.jpeg_decoder import (
+    Header,
+    Planes,
+    Workspace,
+    fits,
+    pixel_row,
+    planes_of,
+    read_header,
+    read_scan,
+    workspace,
+)
+from pipeline.native import OK
+from pipeline.pointers import run
+
+Name = Literal["own", "turbojpeg"]
 
 
-class TurboJPEG(NamedTuple):
-    """libjpeg-turbo, which every other loader calls."""
+class Decoder(NamedTuple):
+    """What one thread decodes with."""
 
-    handle: int  # of `native.tj_open`
+    handle: int  # libjpeg-turbo's, of `native.tj_open`
+    own: bool  # whether our own decoder is asked first
+    space: Workspace
+
+
+class Found(NamedTuple):
+    """What a JPEG says of itself."""
+
+    state: int  # of `native`
+    height: int  # pixels
+    width: int
+    own: bool  # whether our own decoder takes it, if its scan is sound
+    header: Header
 
 
 @contextmanager
-def turbo_jpeg() -> Iterator[TurboJPEG]:
-    """A decoder for one thread at a time. Raises `MemoryError` where there is none to be had."""
+def opened(name: Name, num_pixels: int) -> Iterator[Decoder]:
+    """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels. Raises `MemoryError`."""
     handle = native.tj_open()
     if handle == 0:
         raise MemoryError("libturbojpeg has no memory for a decoder")
     try:
-        yield TurboJPEG(handle)
+        yield Decoder(handle, name == "own", workspace(num_pixels if name == "own" else 0))
     finally:
         native.tj_close(handle)
 
 
-def jpeg_size(decoder: Any, data: np.ndarray) -> tuple[int, int, int]:
-    """What the JPEG `data` (uint8 [bytes]) says of itself: a state of `native`, height and width, for Numba code."""
-    raise NotImplementedError("compiled by Numba: call it from a function under njit")
+@njit
+def examine(decoder: Decoder, data: np.ndarray) -> Found:
+    """Reads the header of the JPEG `data` (uint8 [bytes])."""
+    if decoder.own:
+        header = read_header(decoder.space, data)
+        if header.height > 0 and fits(decoder.space, header):
+            return Found(OK, header.height, header.width, True, header)
+    state, height, width = native.jpeg_size(decoder.handle, data)
+    return Found(state, height, width, False, Header(0, 0, 0, 0, 0))
 
 
-def decode(decoder: Any, data: np.ndarray, image: np.ndarray) -> int:
-    """Decodes `data` into `image` (uint8 [H, W, 3], of the size that it has); a state of `native`. For Numba code."""
-    raise NotImplementedError("compiled by Numba: call it from a function under njit")
+@njit
+def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) -> int:
+    """Decodes `data` into `image` (uint8 [H, W, 3], of the size that was found); a state of `native`."""
+    if not found.own or not read_scan(decoder.space, found.header, data, 0, 0, found.height, found.width, True):
+        return native.decompress(decoder.handle, data, image)
+    planes = planes_of(decoder.space, found.header)
+    for y in range(found.height):
+        row = image[y].reshape(-1)
+        row[:] = run(pixel_row(planes, y, 0, found.width), row.size, row)
+    return OK
 
 
-@overload(jpeg_size, strict=False)
-def size_with(decoder: types.Type, data: types.Type) -> Callable[..., tuple[int, int, int]] | None:
-    if getattr(decoder, "instance_class", None) is not TurboJPEG:
-        return None
-    return lambda decoder, data: native.jpeg_size(decoder.handle, data)
+@njit
+def decode_part(decoder: Decoder, found: Found, data: np.ndarray, windows: np.ndarray, whole: bool) -> bool:
+    """Decodes the blocks that `windows` (float64 [V, 5], see `recipes`) look at, for `planes`; False where our own
+    decoder cannot. Until it is `whole`, damage behind the last of these blocks is not seen."""
+    if not found.own:
+        return False
+    top, left, bottom, right = found.height, found.width, 0, 0
+    for window in windows:
+        top, left = min(top, int(window[0])), min(left, int(window[1]))
+        bottom, right = max(bottom, int(window[0] + window[2])), max(right, int(window[1] + window[3]))
+    return read_scan(decoder.space, found.header, data, top, left, bottom, right, whole)
 
 
-@overload(decode, strict=False)
-def decode_with(decoder: types.Type, data: types.Type, image: types.Type) -> Callable[..., int] | None:
-    if getattr(decoder, "instance_class", None) is not TurboJPEG:
-        return None
-    return lambda decoder, data, image: native.decompress(decoder.handle, data, image)
+@njit
+def planes(decoder: Decoder, found: Found) -> Planes:
+    """What `decode_part` decoded."""
+    return planes_of(decoder.space, found.header)

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.augment import Brush, View, write_view
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
-from pipeline.decoders import decode, jpeg_size
+from pipeline.decoders import Decoder, decode, decode_part, examine, planes
 from pipeline.intrinsics import add_atomically
 from pipeline.manifest import OTHER, RAW
 from pipeline.mapping import bytes_at, readable
@@ -70,7 +70,7 @@ class Look(NamedTuple):
 class Bench(NamedTuple):
     """What one thread works with."""
 
-    decoder: Any  # one of `decoders`
+    decoder: Decoder
     scratch: np.ndarray  # uint8 [bytes], for a decoded image of the usual size
     crop: np.ndarray  # uint8 [S, S, 3], for a window that is resampled or has a step of the user's own
     brush: Brush
@@ -114,19 +114,37 @@ def write_sample(job: Job, i: int, bench: Bench, look: Look, step: Step, verify:
         return NOT_RGB
     if job.kinds[i] == RAW:
         return write_image(data.reshape(job.heights[i], job.widths[i], 3), job, i, bench, look, step)
-    state, height, width = jpeg_size(bench.decoder, data)
-    if state != OK:
-        return state
+    found = examine(bench.decoder, data)
+    if found.state != OK:
+        return found.state
+    height, width = found.height, found.width
     if job.heights[i] > 0 and (height != job.heights[i] or width != job.widths[i]):
         return WRONG_SIZE
     if height * width > MOST_PIXELS:
         return TOO_LARGE
+    if step is None and choose(job, i, height, width, look) == OK and uncut(job.windows[i], look.rules.size):
+        proved = verify and job.hashes[i] != 0
+        if decode_part(bench.decoder, found, data, job.windows[i], not proved):
+            write_views(planes(bench.decoder, found), width, job, i, bench, look)
+            return OK
     scratch = bench.scratch
     if scratch.size < 3 * height * width:
         scratch = np.empty(3 * height * width, np.uint8)
     image = scratch[: 3 * height * width].reshape(height, width, 3)
-    state = decode(bench.decoder, data, image)
+    state = decode(bench.decoder, found, data, image)
     return write_image(image, job, i, bench, look, step) if state == OK else state
+
+
+@njit
+def choose(job: Job, i: int, height: int, width: int, look: Look) -> int:
+    """Decides the windows of one sample; returns OK or TOO_SMALL."""
+    return decide(look.rules, job.seed, job.epoch, job.drawn[i], job.turns[i], height, width, job.windows[i])
+
+
+@njit
+def uncut(windows: np.ndarray, size: int) -> bool:
+    """Whether all windows (float64 [V, 5]) are crops as they are stored, which nothing resamples."""
+    return bool((windows[:, 2:4] == size).all())
 
 
 @njit
@@ -141,30 +159,52 @@ def write_images(images: np.ndarray, job: Job, bench: Bench, look: Look, step: S
 @njit
 def write_image(image: np.ndarray, job: Job, i: int, bench: Bench, look: Look, step: Step) -> int:
     """All views of one decoded image (uint8 [H, W, 3]); returns OK or TOO_SMALL."""
-    rules, windows, out = look.rules, job.windows[i], job.out[i]
-    height, width, size = image.shape[0], image.shape[1], rules.size
-    sample_id, turn = job.ids[i], job.turns[i]
-    state = decide(rules, job.seed, job.epoch, job.drawn[i], turn, height, width, windows)
+    height, width, size = image.shape[0], image.shape[1], look.rules.size
+    state = choose(job, i, height, width, look)
     if state != OK:
         return state
+    if step is None and uncut(job.windows[i], size):
+        write_views(image, width, job, i, bench, look)
+        return OK
+    mix(job, i, bench, look)
+    for number in range(len(job.windows[i])):
+        window = job.windows[i, number]
+        top, left = int(window[0]), int(window[1])
+        if window[2] != size or window[3] != size:
+            resample(image, window, look.rules.resized, bench.crop)
+        else:
+            bench.crop[:] = image[top : top + size, left : left + size]
+        if step is not None:
+            step(bench.crop, job.seed, job.epoch, job.ids[i], job.turns[i])
+        place = view_of(window, width, look)
+        view = View(0, 0, place.mirror, place.mean_top, place.mean_left)
+        write_view(bench.crop, view, bench.brush, look.means, look.scale, job.out[i, number])
+    return OK
+
+
+@njit
+def write_views(source: Any, width: int, job: Job, i: int, bench: Bench, look: Look) -> None:
+    """All views of a source (see `augment.window_row`) of which each is a crop as it is."""
+    mix(job, i, bench, look)
+    for number in range(len(job.windows[i])):
+        view = view_of(job.windows[i, number], width, look)
+        write_view(source, view, bench.brush, look.means, look.scale, job.out[i, number])
+
+
+@njit
+def mix(job: Job, i: int, bench: Bench, look: Look) -> None:
+    """The colour of one sample, for the brush and for the record."""
     added = job.colours[i]
-    added[0], added[1], added[2] = colour(rules, job.seed, job.epoch, sample_id, turn)
+    added[0], added[1], added[2] = colour(look.rules, job.seed, job.epoch, job.ids[i], job.turns[i])
     for x in range(bench.brush.tint.size):
         bench.brush.tint[x] = added[x % 3]
-    for number in range(len(windows)):
-        window, pixels = windows[number], image
-        top, left, mirror = int(window[0]), int(window[1]), int(window[4])
-        mean_top, mean_left = 0, 0
-        if look.follows:
-            mean_top, mean_left = top, width - size - left if mirror else left
-        if window[2] != size or window[3] != size:
-            resample(image, window, rules.resized, bench.crop)
-            pixels, top, left = bench.crop, 0, 0
-        if step is not None:
-            if window[2] == size and window[3] == size:
-                bench.crop[:] = image[top : top + size, left : left + size]
-            pixels, top, left = bench.crop, 0, 0
-            step(bench.crop, job.seed, job.epoch, sample_id, turn)
-        view = View(top, left, mirror, mean_top, mean_left)
-        write_view(pixels, view, bench.brush, look.means, look.scale, out[number])
-    return OK
+
+
+@njit
+def view_of(window: np.ndarray, width: int, look: Look) -> View:
+    """A window (float64 [5]) of an image `width` pixels wide as a crop and its place in the mean image."""
+    top, left, mirror = int(window[0]), int(window[1]), int(window[4])
+    mean_top, mean_left = 0, 0
+    if look.follows:
+        mean_top, mean_left = top, width - look.rules.size - left if mirror else left
+    return View(top, left, mirror, mean_top, mean_left)

@@ -12,10 +12,9 @@ is refused without a reason: libjpeg-turbo then says what it is.
 from typing import NamedTuple
 
 import numpy as np
-from numba.np.numpy_support import carray
 
 from pipeline.compiled import njit
-from pipeline.intrinsics import pointer, COPY_BYTES, big_endian, copy_block_until_ff
+from pipeline.intrinsics import COPY_BYTES, big_endian, copy_block_until_ff
 from pipeline.jpeg_pixels import BLOCK, MARGIN, STEP, colour_full, colour_halved, inverse_dct_pair
 from pipeline.jpeg_tables import (
     CODE_BITS,
@@ -31,6 +30,7 @@ from pipeline.jpeg_tables import (
     no_tables,
     single,
 )
+from pipeline.pointers import unowned
 
 SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 SOF0, RST0, APP0, APP14, APP15 = 0xC0, 0xD0, 0xE0, 0xEE, 0xEF
@@ -369,11 +369,6 @@ def read_interval(
         if column == across:
             row, column = row + 1, 0
     return 8 * np.int64(at) - np.int64(left)
-
-
-@njit
-def unowned(array: np.ndarray) -> np.ndarray:
-    return carray(pointer(array.ctypes.data), array.shape, array.dtype)
 
 
 @njit

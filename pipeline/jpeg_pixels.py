@@ -7,11 +7,9 @@ colour        YCbCr to RGB as JFIF has it (ITU-T T.871, section 7), in fixed poi
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 
-from pipeline.compiled import njit
 from pipeline.intrinsics import intrinsic
 from pipeline.lanes import Lanes, after, load
 

@@ -130,7 +130,7 @@ def single(value: int, move: int, length: int) -> int:
 
 @njit
 def advance(symbol: int, is_ac: bool) -> int:
-    """How far a symbol moves on in the zigzag order (T.81, F.1.2.2): past its zeros and its coefficient, or to `END`."""
+    """How far a symbol moves on in the zigzag order (T.81, F.1.2.2): past its zeros and its coefficient or to `END`."""
     if is_ac and symbol & 15 == 0 and symbol != 0xF0:
         return END
     return (symbol >> 4) + 1 if is_ac else 0

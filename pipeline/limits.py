@@ -7,7 +7,6 @@ n. Raises `ValueError` with the sample where one cannot be read.
 import ctypes
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numba import types
@@ -15,7 +14,7 @@ from numba import types
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
 from pipeline.dataset import Dataset
-from pipeline.decoders import decode, jpeg_size, turbo_jpeg
+from pipeline.decoders import Decoder, decode, examine, opened
 from pipeline.intrinsics import add_atomically
 from pipeline.mapping import bytes_at, page_to_ask, readable
 from pipeline.native import NOT_RGB, OK, bind, xxh3_64
@@ -29,7 +28,7 @@ def decode_all(dataset: Dataset, rows: np.ndarray, num_threads: int) -> int:
     addresses, sizes, maps = located(dataset, rows)
 
     def work(claims: np.ndarray) -> int:
-        with turbo_jpeg() as decoder:
+        with opened("turbojpeg", 0) as decoder:
             return int(decode_some(decoder, claims, addresses, sizes, np.empty(SCRATCH, np.uint8)))
 
     together(num_threads, work)
@@ -89,17 +88,20 @@ def first_unreadable(addresses: np.ndarray, sizes: np.ndarray, page: int) -> int
 
 
 @njit
-def decode_some(decoder: Any, claims: np.ndarray, addresses: np.ndarray, sizes: np.ndarray, scratch: np.ndarray) -> int:
+def decode_some(
+    decoder: Decoder, claims: np.ndarray, addresses: np.ndarray, sizes: np.ndarray, scratch: np.ndarray
+) -> int:
     """Claims and decodes payloads into `scratch` (uint8 [bytes]) until none is left; returns how many failed."""
     bad = 0
     i = add_atomically(claims, 1)
     while i < sizes.size:
         data = bytes_at(addresses[i], sizes[i])
-        state, height, width = jpeg_size(decoder, data)
+        found = examine(decoder, data)
+        height, width, state = found.height, found.width, found.state
         if state == OK and height * width <= MOST_PIXELS:
             if scratch.size < 3 * height * width:
                 scratch = np.empty(3 * height * width, np.uint8)
-            state = decode(decoder, data, scratch[: 3 * height * width].reshape(height, width, 3))
+            state = decode(decoder, found, data, scratch[: 3 * height * width].reshape(height, width, 3))
             bad += state != OK
         else:
             bad += state != NOT_RGB  # which others decode

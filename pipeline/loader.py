@@ -76,13 +76,21 @@ class LoaderOptions:
     stored where their shorter sides are equal, else to 256/224 of `crop_size`. Nothing to random resized crops."""
     step: Step = None
     """A step of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
+    decoder: Literal["own", "turbojpeg"] = "own"
+    """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo for all others; turbojpeg: libjpeg-turbo for
+    all. The pixels are the same."""
     verify: bool = True
     """Compare every payload with its hash before it is decoded (under 1 % of the time)."""
     pin_memory: bool = False
     """Batches in pinned memory, for copies to a GPU that do not wait."""
 
     def __post_init__(self) -> None:
-        choices = {"recipe": tuple(RECIPES), "dtype": tuple(DTYPES), "layout": ("NCHW", "NHWC")}
+        choices = {
+            "recipe": tuple(RECIPES),
+            "dtype": tuple(DTYPES),
+            "layout": ("NCHW", "NHWC"),
+            "decoder": ("own", "turbojpeg"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")

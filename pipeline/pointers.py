@@ -1,0 +1,23 @@
+"""Memory by its address, for Numba code: arrays that own nothing.
+
+Whoever slices an array in a loop, or hands it to a function, makes Numba count its owners, atomically; that can cost
+more than the work.
+"""
+
+import numpy as np
+from numba.np.numpy_support import carray
+
+from pipeline.compiled import njit
+from pipeline.intrinsics import pointer
+
+
+@njit
+def run(address: int, size: int, like: np.ndarray) -> np.ndarray:
+    """`size` values of the type of `like` at an address."""
+    return carray(pointer(address), (size,), like.dtype)
+
+
+@njit
+def unowned(array: np.ndarray) -> np.ndarray:
+    """The same contiguous array. The caller keeps the owner alive."""
+    return carray(pointer(array.ctypes.data), array.shape, array.dtype)
