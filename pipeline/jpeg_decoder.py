@@ -320,7 +320,9 @@ def read_interval(
             left |= np.uint64(56)
             entry = lookup[dc_table, bits >> rest]
             if entry & BYTE == 0:
-                entry = long_entry(huffman, dc_table, bits, entry)
+                if entry == 0:
+                    entry = long_code(huffman, dc_table, bits)
+                entry = with_value(entry, bits, False)
             length = entry & BYTE
             bits <<= length
             left -= length
@@ -336,7 +338,9 @@ def read_interval(
                 left |= np.uint64(56)
                 entry = lookup[ac_table, bits >> rest]
                 if entry & BYTE == 0:
-                    entry = long_entry(huffman, ac_table, bits, entry)
+                    if entry == 0:
+                        entry = long_code(huffman, ac_table, bits)
+                    entry = with_value(entry, bits, True)
                     if entry == 0:
                         return damaged
                 before = bits
@@ -384,13 +388,16 @@ def borrowed(huffman: Huffman) -> Huffman:
 
 
 @njit
-def long_entry(huffman: Huffman, slot: int, bits: int, entry: int) -> int:
+def long_code(huffman: Huffman, slot: int, bits: int) -> int:
+    """What a table would hold of a code that is longer than its window: see `jpeg_tables`; 0 for none."""
+    length, symbol = long_symbol(huffman, slot, np.int64(bits >> np.uint64(64 - CODE_BITS)))
+    return np.uint64(symbol << 16 | length << 8)
+
+
+@njit
+def with_value(entry: int, bits: int, is_ac: bool) -> int:
     """The entry of a code that does not fit into the window with its value; 0 for none."""
-    length, symbol = np.int64(entry >> np.uint64(8)), np.int64(entry >> np.uint64(16))
-    length &= 255
-    if length == 0:
-        length, symbol = long_symbol(huffman, slot, np.int64(bits >> np.uint64(64 - CODE_BITS)))
-    is_ac = slot >= 2
+    length, symbol = np.int64(entry >> np.uint64(8) & BYTE), np.int64(entry >> np.uint64(16))
     size = symbol & 15 if is_ac else symbol
     if length == 0 or size > MOST_BITS[int(is_ac)]:
         return np.uint64(0)
