@@ -336,20 +336,23 @@ def read_interval(
                 bits |= big_endian(clean, at) >> left
                 at += (np.uint64(63) - left) >> np.uint64(3)
                 left |= np.uint64(56)
-                entry = lookup[ac_table, bits >> rest]
-                if entry & BYTE == 0:
-                    if entry == 0:
-                        entry = long_code(huffman, ac_table, bits)
-                    entry = with_value(entry, bits, True)
-                    if entry == 0:
-                        return damaged
-                before = bits
-                bits <<= entry & BYTE
-                left -= entry & BYTE
-                middle = k + (entry >> np.uint64(8) & BYTE)
-                coefficients[base + np.uint64(PLACES[middle])] = np.int16(entry >> np.uint64(16))
-                k += entry >> np.uint64(32) & BYTE
-                coefficients[base + np.uint64(PLACES[k])] = np.int16(entry >> np.uint64(48))
+                for _ in range(2):
+                    entry = lookup[ac_table, bits >> rest]
+                    if entry & BYTE == 0:
+                        if entry == 0:
+                            entry = long_code(huffman, ac_table, bits)
+                        entry = with_value(entry, bits, True)
+                        if entry == 0:
+                            return damaged
+                    before = bits
+                    bits <<= entry & BYTE
+                    left -= entry & BYTE
+                    middle = k + (entry >> np.uint64(8) & BYTE)
+                    coefficients[base + np.uint64(PLACES[middle])] = np.int16(entry >> np.uint64(16))
+                    k += entry >> np.uint64(32) & BYTE
+                    coefficients[base + np.uint64(PLACES[k])] = np.int16(entry >> np.uint64(48))
+                    if k >= np.uint64(63):
+                        break
             if middle == np.uint64(63) and k > middle:  # the second code belongs to the next block
                 length = entry >> np.uint64(40) & BYTE
                 bits = before << length
