@@ -14,7 +14,7 @@ from numba.extending import overload
 
 from pipeline.compiled import njit
 from pipeline.intrinsics import FLIP_PIXELS, finish, flip_block
-from pipeline.jpeg_decoder import Planes, pixel_row
+from pipeline.jpeg_planes import Planes, pixel_row
 from pipeline.pointers import run
 
 

@@ -12,17 +12,8 @@ import numpy as np
 
 from pipeline import native
 from pipeline.compiled import njit
-from pipeline.jpeg_decoder import (
-    Header,
-    Planes,
-    Workspace,
-    fits,
-    pixel_row,
-    planes_of,
-    read_header,
-    read_scan,
-    workspace,
-)
+from pipeline.jpeg_decoder import Header, Workspace, read_header, read_scan, workspace
+from pipeline.jpeg_planes import Planes, bytes_needed, pixel_row, planes_in
 from pipeline.native import OK
 from pipeline.pointers import run
 
@@ -64,7 +55,8 @@ def examine(decoder: Decoder, data: np.ndarray) -> Found:
     """Reads the header of the JPEG `data` (uint8 [bytes])."""
     if decoder.own:
         header = read_header(decoder.space, data)
-        if header.height > 0 and fits(decoder.space, header):
+        needed = bytes_needed(header.height, header.width, header.halved)
+        if header.height > 0 and needed <= decoder.space.samples.size:
             return Found(OK, header.height, header.width, True, header)
     state, height, width = native.jpeg_size(decoder.handle, data)
     return Found(state, height, width, False, Header(0, 0, 0, 0, 0))
@@ -73,18 +65,21 @@ def examine(decoder: Decoder, data: np.ndarray) -> Found:
 @njit
 def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) -> int:
     """Decodes `data` into `image` (uint8 [H, W, 3], of the size that was found); a state of `native`."""
-    if not found.own or not read_scan(decoder.space, found.header, data, 0, 0, found.height, found.width, True):
+    box = (0, 0, found.height, found.width)
+    planes = planes_of(decoder, found)
+    if not found.own or not read_scan(decoder.space, found.header, planes, data, box, True):
         return native.decompress(decoder.handle, data, image)
-    planes = planes_of(decoder.space, found.header)
     for y in range(found.height):
         row = image[y].reshape(-1)
-        row[:] = run(pixel_row(planes, y, 0, found.width), row.size, row)
+        pixels = run(pixel_row(planes, y, 0, found.width), row.size, row)
+        for x in range(row.size):  # a slice would be copied twice, for it might overlap
+            row[x] = pixels[x]
     return OK
 
 
 @njit
 def decode_part(decoder: Decoder, found: Found, data: np.ndarray, windows: np.ndarray, whole: bool) -> bool:
-    """Decodes the blocks that `windows` (float64 [V, 5], see `recipes`) look at, for `planes`; False where our own
+    """Decodes the blocks that `windows` (float64 [V, 5], see `recipes`) look at, for `planes_of`; False where our own
     decoder cannot. Until it is `whole`, damage behind the last of these blocks is not seen."""
     if not found.own:
         return False
@@ -92,10 +87,12 @@ def decode_part(decoder: Decoder, found: Found, data: np.ndarray, windows: np.nd
     for window in windows:
         top, left = min(top, int(window[0])), min(left, int(window[1]))
         bottom, right = max(bottom, int(window[0] + window[2])), max(right, int(window[1] + window[3]))
-    return read_scan(decoder.space, found.header, data, top, left, bottom, right, whole)
+    planes = planes_of(decoder, found)
+    return read_scan(decoder.space, found.header, planes, data, (top, left, bottom, right), whole)
 
 
 @njit
-def planes(decoder: Decoder, found: Found) -> Planes:
-    """What `decode_part` decoded."""
-    return planes_of(decoder.space, found.header)
+def planes_of(decoder: Decoder, found: Found) -> Planes:
+    """Where samples of an image are decoded to, until the next image is."""
+    space, header = decoder.space, found.header
+    return planes_in(space.samples, space.row, header.height, header.width, header.halved)

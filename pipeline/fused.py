@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.augment import Brush, View, write_view
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
-from pipeline.decoders import Decoder, decode, decode_part, examine, planes
+from pipeline.decoders import Decoder, decode, decode_part, examine, planes_of
 from pipeline.intrinsics import add_atomically
 from pipeline.manifest import OTHER, RAW
 from pipeline.mapping import bytes_at, readable
@@ -125,7 +125,7 @@ def write_sample(job: Job, i: int, bench: Bench, look: Look, step: Step, verify:
     if step is None and choose(job, i, height, width, look) == OK and uncut(job.windows[i], look.rules.size):
         proved = verify and job.hashes[i] != 0
         if decode_part(bench.decoder, found, data, job.windows[i], not proved):
-            write_views(planes(bench.decoder, found), width, job, i, bench, look)
+            write_views(planes_of(bench.decoder, found), width, job, i, bench, look)
             return OK
     scratch = bench.scratch
     if scratch.size < 3 * height * width:

@@ -3,7 +3,9 @@ components as 4:2:0 or 4:4:4, one scan, restart markers or none. Read it with IT
 
     read_header   the segments before the scan: size, tables                             (T.81, annex B)
     read_scan     entropy-coded bytes -> coefficients -> samples of the wanted blocks    (T.81, annexes F and A.3.3)
-    planes_of     the samples as what rows of RGB pixels are made from, one row at a time
+
+How samples become rows of pixels stands in `jpeg_planes.py`, the arithmetic in `jpeg_pixels.py`, the tables for the
+codes in `jpeg_tables.py`.
 
 The pixels are those of libjpeg-turbo's defaults to the bit. Whatever is not of that kind, or looks damaged in any way,
 is refused without a reason: libjpeg-turbo then says what it is.
@@ -15,32 +17,18 @@ import numpy as np
 
 from pipeline.compiled import njit
 from pipeline.intrinsics import COPY_BYTES, big_endian, copy_block_until_ff
-from pipeline.jpeg_pixels import BLOCK, MARGIN, STEP, colour_full, colour_halved, inverse_dct_pair
-from pipeline.jpeg_tables import (
-    CODE_BITS,
-    DEFINITION,
-    END,
-    MOST_BITS,
-    WINDOW,
-    Huffman,
-    advance,
-    define,
-    extend,
-    long_symbol,
-    no_tables,
-    single,
-)
+from pipeline.jpeg_pixels import BLOCK, STEP
+from pipeline.jpeg_planes import PAIR, WIDEST, Planes, replicate, transform
+from pipeline.jpeg_tables import DEFINITION, END, WINDOW, Huffman, define, long_code, no_tables, with_value
 from pipeline.pointers import unowned
 
 SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 SOF0, RST0, APP0, APP14, APP15 = 0xC0, 0xD0, 0xE0, 0xEE, 0xEF
 
 BLOCKS = 6  # of an MCU at most: 4 of luma, 2 of chroma
-PAIR = 2 * BLOCK * BLOCK  # coefficients that are transformed at once
 UNUSED = PAIR * BLOCKS // 2  # first of the coefficients that belong to no block: where the end of a block is written
 MOST_DC = 8191  # a DC coefficient beyond is no image's, and libjpeg-turbo's vectors overflow
 MCU_BYTES = 2048  # more than the longest MCU takes: 6 blocks of 64 coefficients of 27 bits
-WIDEST = 65535  # pixels
 BYTE = np.uint64(255)
 
 
@@ -77,15 +65,6 @@ class Header(NamedTuple):
     halved: int  # 1 for 4:2:0, 0 for 4:4:4
     interval: int  # MCUs between restart markers; 0 for none
     scan: int  # where the entropy-coded bytes begin
-
-
-class Planes(NamedTuple):
-    """A decoded image before it has colours; only the blocks that were wanted hold anything."""
-
-    samples: np.ndarray  # uint8 [3, rows, stride]: column x at MARGIN + x
-    halved: int
-    height: int  # pixels
-    row: np.ndarray  # uint8 [bytes]
 
 
 def workspace(num_pixels: int) -> Workspace:
@@ -207,12 +186,19 @@ def describe_blocks(space: Workspace, halved: int, used: np.ndarray, tables: np.
 
 @njit
 def read_scan(
-    space: Workspace, header: Header, data: np.ndarray, top: int, left: int, bottom: int, right: int, whole: bool
+    space: Workspace,
+    header: Header,
+    planes: Planes,
+    data: np.ndarray,
+    box: tuple[int, int, int, int],
+    whole: bool,
 ) -> bool:
-    """Decodes the blocks that the pixels from (top, left) to before (bottom, right) are made from; False to refuse.
+    """Decodes the blocks that the pixels of `box` (top, left, bottom, right) are made from into `planes`.
 
-    Until it is `whole`, it ends after the last of them, and what lies behind is not looked at.
+    False where it refuses. Unless asked for the `whole`, it ends after the last of these blocks, and damage behind it
+    is not seen.
     """
+    top, left, bottom, right = box
     side = BLOCK << header.halved  # of an MCU, pixels
     reach = 2 * header.halved  # pixels that a chroma sample reaches beyond its own
     down, across = -(-header.height // side), -(-header.width // side)
@@ -231,7 +217,7 @@ def read_scan(
         count = min(interval, down * across - mcu)
         if whole or (mcu + count > first * across and mcu < (last + 1) * across):
             stop = mcu + count if whole else min(mcu + count, (last + 1) * across)
-            bits = read_interval(space, header, clean, size, mcu, stop, across, (first, last, start, end))
+            bits = read_interval(space, planes, clean, size, (mcu, stop, across), (first, last, start, end))
             finished = stop == mcu + count
             if bits > 8 * size or (finished and bits <= 8 * size - 8):  # at most seven bits pad the last byte
                 return False
@@ -242,18 +228,8 @@ def read_scan(
             return False
         at, restarts = at + 2, restarts + 1
     if header.halved:
-        planes = planes_of(space, header)
-        for plane in range(1, 3):
-            for y in range(first * BLOCK, (last + 1) * BLOCK):
-                replicate(planes.samples[plane, y], (header.width + 1) // 2)
+        replicate(planes, first * BLOCK, (last + 1) * BLOCK)
     return True
-
-
-@njit
-def replicate(row: np.ndarray, width: int) -> None:
-    """Gives a row of chroma samples a neighbour at either end, equal to the last."""
-    row[MARGIN - 1] = row[MARGIN]
-    row[MARGIN + width] = row[MARGIN + width - 1]
 
 
 @njit
@@ -279,55 +255,50 @@ def unstuff(data: np.ndarray, at: int, clean: np.ndarray) -> tuple[int, int]:
 @njit
 def read_interval(
     space: Workspace,
-    header: Header,
+    planes: Planes,
     clean: np.ndarray,
     size: int,
-    mcu: int,
-    stop: int,
-    across: int,
+    mcus: tuple[int, int, int],
     wanted: tuple[int, int, int, int],
 ) -> int:
-    """Decodes MCUs `mcu` to before `stop`, which begin at the first of `size` bytes; samples of the wanted ones only.
+    """Decodes MCUs from the first of `size` bytes on; `mcus` are the first, the one after the last, and how many make
+    a row. Of those `wanted` (first row, last, first column, last) the samples are made, too.
 
-    Returns how many bits they took, more than there are where they are damaged.
+    Returns how many bits they took, which is more than there are where they are damaged.
     """
     damaged = 8 * size + 1
+    mcu, stop, across = mcus
     first, last, start, end = wanted
-    huffman, coefficients, blocks = borrowed(space.huffman), unowned(space.coefficients), unowned(space.blocks)
-    lookup = huffman.lookup
-    clean = unowned(clean)
-    planes = planes_of(space, header).samples
-    plane, stride, origin, weights = (
-        planes.strides[0],
-        planes.strides[1],
-        planes.ctypes.data + MARGIN,
-        space.weights.ctypes.data,
+    row, column = mcu // across, mcu % across
+    tables = space.huffman
+    lookup, limits, firsts, symbols = (
+        tables.lookup,
+        unowned(tables.limits),
+        unowned(tables.firsts),
+        unowned(tables.symbols),
     )
-    num_blocks = 6 if header.halved else 3
+    clean, coefficients, blocks = unowned(clean), space.coefficients, space.blocks
     dc = np.zeros(3, np.int64)
     bits, left, at = np.uint64(0), np.uint64(0), np.uint64(0)  # the next bits, from the highest; how many; next byte
     rest = np.uint64(64 - WINDOW)
-    row, column = mcu // across, mcu % across
     for _ in range(mcu, stop):
         if at > np.uint64(size + 8):
             return damaged
-        for block in range(num_blocks):
+        for block in range(6 if planes.halved else 3):
             component, dc_table, ac_table = blocks[block, 0], blocks[block, 1], blocks[block, 2]
             base = np.uint64((block >> 1) * PAIR + (block & 1) * BLOCK)
-            # At least 56 bits, two codes with their values.
-            bits |= big_endian(clean, at) >> left
+            bits |= big_endian(clean, at) >> left  # there are 56 at least then: two codes with their values
             at += (np.uint64(63) - left) >> np.uint64(3)
             left |= np.uint64(56)
             entry = lookup[dc_table, bits >> rest]
             if entry & BYTE == 0:
                 if entry == 0:
-                    entry = long_code(huffman, dc_table, bits)
+                    entry = long_code(limits, firsts, symbols, dc_table, bits)
                 entry = with_value(entry, bits, False)
-            length = entry & BYTE
-            bits <<= length
-            left -= length
+            bits <<= entry & BYTE
+            left -= entry & BYTE
             dc[component] += np.int16(entry >> np.uint64(16))
-            if length == 0 or abs(dc[component]) > blocks[block, 3]:
+            if entry == 0 or abs(dc[component]) > blocks[block, 3]:
                 return damaged
             coefficients[base] = dc[component]
             k = middle = np.uint64(0)
@@ -340,7 +311,7 @@ def read_interval(
                     entry = lookup[ac_table, bits >> rest]
                     if entry & BYTE == 0:
                         if entry == 0:
-                            entry = long_code(huffman, ac_table, bits)
+                            entry = long_code(limits, firsts, symbols, ac_table, bits)
                         entry = with_value(entry, bits, True)
                         if entry == 0:
                             return damaged
@@ -354,113 +325,15 @@ def read_interval(
                     if k >= np.uint64(63):
                         break
             if middle == np.uint64(63) and k > middle:  # the second code belongs to the next block
-                length = entry >> np.uint64(40) & BYTE
-                bits = before << length
-                left += (entry & BYTE) - length
+                bits = before << (entry >> np.uint64(40) & BYTE)
+                left += (entry & BYTE) - (entry >> np.uint64(40) & BYTE)
                 k = middle
             if np.uint64(63) < k < np.uint64(END):
                 return damaged
         if first <= row <= last and start <= column <= end:
-            transform(
-                origin + BLOCK * (row * stride + column),
-                plane,
-                stride,
-                header.halved,
-                row,
-                column,
-                coefficients.ctypes.data,
-                weights,
-            )
+            transform(planes, row, column, coefficients.ctypes.data, space.weights.ctypes.data)
         coefficients[:UNUSED] = 0
         column += 1
         if column == across:
             row, column = row + 1, 0
     return 8 * np.int64(at) - np.int64(left)
-
-
-@njit
-def borrowed(huffman: Huffman) -> Huffman:
-    return Huffman(
-        unowned(huffman.lookup),
-        unowned(huffman.limits),
-        unowned(huffman.firsts),
-        unowned(huffman.symbols),
-        unowned(huffman.sources),
-        unowned(huffman.lengths),
-    )
-
-
-@njit
-def long_code(huffman: Huffman, slot: int, bits: int) -> int:
-    """What a table would hold of a code that is longer than its window: see `jpeg_tables`; 0 for none."""
-    length, symbol = long_symbol(huffman, slot, np.int64(bits >> np.uint64(64 - CODE_BITS)))
-    return np.uint64(symbol << 16 | length << 8)
-
-
-@njit
-def with_value(entry: int, bits: int, is_ac: bool) -> int:
-    """The entry of a code that does not fit into the window with its value; 0 for none."""
-    length, symbol = np.int64(entry >> np.uint64(8) & BYTE), np.int64(entry >> np.uint64(16))
-    size = symbol & 15 if is_ac else symbol
-    if length == 0 or size > MOST_BITS[int(is_ac)]:
-        return np.uint64(0)
-    rest = bits << np.uint64(length)
-    value = np.int64(rest >> np.uint64(1) >> np.uint64(63 - size))
-    return single(extend(value, size), advance(symbol, is_ac), length + size)
-
-
-@njit
-def transform(
-    origin: int, plane: int, stride: int, halved: int, row: int, column: int, coefficients: int, weights: int
-) -> None:
-    """The samples of an MCU's blocks (T.81, A.2.3), from its coefficients."""
-    cb, cr = origin + plane, origin + 2 * plane
-    if halved:
-        luma = origin + BLOCK * (row * stride + column)
-        inverse_dct_pair(coefficients, weights, luma, luma + BLOCK, stride)
-        luma += BLOCK * stride
-        inverse_dct_pair(coefficients + 2 * PAIR, weights + 2 * PAIR, luma, luma + BLOCK, stride)
-        inverse_dct_pair(coefficients + 4 * PAIR, weights + 4 * PAIR, cb, cr, stride)
-    else:
-        inverse_dct_pair(coefficients, weights, origin, cb, stride)
-        inverse_dct_pair(coefficients + 2 * PAIR, weights + 2 * PAIR, cr, cr, stride)
-
-
-@njit
-def planes_of(space: Workspace, header: Header) -> Planes:
-    """Where the samples of an image are, or will be."""
-    side = BLOCK << header.halved
-    rows = -(-header.height // side) * side
-    stride = -(-header.width // side) * side + 2 * MARGIN
-    return Planes(space.samples[: 3 * rows * stride].reshape(3, rows, stride), header.halved, header.height, space.row)
-
-
-@njit
-def fits(space: Workspace, header: Header) -> bool:
-    """Whether there is room for an image."""
-    side = BLOCK << header.halved
-    return 3 * (header.height + side) * (header.width + side + 2 * MARGIN) <= space.samples.size
-
-
-@njit
-def pixel_row(planes: Planes, y: int, left: int, count: int) -> int:
-    """Makes `count` pixels of row `y`, from column `left` on; returns the address of the first, until the next call."""
-    samples, halved = planes.samples, planes.halved
-    stride, plane = samples.strides[1], samples.strides[0]
-    begin = left & ~1
-    luma = samples.ctypes.data + y * stride + MARGIN + begin
-    line, shift = (y >> 1, begin >> 1) if halved else (y, begin)
-    near = samples.ctypes.data + plane + line * stride + MARGIN + shift
-    far = near
-    if halved:
-        beside = line + 1 if y & 1 else line - 1
-        beside = min(max(beside, 0), (planes.height - 1) >> 1)
-        far = near + (beside - line) * stride
-    out = planes.row.ctypes.data
-    for x in range(0, count + left - begin, STEP):
-        if halved:
-            half = x >> 1
-            colour_halved(luma + x, near + half, far + half, near + plane + half, far + plane + half, out + 3 * x)
-        else:
-            colour_full(luma + x, near + x, near + plane + x, out + 3 * x)
-    return out + 3 * (left - begin)

@@ -143,11 +143,24 @@ def extend(bits: int, size: int) -> int:
 
 
 @njit
-def long_symbol(huffman: Huffman, slot: int, ahead: int) -> tuple[int, int]:
-    """Length and symbol of a code longer than the window (T.81, F.2.2.3, DECODE), from the next 16 bits; length 0 for
-    none."""
+def long_code(limits: np.ndarray, firsts: np.ndarray, symbols: np.ndarray, slot: int, bits: int) -> int:
+    """What table `slot` would hold of the code that `bits` begin with, longer than the window (T.81, F.2.2.3, DECODE);
+    0 for none. It takes the fields of `Huffman` alone, because handing all of them on takes longer than the rest."""
+    ahead = np.int64(bits >> np.uint64(64 - CODE_BITS))
     for length in range(WINDOW + 1, CODE_BITS + 1):
-        if ahead < huffman.limits[slot, length]:
-            number = huffman.firsts[slot, length] + (ahead >> (CODE_BITS - length))
-            return length, np.int64(huffman.symbols[slot, number])
-    return 0, 0
+        if ahead < limits[slot, length]:
+            symbol = np.int64(symbols[slot, firsts[slot, length] + (ahead >> (CODE_BITS - length))])
+            return np.uint64(symbol << 16 | length << 8)
+    return np.uint64(0)
+
+
+@njit
+def with_value(entry: int, bits: int, is_ac: bool) -> int:
+    """The entry of a code that does not fit into the window with its value; 0 for none."""
+    length, symbol = np.int64(entry >> np.uint64(8) & np.uint64(255)), np.int64(entry >> np.uint64(16))
+    size = symbol & 15 if is_ac else symbol
+    if length == 0 or size > MOST_BITS[int(is_ac)]:
+        return np.uint64(0)
+    rest = bits << np.uint64(length)
+    value = np.int64(rest >> np.uint64(1) >> np.uint64(63 - size))
+    return single(extend(value, size), advance(symbol, is_ac), length + size)
