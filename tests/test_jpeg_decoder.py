@@ -1,0 +1,197 @@
+"""Our JPEG decoder beside libjpeg-turbo, bit for bit, and beside a slow twin; what it does with damaged bytes."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline import native
+from pipeline.compiled import njit
+from pipeline.dataset import Dataset, open_dataset
+from pipeline.decoders import Decoder, decode_part, examine, opened, planes_of
+from pipeline.jpeg import JpegCodec
+from pipeline.jpeg_planes import pixel_row
+from pipeline.pointers import run
+from tests import jpeg_twin
+from tests.conftest import REAL_DATA, encoded, picture
+
+ROOM = 1 << 16  # pixels
+
+
+@njit
+def part(decoder: Decoder, data: np.ndarray, window: np.ndarray, whole: bool, out: np.ndarray) -> bool:
+    """Decodes the part of an image that is as large as `out` (uint8 [h, w, 3]) with our own decoder alone."""
+    found = examine(decoder, data)
+    if not decode_part(decoder, found, data, window, whole):
+        return False
+    planes = planes_of(decoder, found)
+    for y in range(out.shape[0]):
+        row = run(pixel_row(planes, int(window[0, 0]) + y, int(window[0, 1]), out.shape[1]), 3 * out.shape[1], out)
+        for x in range(3 * out.shape[1]):
+            out[y, x // 3, x % 3] = row[x]
+    return True
+
+
+def own(data: bytes, box: tuple[int, int, int, int] | None = None, whole: bool = True) -> np.ndarray | None:
+    """What our decoder makes of `data` within `box` (top, left, height, width); None where it refuses."""
+    array = np.frombuffer(data, np.uint8)
+    with opened("own", ROOM) as decoder:
+        found = examine(decoder, array)
+        top, left, height, width = box or (0, 0, found.height, found.width)
+        out = np.empty((height, width, 3), np.uint8)
+        window = np.array([[top, left, height, width, 0]], float)
+        return out if found.own and part(decoder, array, window, whole, out) else None
+
+
+def turbo(data: bytes) -> np.ndarray | None:
+    """What libjpeg-turbo makes of `data`; None where it fails or warns."""
+    array = np.frombuffer(data, np.uint8)
+    handle = native.tj_open()
+    try:
+        state, height, width = native.jpeg_size(handle, array)
+        out = np.zeros((height, width, 3), np.uint8)
+        return out if state == native.OK and native.decompress(handle, array, out) == native.OK else None
+    finally:
+        native.tj_close(handle)
+
+
+@st.composite
+def jpegs(draw: st.DrawFn) -> bytes:
+    """Baseline JPEGs of all the forms that the decoder takes."""
+    height, width = draw(st.integers(1, 70)), draw(st.integers(5, 70))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    noise = draw(st.sampled_from([0, 20, 255]))  # smooth, photograph, the longest codes
+    image = picture(int(rng.integers(1 << 30)), height, width).astype(int) + rng.integers(
+        -noise, noise + 1, (height, width, 3)
+    )
+    options = {"quality": draw(st.integers(1, 100)), "subsampling": draw(st.sampled_from(["4:2:0", "4:4:4"]))}
+    options |= {"optimize": draw(st.booleans())}
+    restarts = draw(
+        st.sampled_from([{}, {"restart_marker_blocks": 1}, {"restart_marker_blocks": 3}, {"restart_marker_rows": 1}])
+    )
+    return encoded(np.clip(image, 0, 255).astype(np.uint8), **options, **restarts)
+
+
+@given(jpegs())
+@settings(max_examples=150)
+def test_every_form_is_decoded_as_libjpeg_turbo_does(data: bytes) -> None:
+    np.testing.assert_array_equal(own(data), turbo(data))
+
+
+@given(jpegs(), st.data(), st.booleans())
+@settings(max_examples=100)
+def test_a_part_is_that_part_of_the_whole(data: bytes, random: st.DataObject, whole: bool) -> None:
+    image = turbo(data)
+    assert image is not None
+    height, width = image.shape[:2]
+    top, left = random.draw(st.integers(0, height - 1)), random.draw(st.integers(0, width - 1))
+    down, across = random.draw(st.integers(1, height - top)), random.draw(st.integers(1, width - left))
+    expected = image[top : top + down, left : left + across]
+    np.testing.assert_array_equal(own(data, (top, left, down, across), whole), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": "4:4:4"}, {"restart_marker_blocks": 2, "optimize": True}])
+def test_it_follows_the_standard(options: dict[str, object]) -> None:
+    data = encoded(picture(5, 37, 45), quality=90, **options)
+    np.testing.assert_array_equal(own(data), jpeg_twin.decode(data))
+
+
+OTHERS = {
+    "progressive": {"progressive": True},
+    "4:2:2": {"subsampling": "4:2:2"},
+    "grey": {"mode": "L"},
+    "of four components": {"mode": "CMYK"},
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_is_of_another_form_is_left_to_libjpeg_turbo(kind: str) -> None:
+    options = dict(OTHERS[kind])
+    image = Image.fromarray(picture(1, 32, 32)).convert(str(options.pop("mode", "RGB")))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **options)
+    assert own(buffer.getvalue()) is None
+
+
+def test_two_columns_of_chroma_are_left_to_libjpeg_turbo() -> None:
+    assert own(encoded(picture(1, 32, 4))) is None  # which does not smooth them
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """`data` with a byte changed, inserted or lost, or cut short."""
+    at = int(rng.integers(2, len(data)))
+    byte = bytes([int(rng.integers(256))])
+    return [data[:at] + byte + data[at + 1 :], data[:at] + byte + data[at:], data[:at] + data[at + 1 :], data[:at]][
+        int(rng.integers(4))
+    ]
+
+
+@given(jpegs(), st.integers(0, 2**32))
+@settings(max_examples=400)
+def test_damage_is_never_decoded_otherwise(data: bytes, seed: int) -> None:
+    data = damaged(data, np.random.default_rng(seed))
+    with opened("own", ROOM) as decoder:
+        if not examine(decoder, np.frombuffer(data, np.uint8)).own:
+            return  # also images that a changed byte has made too large for this test
+    image = own(data)
+    if image is not None:
+        np.testing.assert_array_equal(image, turbo(data))
+
+
+BOUNDS = """
+import sys
+import numpy as np
+from tests.test_jpeg_decoder import damaged, own
+from tests.conftest import encoded, picture
+rng = np.random.default_rng(1)
+refused = 0
+for seed in range(40):
+    for options in ({}, {"subsampling": "4:4:4", "restart_marker_blocks": 2}):
+        data = encoded(picture(seed, 40, 56), quality=95, **options)
+        assert own(data) is not None
+        for _ in range(20):
+            refused += own(damaged(data, rng)) is None
+assert refused > 400, refused
+"""
+
+
+def test_damage_reaches_beyond_no_array() -> None:
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": os.devnull}
+    program = [sys.executable, "-W", "error", "-c", BOUNDS]
+    result = subprocess.run(program, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(not REAL_DATA.exists(), reason="needs the sample of real images")
+def test_real_photographs() -> None:
+    codec = JpegCodec()
+    for number, path in enumerate(sorted((REAL_DATA / "imagenet-photos").rglob("*.JPEG"))):
+        data = path.read_bytes()
+        image = turbo(data)
+        if image is None or image.shape[0] < 256 or image.shape[1] < 256:
+            continue
+        square = np.ascontiguousarray(image[:256, :256])
+        written = codec.encode(square, (90, 75, 98)[number % 3]).tobytes()
+        np.testing.assert_array_equal(own(written), turbo(written), err_msg=path.name)
+
+
+@pytest.mark.parametrize("recipe", ["alexnet", "resnet", "ten-crop"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_both_decoders_give_the_same_batches(shards: Path, recipe: str, layout: str) -> None:
+    train: Dataset = open_dataset(shards / "tar" / "train")
+    batches = [
+        [
+            batch.images
+            for batch in train.loader(recipe=recipe, layout=layout, dtype="float16", batch_size=9, decoder=decoder)
+        ]
+        for decoder in ("own", "turbojpeg")
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True)) and len(batches[0]) > 1
