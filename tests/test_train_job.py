@@ -39,9 +39,17 @@ def arguments(data: Path, out: Path, **options: Any) -> list[str]:
 class Launch:
     """One torchrun with its ranks, in a process group of its own."""
 
-    def __init__(self, words: list[str], *, ranks: int, torchrun: tuple[str, ...] = ("--standalone",)) -> None:
-        command = [sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc_per_node={ranks}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    def __init__(
+        self,
+        words: list[str],
+        *,
+        ranks: int,
+        torchrun: tuple[str, ...] = ("--standalone",),
+        inside: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
+        command = [*inside, sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc_per_node={ranks}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
         self.out = words[words.index("--out") + 1]  # by which its ranks are known
         self.process = subprocess.Popen(
             [*command, str(JOB), *words],
