@@ -88,8 +88,8 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint(
     words = arguments(data, out, epochs=10**6, resume=True, **OPTIONS)
     first, second = machines  # the first one holds the rendezvous, and stays
     port = free_port()
-    elastic = ("--nnodes=1:2", "--max_restarts=3", "--rdzv_backend=c10d", "--rdzv_id=test")
-    elastic += (f"--rdzv_endpoint={first.address}:{port}",)
+    endpoint = f"--rdzv_endpoint={first.address}:{port}"
+    elastic = ("--nnodes=1:2", "--max_restarts=3", "--rdzv_backend=c10d", "--rdzv_id=test", endpoint)
     # Five seconds without a sign of life: fewer would give up a machine that is only busy.
     patience = "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=5"
 
