@@ -79,6 +79,11 @@ def test_other_data_are_refused(run: Path) -> None:
         entered(run, digest="cd")
 
 
+def test_another_preset_is_refused(run: Path) -> None:
+    with pytest.raises(ValueError, match="was started with --preset paper, not caffe; give the same"):
+        entered(run, preset="caffe")
+
+
 def test_a_damaged_checkpoint_is_named(run: Path) -> None:
     (run / CHECKPOINT).write_bytes((run / CHECKPOINT).read_bytes()[:1000])
     with pytest.raises(ValueError, match=f"{CHECKPOINT}: cut short"):
