@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
+from jobs.analyses import calibration, confusions
 from jobs.cluster import ROOT, absolute, connected, on_actors
 from jobs.report import ReportInputs, read_metrics, render
 from jobs.run_folder import CHECKPOINT, METRICS
@@ -206,7 +207,7 @@ def judged(predictions: pa.Table, protocol: Protocol) -> dict[str, Any]:
         counted = errors(predictions, protocol, k)
         low, high = counted.interval()
         entry[f"top{k}"] = {**asdict(counted), "error": counted.error, "low": low, "high": high}
-    return entry
+    return entry | {"calibration": calibration(predictions, protocol), "confusions": confusions(predictions, protocol)}
 
 
 def out_folder(config: EvaluateConfig) -> Path:

@@ -1,0 +1,54 @@
+"""The analyses of predictions, against slow twins in plain Python."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.analyses import calibration, confusions
+from jobs.scores import Part, joined, rank_classes
+
+NUM_SAMPLES, NUM_CLASSES = 400, 6
+
+
+@pytest.fixture(scope="module")
+def made_up() -> tuple[np.ndarray, np.ndarray, pa.Table]:
+    """Probabilities, labels, and the predictions that they give."""
+    rng = np.random.default_rng(1)
+    probabilities = rng.dirichlet(np.full(NUM_CLASSES, 0.5), NUM_SAMPLES).astype(np.float32)
+    labels = np.where(rng.random(NUM_SAMPLES) < 0.5, probabilities.argmax(1), rng.integers(0, NUM_CLASSES, NUM_SAMPLES))
+    ids = np.arange(NUM_SAMPLES)
+    samples = pa.table({"id": ids, "key": [f"k{i}" for i in ids], "label": labels})
+    part = Part(sample_ids=ids, labels=labels, scores={"centre": rank_classes(probabilities, labels)})
+    return probabilities, labels, joined([part], samples)
+
+
+def test_calibration_is_the_slow_twins(made_up: tuple[np.ndarray, np.ndarray, pa.Table]) -> None:
+    probabilities, labels, predictions = made_up
+    found, ece = calibration(predictions, "centre", num_bins=10), 0.0
+    for row in found["bins"]:
+        inside = [i for i in range(NUM_SAMPLES) if row["low"] < probabilities[i].max() <= row["high"]]
+        sure = sum(float(probabilities[i].max()) for i in inside) / len(inside)
+        right = sum(probabilities[i].argmax() == labels[i] for i in inside) / len(inside)
+        assert row["total"] == len(inside)
+        assert (row["probability"], row["accuracy"]) == pytest.approx((sure, right))
+        ece += len(inside) / NUM_SAMPLES * abs(sure - right)
+    assert sum(row["total"] for row in found["bins"]) == NUM_SAMPLES
+    assert found["ece"] == pytest.approx(ece) and ece > 0.05
+
+
+def test_confusions_are_counted_and_ordered(made_up: tuple[np.ndarray, np.ndarray, pa.Table]) -> None:
+    probabilities, labels, predictions = made_up
+    pairs = Counter((int(a), int(p.argmax())) for a, p in zip(labels, probabilities, strict=True) if a != p.argmax())
+    expected = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:7]
+    found = confusions(predictions, "centre", limit=7)
+    assert [((row["label"], row["predicted"]), row["total"]) for row in found] == expected
+
+
+def test_no_mistakes_give_no_confusions() -> None:
+    labels = np.arange(3)
+    part = Part(sample_ids=labels, labels=labels, scores={"centre": rank_classes(np.eye(3, dtype=np.float32), labels)})
+    predictions = joined([part], pa.table({"id": labels, "key": ["a", "b", "c"], "label": labels}))
+    assert confusions(predictions, "centre") == []
+    assert calibration(predictions, "centre")["ece"] == 0
