@@ -381,6 +381,8 @@ def test_report_json_holds_the_counts(evaluated: Path, checkpoint: Path, shards:
         for k in (1, 5):
             counted = errors(predictions, protocol, k)
             assert (entry[f"top{k}"]["wrong"], entry[f"top{k}"]["total"]) == (counted.wrong, counted.total)
+        assert sum(row["total"] for row in entry["calibration"]["bins"]) == len(predictions)
+        assert sum(row["total"] for row in entry["confusions"]) == entry["top1"]["wrong"] > 0  # 3 classes: all pairs
     assert summary["chance"] == {"top1": {"error": pytest.approx(2 / 3)}, "top5": {"error": 0}}
     assert summary["checkpoint"]["sha256"] == file_sha256(checkpoint)
     assert summary["data"]["digest"] == Manifest.load(shards / "tar" / "val").digest
