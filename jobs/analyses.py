@@ -1,23 +1,24 @@
 """What the predictions say beyond two error rates: how far the probabilities can be trusted, which classes
-are taken for which."""
+are taken for which, and whether one net is really better than another."""
 
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+import scipy.stats
 
-from jobs.scores import Protocol, column
+from jobs.scores import column
 
 
-def calibration(predictions: pa.Table, protocol: Protocol, num_bins: int = 15) -> dict[str, Any]:
+def calibration(predictions: pa.Table, entry: str, num_bins: int = 15) -> dict[str, Any]:
     """The reliability diagram of the top-1 probability, and the expected calibration error (ECE).
 
     Bin i holds the samples whose probability p lies in i / num_bins < p <= (i + 1) / num_bins; empty bins are
     left out. ECE is the mean distance of a bin's accuracy from its mean probability, weighted by its samples
     (Guo et al. 2017, equation 3).
     """
-    probability, _, right = top1(predictions, protocol)
+    probability, _, right = top1(predictions, entry)
     bins = np.clip(np.ceil(probability * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
     counts, sums, rights = (np.bincount(bins, weights, num_bins) for weights in (None, probability, right))
     rows = [
@@ -33,9 +34,9 @@ def calibration(predictions: pa.Table, protocol: Protocol, num_bins: int = 15) -
     return {"ece": float(np.abs(rights - sums).sum() / len(bins)), "bins": rows}
 
 
-def confusions(predictions: pa.Table, protocol: Protocol, limit: int = 20) -> list[dict[str, int]]:
+def confusions(predictions: pa.Table, entry: str, limit: int = 20) -> list[dict[str, int]]:
     """The pairs of true and predicted class that occur most often, equally frequent ones by label."""
-    _, predicted, right = top1(predictions, protocol)
+    _, predicted, right = top1(predictions, entry)
     pairs = np.stack([predictions["label"].to_numpy(), predicted], axis=1)[~right]
     unique, counts = np.unique(pairs, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:limit]
@@ -45,11 +46,25 @@ def confusions(predictions: pa.Table, protocol: Protocol, limit: int = 20) -> li
     ]
 
 
-def top1(predictions: pa.Table, protocol: Protocol) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mcnemar(predictions: pa.Table, first: str, second: str) -> dict[str, Any]:
+    """McNemar's test on top-1 between two entries: could both be equally good, given where they differ?
+
+    Only samples that exactly one of them has right count. Were both equally good, each of the two would be right
+    on half of these: `p` is the exact two-sided binomial probability of a split at least as uneven, 1 where there
+    are none (McNemar 1947, in its exact form).
+    """
+    one, other = (predictions[column(entry, "true_rank")].to_numpy() == 1 for entry in (first, second))
+    only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
+    differ = only_first + only_second
+    p = float(scipy.stats.binomtest(only_first, differ).pvalue) if differ else 1.0
+    return {"first": first, "second": second, "only_first": only_first, "only_second": only_second, "p": p}
+
+
+def top1(predictions: pa.Table, entry: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each sample the likeliest class's probability (float64), that class, and whether it is right (bool)."""
 
     def first(name: str) -> np.ndarray:
-        return np.array(pa.compute.list_element(predictions[column(protocol, name)], 0))
+        return np.array(pa.compute.list_element(predictions[column(entry, name)], 0))
 
-    right = predictions[column(protocol, "true_rank")].to_numpy() == 1
+    right = predictions[column(entry, "true_rank")].to_numpy() == 1
     return first("top_probabilities").astype(np.float64), first("top_classes"), right

@@ -1,12 +1,13 @@
 """The analyses of predictions, against slow twins in plain Python."""
 
 from collections import Counter
+from math import comb
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.analyses import calibration, confusions
+from jobs.analyses import calibration, confusions, mcnemar
 from jobs.scores import Part, joined, rank_classes
 
 NUM_SAMPLES, NUM_CLASSES = 400, 6
@@ -52,3 +53,16 @@ def test_no_mistakes_give_no_confusions() -> None:
     predictions = joined([part], pa.table({"id": labels, "key": ["a", "b", "c"], "label": labels}))
     assert confusions(predictions, "centre") == []
     assert calibration(predictions, "centre")["ece"] == 0
+
+
+@pytest.mark.parametrize("right", [(50, 9, 2, 7), (3, 0, 12, 1), (5, 0, 0, 5), (1, 6, 6, 0)])
+def test_mcnemar_counts_only_where_two_nets_differ(right: tuple[int, int, int, int]) -> None:
+    both, first, second, neither = right
+    ranks = {
+        "net1_centre_true_rank": [1] * both + [1] * first + [2] * second + [3] * neither,
+        "net2_centre_true_rank": [1] * both + [2] * first + [1] * second + [2] * neither,
+    }
+    found = mcnemar(pa.table(ranks), "net1-centre", "net2-centre")
+    assert (found["only_first"], found["only_second"]) == (first, second)
+    tail = sum(comb(first + second, k) for k in range(min(first, second) + 1)) / 2 ** (first + second)
+    assert found["p"] == pytest.approx(min(1, 2 * tail))  # a fair coin is symmetric: both tails are alike
