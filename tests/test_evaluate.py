@@ -321,7 +321,8 @@ def test_nets_that_cannot_be_fed_the_same_images_are_refused(checkpoint: Path) -
     paths = [Path("a.pt"), Path("b.pt")]
 
     def together(second: dict[str, Any], digests: str = "ab") -> None:
-        check_together(paths, [content, {**content, **second}], list(digests))
+        changed: Any = {**content, **second}
+        check_together(paths, [content, changed], list(digests))
 
     together({})
     together({"train_config": {"recipe": "alexnet"}})
