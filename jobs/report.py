@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from markupsafe import Markup
 
-from jobs.figures import Record, data_url, kernel_grid, training_curves
+from jobs.figures import Chart, Record, data_url, kernel_grid, reliability_diagram, training_curves
 from jobs.scores import column
 from pipeline.manifest import Class
 
@@ -58,16 +58,20 @@ def render(inputs: ReportInputs) -> str:
         summary=inputs.summary,
         headline=headline,
         paper=PAPER if is_ilsvrc(inputs.classes) else {},
-        curves=[
-            {"title": chart.title, "svg": Markup(chart.svg), "description": chart.description}
-            for chart in training_curves(inputs.metrics, inputs.summary["chance"]["top1"]["error"])
-        ],
+        curves=[drawn(chart) for chart in training_curves(inputs.metrics, inputs.summary["chance"]["top1"]["error"])],
         kernels=[data_url(kernel_grid(group)) for group in (inputs.kernels[:half], inputs.kernels[half:])],
         num_kernels=len(inputs.kernels),
+        reliability=drawn(reliability_diagram(inputs.summary["protocols"][headline]["calibration"])),
+        words=words,
         best=best,
         worst=worst,
         examples=examples(inputs, headline, words),
     )
+
+
+def drawn(chart: Chart) -> dict[str, Any]:
+    """A chart for the template."""
+    return {"title": chart.title, "svg": Markup(chart.svg), "description": chart.description}
 
 
 def percent(share: float, digits: int = 1) -> str:

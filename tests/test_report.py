@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from jobs.analyses import calibration, confusions
 from jobs.figures import Record, kernel_grid, smoothed, training_curves
 from jobs.report import PAPER, ReportInputs, best_and_worst, class_accuracies, read_metrics, render
 from jobs.scores import Part, Protocol, Scores, errors, joined, rank_classes
@@ -49,6 +50,8 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
             protocol: {
                 "protocol": protocol,
                 "net": 0,
+                "calibration": calibration(predictions, protocol),
+                "confusions": confusions(predictions, protocol),
                 "description": "made up",
                 "top1": entry(protocol, 1),
                 "top5": entry(protocol, 5),
@@ -138,6 +141,21 @@ def test_the_page_shows_the_numbers_it_was_given() -> None:
             assert f"{100 * counted.error:.1f} % {low} to {high} {counted.wrong} of {NUM_SAMPLES}" in text
     assert "1 234 567 parameters" in text
     assert "c" * 64 in text
+
+
+def test_the_page_shows_calibration_and_the_most_confused_pairs() -> None:
+    inputs = made_up_inputs()
+    text = " ".join(Page(render(inputs)).text.replace("\u00a0", " ").split())
+    answer = inputs.summary["protocols"]["ten-crop"]
+    assert (
+        f"is {100 * answer['calibration']['ece']:.1f} % (ECE; bins that hold samples: {len(answer['calibration']['bins'])})"
+        in text
+    )
+    pairs = [
+        f"made-up class {pair['label']} → made-up class {pair['predicted']} {pair['total']}"
+        for pair in answer["confusions"][:10]
+    ]
+    assert " ".join(pairs) in text
 
 
 def test_each_image_stands_with_its_likeliest_classes() -> None:
@@ -279,7 +297,7 @@ def test_one_protocol_alone_and_no_metrics_and_no_images() -> None:
     inputs = made_up_inputs()
     summary = {**inputs.summary, "protocols": {"centre": inputs.summary["protocols"]["centre"]}}
     page = Page(render(replace(inputs, summary=summary, metrics=[], images={})))
-    assert not page.of("svg")
+    assert len(page.of("svg")) == 1, "of the charts the reliability diagram alone"
     assert "Ten crops" not in page.text
 
 
@@ -345,7 +363,7 @@ def test_chromium_draws_the_page_without_complaint(browser: str, tmp_path: Path)
     opened = browse(browser, tmp_path / "profile", path, "--dump-dom")
     page = Page(opened.stdout)
     assert len([image for image in page.of("img") if image.get("class") == "kernels"]) == 2
-    assert len(page.of("svg")) == 2
+    assert len(page.of("svg")) == 3
     assert f"{100 * errors(inputs.predictions, 'ten-crop', 1).error:.1f}\u00a0%" in page.text
     # The page's own policy forbids all that is not in it: anything that it tried to fetch would be complained of.
     assert "CONSOLE" not in opened.stderr
