@@ -147,10 +147,8 @@ def test_the_page_shows_calibration_and_the_most_confused_pairs() -> None:
     inputs = made_up_inputs()
     text = " ".join(Page(render(inputs)).text.replace("\u00a0", " ").split())
     answer = inputs.summary["protocols"]["ten-crop"]
-    assert (
-        f"is {100 * answer['calibration']['ece']:.1f} % (ECE; bins that hold samples: {len(answer['calibration']['bins'])})"
-        in text
-    )
+    ece, bins = answer["calibration"]["ece"], answer["calibration"]["bins"]
+    assert f"is {100 * ece:.1f} % (ECE; bins that hold samples: {len(bins)})" in text
     pairs = [
         f"made-up class {pair['label']} → made-up class {pair['predicted']} {pair['total']}"
         for pair in answer["confusions"][:10]
