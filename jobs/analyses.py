@@ -1,5 +1,5 @@
 """What the predictions say beyond two error rates: how far the probabilities can be trusted, which classes
-are taken for which, and whether one net is really better than another."""
+are taken for which, the worst mistakes, and whether one net is really better than another."""
 
 from typing import Any
 
@@ -44,6 +44,28 @@ def confusions(predictions: pa.Table, entry: str, limit: int = 20) -> list[dict[
         {"label": int(label), "predicted": int(guess), "total": int(total)}
         for (label, guess), total in zip(unique[order], counts[order], strict=True)
     ]
+
+
+def mistakes(predictions: pa.Table, entry: str, limit: int = 24) -> dict[str, list[dict[str, Any]]]:
+    """Samples whose top-1 is wrong. `surest`: the wrong class most probable first; `hardest`: the true class least
+    probable first. Equal ones by id."""
+    probability, predicted, right = top1(predictions, entry)
+    true = predictions[column(entry, "true_probability")].to_numpy().astype(np.float64)
+    wrong = np.flatnonzero(~right)
+
+    def rows(by: np.ndarray) -> list[dict[str, Any]]:
+        chosen = wrong[np.argsort(by[wrong], kind="stable")[:limit]]
+        return [
+            {
+                **predictions.select(["id", "key", "label"]).slice(i, 1).to_pylist()[0],
+                "predicted": int(predicted[i]),
+                "probability": float(probability[i]),
+                "true_probability": float(true[i]),
+            }
+            for i in chosen.tolist()
+        ]
+
+    return {"surest": rows(-probability), "hardest": rows(true)}
 
 
 def mcnemar(predictions: pa.Table, first: str, second: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from jobs.analyses import calibration, confusions, mcnemar
+from jobs.analyses import calibration, confusions, mcnemar, mistakes
 from jobs.cluster import ROOT, absolute, connected, on_actors
 from jobs.report import ReportInputs, read_metrics, render
 from jobs.run_folder import CHECKPOINT, METRICS
@@ -233,7 +233,12 @@ def judged(predictions: pa.Table, protocol: Protocol, net: int) -> dict[str, Any
         counted = errors(predictions, name, k)
         low, high = counted.interval()
         entry[f"top{k}"] = {**asdict(counted), "error": counted.error, "low": low, "high": high}
-    return entry | {"calibration": calibration(predictions, name), "confusions": confusions(predictions, name)}
+    analyses: dict[str, Callable[[pa.Table, str], Any]] = {
+        "calibration": calibration,
+        "confusions": confusions,
+        "mistakes": mistakes,
+    }
+    return entry | {what: analyse(predictions, name) for what, analyse in analyses.items()}
 
 
 def out_folder(config: EvaluateConfig) -> Path:

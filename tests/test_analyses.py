@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.analyses import calibration, confusions, mcnemar
+from jobs.analyses import calibration, confusions, mcnemar, mistakes
 from jobs.scores import Part, joined, rank_classes
 
 NUM_SAMPLES, NUM_CLASSES = 400, 6
@@ -66,3 +66,19 @@ def test_mcnemar_counts_only_where_two_nets_differ(right: tuple[int, int, int, i
     assert (found["only_first"], found["only_second"]) == (first, second)
     tail = sum(comb(first + second, k) for k in range(min(first, second) + 1)) / 2 ** (first + second)
     assert found["p"] == pytest.approx(min(1, 2 * tail))  # a fair coin is symmetric: both tails are alike
+
+
+def test_mistakes_are_wrong_and_the_worst_come_first(made_up: tuple[np.ndarray, np.ndarray, pa.Table]) -> None:
+    probabilities, labels, predictions = made_up
+    wrong = [i for i in range(NUM_SAMPLES) if probabilities[i].argmax() != labels[i]]
+    found = mistakes(predictions, "centre", limit=9)
+    surest = sorted(wrong, key=lambda i: (-probabilities[i].max(), i))[:9]
+    hardest = sorted(wrong, key=lambda i: (probabilities[i, labels[i]], i))[:9]
+    for name, expected in (("surest", surest), ("hardest", hardest)):
+        assert [(row["id"], row["key"], row["label"]) for row in found[name]] == [
+            (i, f"k{i}", labels[i]) for i in expected
+        ]
+        for row, i in zip(found[name], expected, strict=True):
+            assert row["predicted"] == probabilities[i].argmax()
+            assert row["probability"] == probabilities[i].max()
+            assert row["true_probability"] == probabilities[i, labels[i]]
