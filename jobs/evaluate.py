@@ -1,10 +1,11 @@
-"""Judge a checkpoint on a split, on a Ray cluster: the errors of the centre crop and of ten crops.
+"""Judge checkpoints on a split, on a Ray cluster: the errors of the centre crop and of ten crops.
 
     ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
         python jobs/evaluate.py --checkpoint /runs/a/checkpoint-last.pt \\
         --data /data/imagenet-256 --out /runs/a/evaluation
 
     python jobs/evaluate.py --checkpoint F --data DIR --out DIR    # starts a Ray of its own
+    python jobs/evaluate.py --checkpoint F G H --data DIR --out DIR    # each net, their ensemble, and who is better
     python jobs/evaluate.py                                        # the sample data and the net trained on it
 
 Writes OUT/predictions.parquet, OUT/report.json and, last, OUT/report.html. Actors score slices of the split,
@@ -17,8 +18,9 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,11 +32,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
+from jobs.analyses import calibration, confusions, mcnemar, mistakes
 from jobs.cluster import ROOT, absolute, connected, on_actors
 from jobs.report import ReportInputs, read_metrics, render
 from jobs.run_folder import CHECKPOINT, METRICS
 from jobs.scorer import Scorer, ScorerOptions
-from jobs.scores import DESCRIPTION, Part, Protocol, errors, joined, num_slices
+from jobs.scores import DESCRIPTION, Part, Protocol, entry_name, errors, joined, num_slices
 from model.checkpoint import Checkpoint, load_checkpoint
 from model.metrics import chance_error
 from pipeline import Dataset, open_dataset
@@ -43,16 +46,18 @@ from pipeline.cli import run_command
 from pipeline.home import home, sample_shards
 from pipeline.manifest import Manifest, file_sha256
 from pipeline.progress import track
+from pipeline.recipes import values_of
 
 NUM_EXAMPLES = 8  # images shown with their predictions, as many as in the paper's Figure 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Judge a checkpoint on a split, on a Ray cluster."""
+    """Judge checkpoints on a split, on a Ray cluster."""
 
-    checkpoint: Path | None = None
-    """A checkpoint of jobs/train.py; by default that of the sample run, $IMAGEFEED_HOME/run, trained if missing."""
+    checkpoint: tuple[Path, ...] = ()
+    """Checkpoints of jobs/train.py; by default that of the sample run, $IMAGEFEED_HOME/run, trained if missing. Of
+    several, each is judged, and so is their ensemble."""
     data: Path | None = None
     """Folder with the split to judge on and train (for its mean image); by default the sample data, made if missing."""
     split: str = "val"
@@ -79,7 +84,7 @@ class EvaluateConfig:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         if not self.protocols or len(set(self.protocols)) < len(self.protocols):
             raise ValueError(f"protocols must be one or more, each once, not {self.protocols}")
-        if (self.checkpoint is None) != (self.data is None):
+        if bool(self.checkpoint) != (self.data is not None):
             raise ValueError("checkpoint and data go together: give both, or neither to judge the sample run")
 
 
@@ -92,7 +97,7 @@ def main(config: EvaluateConfig) -> None:
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Judges the checkpoint, writes the three files, and returns what is in report.json.
+    """Judges the checkpoints, writes the three files, and returns what is in report.json.
 
     Raises `FileNotFoundError` or `ValueError` where an input is missing or does not fit, `RuntimeError` where
     the cluster cannot do the work, and the loader's own errors on damaged data. Nothing is written unless
@@ -100,15 +105,22 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     out = out_folder(config)
     data = absolute(config.data) if config.data else sample_shards()
-    path = absolute(config.checkpoint) if config.checkpoint else sample_checkpoint()
+    paths = [absolute(path) for path in config.checkpoint] or [sample_checkpoint()]
     dataset, train = open_dataset(data / config.split), Manifest.load(data / "train")
-    checkpoint, digest = read_checkpoint(path)
-    check_fit(path, checkpoint, data, train, dataset, config.other_data)
-    metrics = read_metrics(path.with_name(METRICS))
+    checkpoints, digests = [], []
+    for path in paths:
+        checkpoint, digest = read_checkpoint(path)
+        check_fit(path, checkpoint, data, train, dataset, config.other_data)
+        checkpoint["optimizer"] = {}  # twice as large as the net: those of a whole history would fill the memory
+        checkpoints.append(checkpoint)
+        digests.append(digest)
+    check_together(paths, checkpoints, digests)
+    metrics = read_metrics(paths[0].with_name(METRICS))
 
     out.mkdir(parents=True, exist_ok=True)  # while a folder that cannot be made costs nothing yet
-    predictions, device = predict(config, dataset, checkpoint)
+    predictions, device = predict(config, dataset, checkpoints)
 
+    members = range(1, len(paths) + 1) if len(paths) > 1 else range(0)
     (out / "report.html").unlink(missing_ok=True)  # the page comes last: where there is one, it fits the rest
     with atomic(out / "predictions.parquet") as temporary:
         pq.write_table(predictions, temporary)
@@ -118,14 +130,26 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "num_quarantined": dataset.manifest.num_quarantined,
         "num_classes": len(dataset.classes),
         "chance": {f"top{k}": {"error": chance_error(len(dataset.classes), k)} for k in (1, 5)},
-        "protocols": {protocol: judged(predictions, protocol) for protocol in config.protocols},
-        "checkpoint": {
-            "sha256": digest,
-            "epoch": checkpoint["epoch"],
-            "step": checkpoint["step"],
-            "num_parameters": sum(tensor.numel() for tensor in checkpoint["model"].values()),
-            "model_config": checkpoint["model_config"],
+        "protocols": {
+            entry_name(protocol, net): judged(predictions, protocol, net)
+            for net in (0, *members)
+            for protocol in config.protocols
         },
+        "checkpoints": [
+            {
+                "sha256": digest,
+                "epoch": checkpoint["epoch"],
+                "step": checkpoint["step"],
+                "num_parameters": sum(tensor.numel() for tensor in checkpoint["model"].values()),
+                "model_config": checkpoint["model_config"],
+            }
+            for checkpoint, digest in zip(checkpoints, digests, strict=True)
+        ],
+        "comparisons": [
+            mcnemar(predictions, *(entry_name(protocol, net) for net in pair))
+            for protocol in config.protocols
+            for pair in combinations(members, 2)
+        ],
         "data": {"digest": dataset.manifest.digest, "train_digest": train.digest},
         "predictions_sha256": file_sha256(out / "predictions.parquet"),
         "device": device,
@@ -137,7 +161,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             summary=summary,
             predictions=predictions,
             classes=dataset.classes,
-            kernels=next(tensor for tensor in checkpoint["model"].values() if tensor.ndim == 4).numpy(),  # conv1
+            kernels=next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy(),  # conv1
             metrics=metrics,
             images=example_images(dataset),
         )
@@ -146,14 +170,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     return summary
 
 
-def predict(config: EvaluateConfig, dataset: Dataset, checkpoint: Checkpoint) -> tuple[pa.Table, str]:
+def predict(config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint]) -> tuple[pa.Table, str]:
     """The predictions for all of the split, as `jobs.scores.joined` has them, and the device that made them."""
     with connected() as resources:
         device, num_actors = crew(config, resources)
         options = ScorerOptions(
             split=dataset.path,
-            recipe=checkpoint["train_config"].get("recipe", "alexnet"),
-            crop_size=checkpoint["model_config"].get("input_size", 224),
+            recipe=recipe_of(checkpoints[0]),
+            crop_size=crop_size_of(checkpoints[0]),
             protocols=config.protocols,
             batch_size=config.batch_size,
             num_slices=num_slices(len(dataset), config.batch_size),
@@ -163,7 +187,7 @@ def predict(config: EvaluateConfig, dataset: Dataset, checkpoint: Checkpoint) ->
         parts: list[Part] = []
 
         def counts() -> Iterator[int]:
-            for part in scored(options, num_actors, checkpoint):
+            for part in scored(options, num_actors, checkpoints):
                 parts.append(part)
                 yield len(part.sample_ids)
 
@@ -186,27 +210,35 @@ def crew(config: EvaluateConfig, resources: Mapping[str, float]) -> tuple[Litera
     return device, wanted
 
 
-def scored(options: ScorerOptions, num_actors: int, checkpoint: Checkpoint) -> Iterator[Part]:
+def scored(options: ScorerOptions, num_actors: int, checkpoints: list[Checkpoint]) -> Iterator[Part]:
     """The scores of all slices of the split, as they come, from actors on the connected cluster."""
     import ray  # only once `connected` has set what Ray reads at its import
 
     actor = ray.remote(num_cpus=options.threads, num_gpus=int(options.device == "cuda"))(Scorer)
-    state = ray.put(checkpoint["model"])  # held once a machine, however many actors it has
+    states = ray.put(
+        [checkpoint["model"] for checkpoint in checkpoints]
+    )  # held once a machine, however many actors it has
 
     def hire() -> Any:
-        return actor.remote(options, checkpoint["model_config"], state)
+        return actor.remote(options, [checkpoint["model_config"] for checkpoint in checkpoints], states)
 
     return on_actors(hire, min(num_actors, options.num_slices), "score", range(options.num_slices))
 
 
-def judged(predictions: pa.Table, protocol: Protocol) -> dict[str, Any]:
-    """One protocol's entry in report.json."""
-    entry: dict[str, Any] = {"description": DESCRIPTION[protocol]}
+def judged(predictions: pa.Table, protocol: Protocol, net: int) -> dict[str, Any]:
+    """What report.json says of a net (0: the answer) by a protocol."""
+    name = entry_name(protocol, net)
+    entry: dict[str, Any] = {"protocol": protocol, "net": net, "description": DESCRIPTION[protocol]}
     for k in (1, 5):
-        counted = errors(predictions, protocol, k)
+        counted = errors(predictions, name, k)
         low, high = counted.interval()
         entry[f"top{k}"] = {**asdict(counted), "error": counted.error, "low": low, "high": high}
-    return entry
+    analyses: dict[str, Callable[[pa.Table, str], Any]] = {
+        "calibration": calibration,
+        "confusions": confusions,
+        "mistakes": mistakes,
+    }
+    return entry | {what: analyse(predictions, name) for what, analyse in analyses.items()}
 
 
 def out_folder(config: EvaluateConfig) -> Path:
@@ -250,6 +282,29 @@ def check_fit(
             f"{path} was trained on shards with digest {checkpoint['data_digest'][:12]}, {data / 'train'} has"
             f" {train.digest[:12]}: give the data that it was trained on, or --other-data if this is meant"
         )
+
+
+def check_together(paths: list[Path], checkpoints: list[Checkpoint], digests: list[str]) -> None:
+    """Raises `ValueError` unless the checkpoints are different ones whose nets can be fed the same crops."""
+    for i, (path, checkpoint, digest) in enumerate(zip(paths, checkpoints, digests, strict=True)):
+        if digest in digests[:i]:
+            raise ValueError(f"{path} and {paths[digests.index(digest)]} are the same checkpoint: give it once")
+        for what, of in {"crop size": crop_size_of, "mean and scale": lambda each: values_of(recipe_of(each))}.items():
+            if of(checkpoint) != of(checkpoints[0]):
+                raise ValueError(
+                    f"{path} was trained with {what} {of(checkpoint)}, {paths[0]} with {of(checkpoints[0])}: they "
+                    "cannot be fed the same images, judge them one by one"
+                )
+
+
+def recipe_of(checkpoint: Checkpoint) -> str:
+    """The recipe that a net was trained with."""
+    return str(checkpoint["train_config"].get("recipe", "alexnet"))
+
+
+def crop_size_of(checkpoint: Checkpoint) -> int:
+    """The side of the images that a net takes, pixels."""
+    return int(checkpoint["model_config"].get("input_size", 224))
 
 
 def example_images(dataset: Dataset) -> dict[int, np.ndarray]:

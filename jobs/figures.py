@@ -86,6 +86,7 @@ def training_curves(records: Sequence[Record], chance: float) -> list[Chart]:
             label="validation",
         )
         axes.set_ylabel("loss, nats")
+        epoch_axis(axes)
 
     def draw_error(axes: Axes) -> None:
         for name, colour in (("top1", FIRST), ("top5", SECOND)):
@@ -94,6 +95,7 @@ def training_curves(records: Sequence[Record], chance: float) -> list[Chart]:
         axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="top-1 by chance")
         axes.set_ylabel("validation error, %")
         axes.set_ylim(-2, 104)  # no marker at 0 is cut in half
+        epoch_axis(axes)
 
     last = val[-1]
     return [
@@ -110,6 +112,34 @@ def training_curves(records: Sequence[Record], chance: float) -> list[Chart]:
             f"{last['top1_error']:.1%}, top-5 from {val[0]['top5_error']:.1%} to {last['top5_error']:.1%}.",
         ),
     ]
+
+
+def reliability_diagram(calibration: dict[str, Any]) -> Chart:
+    """How often the net is right where it is how sure, from `jobs.analyses.calibration`; the larger a dot, the more
+    samples it stands for."""
+    bins = calibration["bins"]
+    totals = np.array([row["total"] for row in bins])
+    sure, right = (100 * np.array([row[name] for row in bins]) for name in ("probability", "accuracy"))
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="as sure as right")
+        axes.vlines(sure, sure, right, color=SECOND, linewidth=1.6, label="gap")
+        axes.scatter(sure, right, s=12 + 90 * totals / totals.max(), color=FIRST, zorder=3)
+        axes.set(xlabel="probability of the likeliest class, %", ylabel="right, %", xlim=(-4, 104), ylim=(-4, 104))
+
+    return Chart(
+        "Sure and right",
+        svg("reliability", draw),
+        f"Reliability diagram of {totals.sum()} samples in {len(bins)} bins: the expected calibration error is "
+        f"{calibration['ece']:.1%}.",
+    )
+
+
+def epoch_axis(axes: Axes) -> None:
+    """The x axis of a training curve."""
+    axes.set_xlabel("epoch")
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
 
 
 def by_step(records: Sequence[Record], kind: str) -> list[Record]:
@@ -133,9 +163,6 @@ def svg(name: str, draw: Callable[[Axes], None]) -> str:
         figure = Figure(figsize=(4.6, 2.9), layout="constrained")
         axes = figure.subplots()
         draw(axes)
-        axes.set_xlabel("epoch")
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, columnspacing=1.4)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -12,20 +12,21 @@ import numpy as np
 import pyarrow as pa
 from markupsafe import Markup
 
-from jobs.figures import Record, data_url, kernel_grid, training_curves
-from jobs.scores import Protocol, column
+from jobs.figures import Chart, Record, data_url, kernel_grid, reliability_diagram, training_curves
+from jobs.scores import column
 from pipeline.manifest import Class
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
-# Krizhevsky, Sutskever, Hinton 2012: tables 1 and 2, and the footnote to table 1. One net, no extra training
-# data.
+# Krizhevsky, Sutskever, Hinton 2012: tables 1 and 2, and the footnote to table 1. No extra training data;
+# one net, except for the ensemble.
 PAPER: dict[str, list[dict[str, Any]]] = {
     "centre": [{"where": "ILSVRC-2010 test", "top1": 0.390, "top5": 0.183}],
     "ten-crop": [
         {"where": "ILSVRC-2012 validation", "top1": 0.407, "top5": 0.182},
         {"where": "ILSVRC-2010 test", "top1": 0.375, "top5": 0.170},
     ],
+    "ensemble": [{"where": "ILSVRC-2012 validation, five nets", "top1": 0.381, "top5": 0.164}],
 }
 
 
@@ -44,7 +45,7 @@ class ReportInputs:
 def render(inputs: ReportInputs) -> str:
     """The page. The same inputs give the same characters."""
     protocols = list(inputs.summary["protocols"])
-    headline: Protocol = "ten-crop" if "ten-crop" in protocols else "centre"
+    headline = "ten-crop" if "ten-crop" in protocols else "centre"
     words = [each.words.split(",")[0] for each in inputs.classes]
     best, worst = best_and_worst(class_accuracies(inputs.predictions, headline, words))
     half = len(inputs.kernels) // 2
@@ -57,16 +58,20 @@ def render(inputs: ReportInputs) -> str:
         summary=inputs.summary,
         headline=headline,
         paper=PAPER if is_ilsvrc(inputs.classes) else {},
-        curves=[
-            {"title": chart.title, "svg": Markup(chart.svg), "description": chart.description}
-            for chart in training_curves(inputs.metrics, inputs.summary["chance"]["top1"]["error"])
-        ],
+        curves=[drawn(chart) for chart in training_curves(inputs.metrics, inputs.summary["chance"]["top1"]["error"])],
         kernels=[data_url(kernel_grid(group)) for group in (inputs.kernels[:half], inputs.kernels[half:])],
         num_kernels=len(inputs.kernels),
+        reliability=drawn(reliability_diagram(inputs.summary["protocols"][headline]["calibration"])),
+        words=words,
         best=best,
         worst=worst,
         examples=examples(inputs, headline, words),
     )
+
+
+def drawn(chart: Chart) -> dict[str, Any]:
+    """A chart for the template."""
+    return {"title": chart.title, "svg": Markup(chart.svg), "description": chart.description}
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -89,10 +94,10 @@ def is_ilsvrc(classes: Sequence[Class]) -> bool:
     return len(classes) == 1000 and all(re.fullmatch(r"n\d{8}", each.wnid) for each in classes)
 
 
-def class_accuracies(predictions: pa.Table, protocol: Protocol, words: Sequence[str]) -> list[dict[str, Any]]:
+def class_accuracies(predictions: pa.Table, entry: str, words: Sequence[str]) -> list[dict[str, Any]]:
     """The top-1 accuracy within each class that has samples, the most accurate first."""
     labels = predictions["label"].to_numpy()
-    right = predictions[column(protocol, "true_rank")].to_numpy() == 1
+    right = predictions[column(entry, "true_rank")].to_numpy() == 1
     totals = np.bincount(labels, minlength=len(words))
     rights = np.bincount(labels[right], minlength=len(words))
     rows = [
@@ -113,7 +118,7 @@ def best_and_worst(rows: list[dict[str, Any]], each: int = 8) -> tuple[list[dict
     return rows[:size], rows[max(size, len(rows) - each) :]
 
 
-def examples(inputs: ReportInputs, protocol: Protocol, words: Sequence[str]) -> list[dict[str, Any]]:
+def examples(inputs: ReportInputs, entry: str, words: Sequence[str]) -> list[dict[str, Any]]:
     """The page's images with their likeliest classes, in the order of their ids."""
     chosen = inputs.predictions.filter(pa.compute.is_in(inputs.predictions["id"], pa.array(sorted(inputs.images))))
     return [
@@ -124,8 +129,8 @@ def examples(inputs: ReportInputs, protocol: Protocol, words: Sequence[str]) -> 
             "top": [
                 {"words": words[label], "probability": probability, "true": label == row["label"]}
                 for label, probability in zip(
-                    row[column(protocol, "top_classes")],
-                    row[column(protocol, "top_probabilities")],
+                    row[column(entry, "top_classes")],
+                    row[column(entry, "top_probabilities")],
                     strict=True,
                 )
             ],

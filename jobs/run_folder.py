@@ -11,10 +11,14 @@ RUN/
 """
 
 import dataclasses
+import fcntl
 import json
 import os
 import platform
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +59,34 @@ def enter(out: Path, *, resume: bool, options: dict[str, Any], num_classes: int,
     content = {"options": options, "versions": versions()}
     write_atomically(out / CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     return checkpoint
+
+
+@contextmanager
+def only_run(out: Path, patience: float = 60.0) -> Iterator[None]:
+    """Holds the folder for this run, and makes it if it is not there.
+
+    Another one there, such as ranks that an elastic restart has given up but that do not know it yet, is waited for;
+    RuntimeError after `patience` seconds. The kernel takes the lock back from a process that dies.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        end = time.monotonic() + patience
+        while not _locked(folder):
+            if time.monotonic() > end:
+                raise RuntimeError(f"{out}: another run is writing there; wait for its end, or give another --out")
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _locked(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""One net that scores slices of one split: the work of an evaluation, as one Ray actor does it."""
+"""Nets that score slices of one split: the work of an evaluation, as one Ray actor does it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from jobs.scores import Part, Protocol, concatenated, rank_classes
+from jobs.scores import Part, Protocol, concatenated, entry_name, rank_classes
 from model.alexnet import AlexNet
 from pipeline import Batch, Dataset, open_dataset
 from pipeline.recipes import values_of
@@ -22,24 +23,26 @@ class ScorerOptions:
     """What all scorers of an evaluation have in common."""
 
     split: Path
-    recipe: str  # that the net was trained with
+    recipe: str  # that the nets were trained with
     crop_size: int  # pixels
     protocols: tuple[Protocol, ...]
     batch_size: int  # images
     num_slices: int
-    threads: int  # CPU threads of the net, and of decoding
+    threads: int  # CPU threads of the nets, and of decoding
     device: Literal["cpu", "cuda"]
 
 
 class Scorer:
-    """A net in memory and an open split. Slice s is what rank s of `num_slices` would be fed in an epoch."""
+    """Nets in memory and an open split. Slice s is what rank s of `num_slices` would be fed in an epoch."""
 
-    def __init__(self, options: ScorerOptions, model_config: dict[str, Any], state: dict[str, Tensor]) -> None:
+    def __init__(
+        self, options: ScorerOptions, model_configs: list[dict[str, Any]], states: list[dict[str, Tensor]]
+    ) -> None:
         torch.set_num_threads(options.threads)
         # A judge computes in full float32, and the same way each time.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
-        self.options, self.model_config, self.state = options, model_config, state
+        self.options, self.model_configs, self.states = options, model_configs, states
 
     # Made at the first slice: what goes wrong with them is then the error of a slice, and named as such.
 
@@ -49,11 +52,12 @@ class Scorer:
         return open_dataset(self.options.split)
 
     @cached_property
-    def net(self) -> AlexNet:
-        """The net of the checkpoint, ready to be used."""
-        net = AlexNet(**self.model_config)
-        net.load_state_dict(self.state, assign=True)
-        return net.eval().to(self.options.device)
+    def nets(self) -> list[AlexNet]:
+        """The nets of the checkpoints, ready to be used."""
+        nets = [AlexNet(**config) for config in self.model_configs]
+        for net, state in zip(nets, self.states, strict=True):
+            net.load_state_dict(state, assign=True)
+        return [net.eval().to(self.options.device) for net in nets]
 
     def score(self, number: int) -> Part:
         """The scores of slice `number`. The loader's errors name the shard and the sample."""
@@ -71,33 +75,42 @@ class Scorer:
         # Batches keep their full size, padding and all, so that the arithmetic never depends on who is short
         # of rows.
         return concatenated(
-            [score_batch(self.net, batch, self.options.protocols) for batch in loader if batch.valid.any()]
+            [score_batch(self.nets, batch, self.options.protocols) for batch in loader if batch.valid.any()]
         )
 
 
 @torch.inference_mode()
-def score_batch(net: nn.Module, batch: Batch, protocols: tuple[Protocol, ...]) -> Part:
+def score_batch(nets: Sequence[AlexNet], batch: Batch, protocols: tuple[Protocol, ...]) -> Part:
     """The scores of a batch's valid rows. `batch.images`: float32 [B, 3, H, W], or [B, 10, 3, H, W].
 
-    One crop of all images goes through the net at a time: the centre crop's scores are then the same to the
-    last bit whether or not the other nine are asked for. Raises `ValueError` where an output is not a finite
-    number.
+    Of several nets each has its own entries, and the ensemble, the mean of their probabilities, those of net 0.
+    One crop of all images goes through a net at a time: the centre crop's scores are then the same to the last
+    bit whether or not the other nine are asked for. Raises `ValueError` where an output is not a finite number.
     """
     crops = batch.images if batch.images.ndim == 5 else batch.images[:, None]
-    crops = crops.to(next(net.parameters()).device, non_blocking=True)
-    outputs = [net(crop.contiguous()).softmax(1) for crop in crops.unbind(1)]  # each [B, classes]
-    centre = outputs[CENTRE if len(outputs) == 10 else 0]
-    probabilities = {"centre": centre, "ten-crop": torch.stack(outputs).mean(0)}
+    crops = crops.to(next(nets[0].parameters()).device, non_blocking=True)
+    views = [crop.contiguous() for crop in crops.unbind(1)]
     valid = batch.valid.numpy()
     sample_ids, labels = batch.sample_ids.numpy()[valid], batch.labels.numpy()[valid]
+    each_net = [probabilities(net, views) for net in nets]
     scores = {}
     for protocol in protocols:
-        values = probabilities[protocol].cpu().numpy()[valid]
-        if not np.isfinite(values).all():
-            bad = sample_ids[~np.isfinite(values).all(axis=1)]
-            raise ValueError(
-                f"the net's output for sample {bad[0]} is not a finite number: the run diverged, judge an "
-                "earlier checkpoint or train again at a lower rate"
-            )
-        scores[protocol] = rank_classes(values, labels)
+        alone = [by_protocol[protocol] for by_protocol in each_net]  # each [B, classes]
+        members = enumerate(alone, start=1) if len(nets) > 1 else ()
+        for number, values in [(0, torch.stack(alone).mean(0)), *members]:
+            rows = values.cpu().numpy()[valid]
+            if not np.isfinite(rows).all():
+                bad = sample_ids[~np.isfinite(rows).all(axis=1)]
+                raise ValueError(
+                    f"the net's output for sample {bad[0]} is not a finite number: the run diverged, judge an "
+                    "earlier checkpoint or train again at a lower rate"
+                )
+            scores[entry_name(protocol, number)] = rank_classes(rows, labels)
     return Part(sample_ids, labels, scores)
+
+
+def probabilities(net: AlexNet, views: Sequence[Tensor]) -> dict[Protocol, Tensor]:
+    """A net's softmax outputs [B, classes] by each protocol, from one crop or ten, each [B, 3, H, W]."""
+    outputs = [net(view).softmax(1) for view in views]
+    centre = outputs[CENTRE if len(outputs) == 10 else 0]
+    return {"centre": centre, "ten-crop": torch.stack(outputs).mean(0)}

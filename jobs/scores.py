@@ -24,9 +24,17 @@ DESCRIPTION: dict[Protocol, str] = {
 TOP = 5
 
 
+def entry_name(protocol: Protocol, net: int = 0) -> str:
+    """What one net's predictions by a protocol are called: `net2-ten-crop` for the second of several.
+
+    Net 0 is the evaluation's answer, the only net or the ensemble of all: plainly `ten-crop`.
+    """
+    return f"net{net}-{protocol}" if net else protocol
+
+
 @dataclass(frozen=True)
 class Scores:
-    """One protocol's predictions for n samples.
+    """The predictions for n samples, of one net by one protocol.
 
     Classes are ranked by probability, equal ones by index, so that the order is never an accident.
     """
@@ -46,7 +54,7 @@ class Part:
 
     sample_ids: np.ndarray  # int64 [n]
     labels: np.ndarray  # int64 [n]
-    scores: dict[Protocol, Scores]
+    scores: dict[str, Scores]  # by `entry_name`
 
 
 @dataclass(frozen=True)
@@ -96,20 +104,18 @@ def rank_classes(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
 def concatenated(parts: Sequence[Part]) -> Part:
     """Several parts, at least one, as one, in their order."""
 
-    def field(protocol: Protocol, name: str) -> np.ndarray:
-        return np.concatenate([getattr(part.scores[protocol], name) for part in parts])
+    def field(entry: str, name: str) -> np.ndarray:
+        return np.concatenate([getattr(part.scores[entry], name) for part in parts])
 
     return Part(
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
-        scores={
-            protocol: Scores(**{name: field(protocol, name) for name in SCORE_FIELDS}) for protocol in parts[0].scores
-        },
+        scores={entry: Scores(**{name: field(entry, name) for name in SCORE_FIELDS}) for entry in parts[0].scores},
     )
 
 
 def joined(parts: Sequence[Part], samples: pa.Table) -> pa.Table:
-    """`predictions.parquet`: a row a sample, by id: id, key, label, then the fields of each protocol's
+    """`predictions.parquet`: a row a sample, by id: id, key, label, then the fields of each entry's
     `Scores`.
 
     `samples` is the split's own table. Raises `ValueError` unless the parts hold each of its samples exactly
@@ -131,13 +137,13 @@ def joined(parts: Sequence[Part], samples: pa.Table) -> pa.Table:
     if not np.array_equal(whole.labels[order], samples["label"].to_numpy()):
         raise ValueError("the labels that came with the images differ from the split's table: convert the source again")
     table = samples
-    for protocol, scores in whole.scores.items():
+    for entry, scores in whole.scores.items():
         for name in SCORE_FIELDS:
             values = getattr(scores, name)[order]
             array = pa.array(values.reshape(-1))
             if values.ndim == 2:
                 array = pa.FixedSizeListArray.from_arrays(array, values.shape[1])
-            table = table.append_column(column(protocol, name), array)
+            table = table.append_column(column(entry, name), array)
     return table
 
 
@@ -146,12 +152,12 @@ def some(ids: np.ndarray, limit: int = 5) -> str:
     return ", ".join(map(str, ids[:limit])) + (", ..." if len(ids) > limit else "")
 
 
-def column(protocol: Protocol, name: str) -> str:
-    """The column of `predictions.parquet` that holds a field of `Scores`: `ten_crop_true_rank`."""
-    return f"{protocol.replace('-', '_')}_{name}"
+def column(entry: str, name: str) -> str:
+    """The column of `predictions.parquet` that holds a field of an entry's `Scores`: `ten_crop_true_rank`."""
+    return f"{entry.replace('-', '_')}_{name}"
 
 
-def errors(predictions: pa.Table, protocol: Protocol, top: int) -> Errors:
+def errors(predictions: pa.Table, entry: str, top: int) -> Errors:
     """How many samples have their label outside the `top` likeliest classes."""
-    ranks = predictions[column(protocol, "true_rank")].to_numpy()
+    ranks = predictions[column(entry, "true_rank")].to_numpy()
     return Errors(wrong=int((ranks > top).sum()), total=len(ranks))

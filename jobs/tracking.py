@@ -65,6 +65,8 @@ class Tracker:
         self._last_train = (
             f"loss {means.loss:.3f}, rate {lr:g}, {images_per_second:,.0f} images/s, {waiting:.0%} waiting for data"
         )
+        if gpu_memory is not None:
+            self._last_train += f", {gpu_memory / 2**30:.1f} GiB on the GPU"
         if self._bar and self._task is not None:
             self._bar.update(self._task, description=f"epoch {epoch}", figures=self._last_train)
         elif time.monotonic() - self._last_line > LINE_EVERY:

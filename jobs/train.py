@@ -18,6 +18,7 @@ CPUs). A SIGTERM to any rank makes it save and end with status 75. `tensorboard 
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -139,14 +140,17 @@ def parse(arguments: Sequence[str], *, is_main: bool = True) -> TrainConfig:
 
 def main(config: TrainConfig) -> None:
     """Trains until the last epoch and says how it came out; raises what each part of it documents."""
-    with joined(config.device, config.threads) as world:
-        take_part(config, world)
+    with joined(config.device, config.threads) as world, ExitStack() as held:
+        take_part(config, world, held)
 
 
-def take_part(config: TrainConfig, world: World) -> None:
-    """This rank's part of the run. What it made is gone when it returns, before the process group is."""
+def take_part(config: TrainConfig, world: World, held: ExitStack) -> None:
+    """This rank's part of the run. What it made is gone when it returns, before the process group is.
+
+    `held` keeps the folder of the run from others, as long as the process group lives.
+    """
     out = absolute(config.out) if config.out else home() / "run"
-    checkpoint = by_main(world, lambda: prepare(config, world, out))
+    checkpoint = by_main(world, lambda: prepare(config, world, out, held))
     if config.data is None and world.local_rank == 0:
         sample_shards()  # rank 0 has made it; another machine may not have it yet
     wait_for_all()
@@ -188,7 +192,7 @@ def train(run: Run, out: Path) -> None:
         run.go(tracker, out)
 
 
-def prepare(config: TrainConfig, world: World, out: Path) -> Checkpoint | None:
+def prepare(config: TrainConfig, world: World, out: Path, held: ExitStack) -> Checkpoint | None:
     """What rank 0 does before any other needs it: makes the sample dataset, enters the folder of the run.
 
     Raises ValueError where the options do not fit the processes, and what `open_splits` and `enter` raise.
@@ -203,6 +207,7 @@ def prepare(config: TrainConfig, world: World, out: Path) -> Checkpoint | None:
     if config.data is None:
         sample_shards()
     train, _ = open_splits(config)
+    held.enter_context(run_folder.only_run(out))
     return run_folder.enter(
         out,
         resume=config.resume,

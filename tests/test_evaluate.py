@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jobs.evaluate import EvaluateConfig, check_fit, crew, read_checkpoint, sample_checkpoint
+from jobs.evaluate import EvaluateConfig, check_fit, check_together, crew, read_checkpoint, sample_checkpoint
 from jobs.scorer import score_batch
 from jobs.scores import Errors, Part, Protocol, errors, joined, num_slices, rank_classes
 from model.alexnet import AlexNet
@@ -166,7 +166,7 @@ def test_the_crew_fits_the_cluster_or_is_refused(options: Any, resources: Any, e
         {"protocols": ()},
         {"protocols": ("centre", "centre")},
         {"data": Path("somewhere")},
-        {"checkpoint": Path("somewhere")},
+        {"checkpoint": (Path("somewhere"),)},
     ],
 )
 def test_impossible_options_are_refused(options: Any) -> None:
@@ -184,34 +184,60 @@ def batch_of(images: torch.Tensor, valid: list[bool]) -> Batch:
     return Batch(images, torch.where(mask, rows % 3, -100), torch.where(mask, rows + 100, -1), mask)
 
 
-def tiny_net() -> AlexNet:
-    torch.manual_seed(5)
+def tiny_net(seed: int = 5) -> AlexNet:
+    torch.manual_seed(seed)
     return AlexNet(num_classes=3, width=0.05, initialisation="he").eval()
 
 
 def test_ten_crops_are_averaged_after_the_softmax() -> None:
     net = tiny_net()
     images = 60 * torch.randn(4, 10, 3, 224, 224)
-    part = score_batch(net, batch_of(images, [True] * 4), ("centre", "ten-crop"))
+    part = score_batch([net], batch_of(images, [True] * 4), ("centre", "ten-crop"))
     for i in range(4):
         with torch.no_grad():
             rows = [torch.exp(z - z.logsumexp(0)).double() for z in (net(crop[None])[0] for crop in images[i])]
         for protocol, expected in (("centre", rows[4]), ("ten-crop", torch.stack(rows).mean(0))):
-            scores = part.scores[protocol]  # type: ignore[index]
+            scores = part.scores[protocol]
             assert scores.true_probability[i] == pytest.approx(expected[i % 3].item(), rel=1e-4)
             assert scores.top_classes[i].tolist() == expected.argsort(descending=True).tolist()
+
+
+def test_an_ensemble_is_the_mean_of_the_nets_probabilities() -> None:
+    nets = [tiny_net(seed) for seed in (5, 6, 7)]
+    batch = batch_of(60 * torch.randn(4, 10, 3, 224, 224), [True, True, False, True])
+    together = score_batch(nets, batch, ("centre", "ten-crop")).scores
+    assert list(together) == [
+        prefix + protocol for protocol in ("centre", "ten-crop") for prefix in ("", "net1-", "net2-", "net3-")
+    ]
+    for protocol in ("centre", "ten-crop"):
+        for number, net in enumerate(nets, start=1):
+            alone = score_batch([net], batch, ("centre", "ten-crop")).scores[protocol]
+            np.testing.assert_array_equal(
+                together[f"net{number}-{protocol}"].top_probabilities, alone.top_probabilities
+            )
+        crops = range(10) if protocol == "ten-crop" else [4]
+        for place, i in enumerate((0, 1, 3)):
+            total = np.zeros(3)
+            for net in nets:
+                for crop in crops:
+                    with torch.no_grad():
+                        logits = net(batch.images[i, crop][None])[0].double().numpy()
+                    total += np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+            mean = total / (len(nets) * len(crops))
+            assert together[protocol].true_probability[place] == pytest.approx(mean[i % 3], rel=1e-4)
+            assert together[protocol].top_classes[place].tolist() == np.argsort(-mean).tolist()
 
 
 def test_the_centre_crop_is_the_same_to_the_bit_without_the_other_nine() -> None:
     net = tiny_net()
     images = 60 * torch.randn(4, 10, 3, 224, 224)
-    among_ten = score_batch(net, batch_of(images, [True] * 4), ("centre", "ten-crop")).scores["centre"]
-    alone = score_batch(net, batch_of(images[:, 4], [True] * 4), ("centre",)).scores["centre"]
+    among_ten = score_batch([net], batch_of(images, [True] * 4), ("centre", "ten-crop")).scores["centre"]
+    alone = score_batch([net], batch_of(images[:, 4], [True] * 4), ("centre",)).scores["centre"]
     np.testing.assert_array_equal(alone.top_probabilities, among_ten.top_probabilities)
 
 
 def test_padded_rows_leave_no_trace() -> None:
-    part = score_batch(tiny_net(), batch_of(torch.randn(4, 3, 224, 224), [True, False, True, False]), ("centre",))
+    part = score_batch([tiny_net()], batch_of(torch.randn(4, 3, 224, 224), [True, False, True, False]), ("centre",))
     assert part.sample_ids.tolist() == [100, 102]
     assert part.labels.tolist() == [0, 2]
     assert len(part.scores["centre"].true_rank) == 2
@@ -221,7 +247,7 @@ def test_a_diverged_net_is_an_error() -> None:
     net = tiny_net()
     torch.nn.init.constant_(net.fc8.weight, float("nan"))
     with pytest.raises(ValueError, match="sample 100 is not a finite number"):
-        score_batch(net, batch_of(torch.randn(2, 3, 224, 224), [True, False]), ("centre",))
+        score_batch([net], batch_of(torch.randn(2, 3, 224, 224), [True, False]), ("centre",))
 
 
 # Checkpoints
@@ -254,6 +280,17 @@ def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def two_checkpoints(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """That one, and a net of another width."""
+    content, _ = read_checkpoint(checkpoint)
+    torch.manual_seed(7)
+    config = {**content["model_config"], "width": 0.1}
+    path = tmp_path_factory.mktemp("other") / "checkpoint-last.pt"
+    save_checkpoint(path, {**content, "model_config": config, "model": AlexNet(**config).state_dict()})
+    return [checkpoint, path]
+
+
 def test_a_checkpoint_comes_with_the_digest_of_its_file(checkpoint: Path, tmp_path: Path) -> None:
     content, digest = read_checkpoint(checkpoint)
     assert digest == file_sha256(checkpoint)
@@ -277,6 +314,24 @@ def test_a_checkpoint_of_other_data_is_refused(checkpoint: Path, shards: Path) -
     swapped: Any = {**other, "classes": content["classes"][::-1]}
     with pytest.raises(ValueError, match="not the same"):
         check_fit(checkpoint, swapped, data, train, dataset, other_data=True)
+
+
+def test_nets_that_cannot_be_fed_the_same_images_are_refused(checkpoint: Path) -> None:
+    content, _ = read_checkpoint(checkpoint)
+    paths = [Path("a.pt"), Path("b.pt")]
+
+    def together(second: dict[str, Any], digests: str = "ab") -> None:
+        changed: Any = {**content, **second}
+        check_together(paths, [content, changed], list(digests))
+
+    together({})
+    together({"train_config": {"recipe": "alexnet"}})
+    with pytest.raises(ValueError, match=r"b\.pt and a\.pt are the same checkpoint"):
+        together({}, "aa")
+    with pytest.raises(ValueError, match=r"b\.pt was trained with crop size 227, a\.pt with 224"):
+        together({"model_config": {**content["model_config"], "input_size": 227}})
+    with pytest.raises(ValueError, match=r"b\.pt was trained with mean and scale"):
+        together({"train_config": {"recipe": "resnet"}})
 
 
 @pytest.mark.parametrize("status", [0, 1])
@@ -306,10 +361,10 @@ def test_the_sample_run_is_trained_if_it_is_not_there(
 # The job, on a real Ray
 
 
-def start(checkpoint: Path, data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+def start(checkpoints: list[Path], data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     """The job as a user starts it; one image a batch, so that there are as many slices as images."""
     script = str(ROOT / "jobs" / "evaluate.py")
-    paths = ["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(out)]
+    paths = ["--checkpoint", *map(str, checkpoints), "--data", str(data), "--out", str(out)]
     command = [sys.executable, script, *paths, "--batch-size", "1", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
 
@@ -324,10 +379,10 @@ def finish(job: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def evaluated(checkpoint: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of an undisturbed evaluation by one actor."""
+def evaluated(two_checkpoints: list[Path], shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of an undisturbed evaluation of two nets by one actor."""
     out = tmp_path_factory.mktemp("evaluated")
-    status, output = finish(start(checkpoint, shards / "tar", out, "--num-actors", "1"))
+    status, output = finish(start(two_checkpoints, shards / "tar", out, "--num-actors", "1"))
     assert status == 0, output
     return out
 
@@ -360,29 +415,39 @@ def plain_loop(checkpoint: Path, data: Path) -> dict[Protocol, np.ndarray]:
     return {protocol: torch.stack(each).numpy() for protocol, each in rows.items()}
 
 
-def test_the_job_says_what_a_plain_loop_says(evaluated: Path, checkpoint: Path, shards: Path) -> None:
+def test_the_job_says_what_a_plain_loop_says(evaluated: Path, two_checkpoints: list[Path], shards: Path) -> None:
     predictions = pq.read_table(evaluated / "predictions.parquet")
     samples = read_samples(shards / "tar" / "val")
     assert predictions.select(["id", "key", "label"]).equals(samples.select(["id", "key", "label"]))
-    for protocol, probabilities in plain_loop(checkpoint, shards / "tar").items():
-        expected = rank_classes(probabilities, samples["label"].to_numpy())
-        name = protocol.replace("-", "_")
-        for field in ("top_probabilities", "true_probability"):
-            ours = np.array(predictions[f"{name}_{field}"].to_pylist())
-            np.testing.assert_allclose(ours, getattr(expected, field), rtol=1e-4)
-        assert predictions[f"{name}_top_classes"].to_pylist() == expected.top_classes.tolist()
-        assert predictions[f"{name}_true_rank"].to_pylist() == expected.true_rank.tolist()
+    first, second = (plain_loop(path, shards / "tar") for path in two_checkpoints)
+    for protocol in first:
+        ensemble = (first[protocol] + second[protocol]) / 2
+        for net, probabilities in (("", ensemble), ("net1_", first[protocol]), ("net2_", second[protocol])):
+            expected = rank_classes(probabilities, samples["label"].to_numpy())
+            name = net + protocol.replace("-", "_")
+            for field in ("top_probabilities", "true_probability"):
+                ours = np.array(predictions[f"{name}_{field}"].to_pylist())
+                np.testing.assert_allclose(ours, getattr(expected, field), rtol=1e-4)
+            assert predictions[f"{name}_top_classes"].to_pylist() == expected.top_classes.tolist()
+            assert predictions[f"{name}_true_rank"].to_pylist() == expected.true_rank.tolist()
 
 
-def test_report_json_holds_the_counts(evaluated: Path, checkpoint: Path, shards: Path) -> None:
+def test_report_json_holds_the_counts(evaluated: Path, two_checkpoints: list[Path], shards: Path) -> None:
     summary = json.loads((evaluated / "report.json").read_bytes())
     predictions = pq.read_table(evaluated / "predictions.parquet")
     for protocol, entry in summary["protocols"].items():
         for k in (1, 5):
             counted = errors(predictions, protocol, k)
             assert (entry[f"top{k}"]["wrong"], entry[f"top{k}"]["total"]) == (counted.wrong, counted.total)
+        assert sum(row["total"] for row in entry["calibration"]["bins"]) == len(predictions)
+        assert sum(row["total"] for row in entry["confusions"]) == entry["top1"]["wrong"] > 0  # 3 classes: all pairs
     assert summary["chance"] == {"top1": {"error": pytest.approx(2 / 3)}, "top5": {"error": 0}}
-    assert summary["checkpoint"]["sha256"] == file_sha256(checkpoint)
+    assert [each["sha256"] for each in summary["checkpoints"]] == [file_sha256(path) for path in two_checkpoints]
+    for each in summary["comparisons"]:
+        one, other = (summary["protocols"][each[name]]["top1"]["wrong"] for name in ("first", "second"))
+        assert each["only_first"] - each["only_second"] == other - one
+    pairs = [(each["first"], each["second"]) for each in summary["comparisons"]]
+    assert pairs == [("net1-centre", "net2-centre"), ("net1-ten-crop", "net2-ten-crop")]
     assert summary["data"]["digest"] == Manifest.load(shards / "tar" / "val").digest
     assert summary["predictions_sha256"] == file_sha256(evaluated / "predictions.parquet")
 
@@ -402,9 +467,9 @@ def kill_an_actor_at_work(job: subprocess.Popen[str]) -> bool:
 
 
 def test_two_actors_one_of_them_killed_give_the_bytes_of_one(
-    evaluated: Path, checkpoint: Path, shards: Path, tmp_path: Path
+    evaluated: Path, two_checkpoints: list[Path], shards: Path, tmp_path: Path
 ) -> None:
-    job = start(checkpoint, shards / "tar", tmp_path, "--num-actors", "2")
+    job = start(two_checkpoints, shards / "tar", tmp_path, "--num-actors", "2")
     killed = kill_an_actor_at_work(job)
     status, output = finish(job)
     assert status == 0, output
@@ -425,7 +490,7 @@ def test_an_altered_shard_is_named_and_nothing_is_written(checkpoint: Path, shar
     content = bytearray(shard.read_bytes())
     content[sample["offset"] + sample["size"] // 2] ^= 1
     shard.write_bytes(content)
-    status, output = finish(start(checkpoint, data, tmp_path / "out"))
+    status, output = finish(start([checkpoint], data, tmp_path / "out"))
     assert status == 1
     (message,) = (line for line in output.splitlines() if line.startswith("error: "))
     assert shard.name in message

@@ -29,7 +29,24 @@ TORCHVISION = {
     "classifier.6.weight": (1000, 4096),
     "classifier.6.bias": (1000,),
 }
-PARAMETERS = {"paper": 60_965_224, "original-2012": 60_965_224, "caffe": 60_965_224, "torchvision": 61_100_840}
+PARAMETERS = {
+    "paper": 60_965_224,
+    "original-2012": 60_965_224,
+    "caffe": 60_965_224,
+    "torchvision": 61_100_840,
+    "modern": 62_397_480,
+}
+FC = ((4096, 9216), (4096, 4096), (1000, 4096))
+# Of each layer its weights, [units, inputs of a unit ...]; in the towers a unit of conv2, 4 and 5 sees half.
+TOWERS = ((96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3), *FC)
+WEIGHTS = {
+    "paper": TOWERS,
+    "original-2012": TOWERS,
+    "caffe": TOWERS,
+    "torchvision": ((64, 3, 11, 11), (192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3), *FC),
+    "modern": ((96, 3, 11, 11), (256, 96, 5, 5), (384, 256, 3, 3), (384, 384, 3, 3), (256, 384, 3, 3), *FC),
+}
+MAPS = (55, 27, 13, 13, 13)  # height and width of the convolutions' outputs
 
 
 def net(preset: str) -> AlexNet:
@@ -40,6 +57,19 @@ def net(preset: str) -> AlexNet:
 @pytest.mark.parametrize(("preset", "count"), PARAMETERS.items())
 def test_the_number_of_parameters_is_known(preset: str, count: int) -> None:
     assert sum(weight.numel() for weight in net(preset).parameters()) == count
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_layer_has_the_shapes_of_its_source(preset: str) -> None:
+    network, seen = net(preset), []
+    for layer in network.layers().values():
+        layer.register_forward_hook(lambda _layer, _inputs, output: seen.append(tuple(output.shape)))
+    size = network.config.input_size
+    network(torch.empty(2, 3, size, size, device="meta"))
+    assert tuple(tuple(layer.weight.shape) for layer in network.layers().values()) == WEIGHTS[preset]
+    units = [shape[0] for shape in WEIGHTS[preset]]
+    convolutions = [(2, n, side, side) for n, side in zip(units[:5], MAPS, strict=True)]
+    assert seen == [*convolutions, *((2, n) for n in units[5:])]
 
 
 def test_torchvisions_weights_would_load() -> None:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from jobs.analyses import calibration, confusions
 from jobs.figures import Record, kernel_grid, smoothed, training_curves
 from jobs.report import PAPER, ReportInputs, best_and_worst, class_accuracies, read_metrics, render
-from jobs.scores import Part, Protocol, errors, joined, rank_classes
+from jobs.scores import Part, Protocol, Scores, errors, joined, rank_classes
 from pipeline.manifest import Class
 
 NUM_SAMPLES = 120
@@ -29,7 +30,7 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
     rng = np.random.default_rng(0)
     labels = np.arange(NUM_SAMPLES) % num_classes
     probabilities = rng.dirichlet(np.ones(num_classes), NUM_SAMPLES).astype(np.float32)
-    scores = {protocol: rank_classes(probabilities, labels) for protocol in PROTOCOLS}
+    scores: dict[str, Scores] = {protocol: rank_classes(probabilities, labels) for protocol in PROTOCOLS}
     keys = [f"val/{i:03d}" for i in range(NUM_SAMPLES)]
     samples = pa.table({"id": np.arange(NUM_SAMPLES), "key": keys, "label": labels.astype(np.int32)})
     predictions = joined([Part(np.arange(NUM_SAMPLES), labels, scores)], samples)
@@ -46,16 +47,27 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
         "num_classes": num_classes,
         "chance": {"top1": {"error": 1 - 1 / num_classes}, "top5": {"error": 1 - 5 / num_classes}},
         "protocols": {
-            protocol: {"description": "made up", "top1": entry(protocol, 1), "top5": entry(protocol, 5)}
+            protocol: {
+                "protocol": protocol,
+                "net": 0,
+                "calibration": calibration(predictions, protocol),
+                "confusions": confusions(predictions, protocol),
+                "description": "made up",
+                "top1": entry(protocol, 1),
+                "top5": entry(protocol, 5),
+            }
             for protocol in PROTOCOLS
         },
-        "checkpoint": {
-            "sha256": "c" * 64,
-            "epoch": 3,
-            "step": 30,
-            "num_parameters": 1234567,
-            "model_config": {"num_classes": num_classes, "width": 0.25},
-        },
+        "checkpoints": [
+            {
+                "sha256": "c" * 64,
+                "epoch": 3,
+                "step": 30,
+                "num_parameters": 1234567,
+                "model_config": {"num_classes": num_classes, "width": 0.25},
+            }
+        ],
+        "comparisons": [],
         "data": {"digest": "d" * 64, "train_digest": "e" * 64},
         "predictions_sha256": "f" * 64,
         "device": "cpu",
@@ -131,6 +143,19 @@ def test_the_page_shows_the_numbers_it_was_given() -> None:
     assert "c" * 64 in text
 
 
+def test_the_page_shows_calibration_and_the_most_confused_pairs() -> None:
+    inputs = made_up_inputs()
+    text = " ".join(Page(render(inputs)).text.replace("\u00a0", " ").split())
+    answer = inputs.summary["protocols"]["ten-crop"]
+    ece, bins = answer["calibration"]["ece"], answer["calibration"]["bins"]
+    assert f"is {100 * ece:.1f} % (ECE; bins that hold samples: {len(bins)})" in text
+    pairs = [
+        f"made-up class {pair['label']} → made-up class {pair['predicted']} {pair['total']}"
+        for pair in answer["confusions"][:10]
+    ]
+    assert " ".join(pairs) in text
+
+
 def test_each_image_stands_with_its_likeliest_classes() -> None:
     inputs = made_up_inputs()
     page = Page(render(inputs))
@@ -183,6 +208,28 @@ def test_ids_are_unique_and_all_references_lead_somewhere() -> None:
     assert set(referred) <= set(ids)
 
 
+def test_of_several_nets_the_page_shows_each_their_ensemble_and_who_is_better() -> None:
+    inputs = made_up_inputs(1000)
+    answer = inputs.summary["protocols"]
+    members = {
+        f"net{net}-{name}": {**each, "net": net, "top1": {**each["top1"], "error": net / 10}}
+        for net in (1, 2)
+        for name, each in answer.items()
+    }
+    compared = {"first": "net1-ten-crop", "second": "net2-ten-crop", "only_first": 11, "only_second": 4, "p": 0.118}
+    summary = {
+        **inputs.summary,
+        "protocols": answer | members,
+        "checkpoints": [{**inputs.summary["checkpoints"][0], "sha256": digest * 64} for digest in "ab"],
+        "comparisons": [compared],
+    }
+    text = " ".join(Page(render(replace(inputs, summary=summary))).text.replace("\u00a0", " ").split())
+    assert "Ten crops, ensemble" in text and "Ten crops, net 1 10.0 %" in text and "Centre crop, net 2 20.0 %" in text
+    assert "Ten crops, net 1 and net 2 11 4 0.12" in text
+    assert text.count("five nets") == 1, "the paper's ensemble stands beside ours alone"
+    assert "a" * 64 in text and "b" * 64 in text
+
+
 def test_hostile_names_stay_text() -> None:
     inputs = made_up_inputs()
     name = '<script>alert("x")</script>'
@@ -230,7 +277,7 @@ def test_a_constant_kernel_is_drawn() -> None:
 
 def test_the_papers_figures_stand_only_beside_its_classes() -> None:
     rows = [
-        f"{100 * row['top1']:.1f}\u00a0%, {100 * row['top5']:.1f}\u00a0%" for each in PAPER.values() for row in each
+        f"{100 * row['top1']:.1f}\u00a0%, {100 * row['top5']:.1f}\u00a0%" for name in PROTOCOLS for row in PAPER[name]
     ]
     ilsvrc, other = (Page(render(made_up_inputs(num_classes))).text for num_classes in (1000, 12))
     assert all(row in ilsvrc for row in rows)
@@ -240,6 +287,7 @@ def test_the_papers_figures_stand_only_beside_its_classes() -> None:
 def test_the_papers_figures_are_the_papers() -> None:
     assert PAPER["ten-crop"][0] == {"where": "ILSVRC-2012 validation", "top1": 0.407, "top5": 0.182}
     assert PAPER["ten-crop"][1] == {"where": "ILSVRC-2010 test", "top1": 0.375, "top5": 0.170}
+    assert PAPER["ensemble"] == [{"where": "ILSVRC-2012 validation, five nets", "top1": 0.381, "top5": 0.164}]
     assert PAPER["centre"] == [{"where": "ILSVRC-2010 test", "top1": 0.390, "top5": 0.183}]
 
 
@@ -247,7 +295,7 @@ def test_one_protocol_alone_and_no_metrics_and_no_images() -> None:
     inputs = made_up_inputs()
     summary = {**inputs.summary, "protocols": {"centre": inputs.summary["protocols"]["centre"]}}
     page = Page(render(replace(inputs, summary=summary, metrics=[], images={})))
-    assert not page.of("svg")
+    assert len(page.of("svg")) == 1, "of the charts the reliability diagram alone"
     assert "Ten crops" not in page.text
 
 
@@ -313,7 +361,7 @@ def test_chromium_draws_the_page_without_complaint(browser: str, tmp_path: Path)
     opened = browse(browser, tmp_path / "profile", path, "--dump-dom")
     page = Page(opened.stdout)
     assert len([image for image in page.of("img") if image.get("class") == "kernels"]) == 2
-    assert len(page.of("svg")) == 2
+    assert len(page.of("svg")) == 3
     assert f"{100 * errors(inputs.predictions, 'ten-crop', 1).error:.1f}\u00a0%" in page.text
     # The page's own policy forbids all that is not in it: anything that it tried to fetch would be complained of.
     assert "CONSOLE" not in opened.stderr

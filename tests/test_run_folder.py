@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.run_folder import CHECKPOINT, CONFIG, enter, plain
+from jobs.run_folder import CHECKPOINT, CONFIG, enter, only_run, plain
 from jobs.train import TrainConfig
 from model.checkpoint import Checkpoint, save_checkpoint
 from tests.test_checkpoint import example
@@ -79,6 +79,11 @@ def test_other_data_are_refused(run: Path) -> None:
         entered(run, digest="cd")
 
 
+def test_another_preset_is_refused(run: Path) -> None:
+    with pytest.raises(ValueError, match="was started with --preset paper, not caffe; give the same"):
+        entered(run, preset="caffe")
+
+
 def test_a_damaged_checkpoint_is_named(run: Path) -> None:
     (run / CHECKPOINT).write_bytes((run / CHECKPOINT).read_bytes()[:1000])
     with pytest.raises(ValueError, match=f"{CHECKPOINT}: cut short"):
@@ -90,3 +95,11 @@ def test_options_are_plain() -> None:
     assert json.loads(json.dumps(options)) == options
     assert options["data"] == "/data"
     assert options["milestones"] == [3, 4]
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
+    with only_run(tmp_path / "run"):
+        with pytest.raises(RuntimeError, match="another run is writing there"), only_run(tmp_path / "run", 0.2):
+            pass
+    with only_run(tmp_path / "run", 0):
+        pass

@@ -104,6 +104,16 @@ def test_a_log_has_a_line_an_epoch(tmp_path: Path, capsys: pytest.CaptureFixture
     ]
 
 
+def test_on_a_gpu_the_line_says_how_much_of_its_memory_was_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tracking(tmp_path, total_steps=30, step=0) as tracker:
+        means = Metrics(320, 2.0, 0.5, 0.25)
+        tracker.train(1, 10, means, lr=0.01, images_per_second=99.5, waiting=0.125, gpu_memory=3 * 2**29)
+        tracker.validation(1, 10, Metrics(200, 1.0, 0.4, 0.2))
+    assert "12% waiting for data, 1.5 GiB on the GPU; validation" in capsys.readouterr().err
+
+
 def test_a_terminal_has_a_bar(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from jobs import train as job
 from jobs import training_run as learning
-from jobs.run_folder import CHECKPOINT, METRICS
+from jobs.run_folder import CHECKPOINT, METRICS, TRACE
 from jobs.train import SAMPLE, TrainConfig, main, parse
 from model.checkpoint import Checkpoint, load_checkpoint
 
@@ -39,9 +39,17 @@ def arguments(data: Path, out: Path, **options: Any) -> list[str]:
 class Launch:
     """One torchrun with its ranks, in a process group of its own."""
 
-    def __init__(self, words: list[str], *, ranks: int, torchrun: tuple[str, ...] = ("--standalone",)) -> None:
-        command = [sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc_per_node={ranks}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    def __init__(
+        self,
+        words: list[str],
+        *,
+        ranks: int,
+        torchrun: tuple[str, ...] = ("--standalone",),
+        inside: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
+        command = [*inside, sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc_per_node={ranks}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
         self.out = words[words.index("--out") + 1]  # by which its ranks are known
         self.process = subprocess.Popen(
             [*command, str(JOB), *words],
@@ -161,6 +169,14 @@ def test_one_process_trains_validates_and_leaves_its_files(
     main(parse(arguments(data, out, epochs=2, schedule="steps", milestones=1, log_every=2, resume=True)))
     assert capsys.readouterr().out == spoken.out  # nothing left to do
     assert (out / CHECKPOINT).read_bytes() == before
+
+
+def test_a_profile_is_a_trace_of_so_many_steps(data: Path, tmp_path: Path) -> None:
+    main(parse(arguments(data, tmp_path / "run", max_steps=5, profile=2)))
+    events = json.loads((tmp_path / "run" / TRACE).read_text())["traceEvents"]
+    names = [event.get("name", "") for event in events]
+    assert {name for name in names if name.startswith("ProfilerStep#")} == {"ProfilerStep#2", "ProfilerStep#3"}
+    assert "aten::_fused_sgd_" in names
 
 
 def test_without_options_it_trains_on_the_sample(
