@@ -11,7 +11,7 @@ The pixels are those of libjpeg-turbo's defaults to the bit. Whatever is not of 
 is refused without a reason: libjpeg-turbo then says what it is.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from pipeline.compiled import njit
 from pipeline.intrinsics import COPY_BYTES, big_endian, copy_block_until_ff
 from pipeline.jpeg_pixels import BLOCK, STEP
 from pipeline.jpeg_planes import PAIR, WIDEST, Planes, replicate, transform
-from pipeline.jpeg_tables import DEFINITION, END, WINDOW, Huffman, define, long_code, no_tables, with_value
+from pipeline.jpeg_tables import DEFINITION, END, WINDOW, Huffman, define, long_code, no_tables, same_bytes, with_value
 from pipeline.pointers import unowned
 
 SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
@@ -30,6 +30,7 @@ UNUSED = PAIR * BLOCKS // 2  # first of the coefficients that belong to no block
 MOST_DC = 8191  # a DC coefficient beyond is no image's, and libjpeg-turbo's vectors overflow
 MCU_BYTES = 2048  # more than the longest MCU takes: 6 blocks of 64 coefficients of 27 bits
 BYTE = np.uint64(255)
+JFIF = np.frombuffer(b"JFIF\0\1", np.uint8)  # and the version that there is
 
 
 def zigzag() -> np.ndarray:
@@ -82,7 +83,7 @@ def workspace(num_pixels: int) -> Workspace:
 
 
 @njit
-def word(data: np.ndarray, at: int) -> int:
+def word(data: np.ndarray, at: int) -> Any:
     """Two bytes as a number."""
     return np.int64(data[at]) << 8 | np.int64(data[at + 1])
 
@@ -106,8 +107,7 @@ def read_header(space: Workspace, data: np.ndarray) -> Header:
         if size < 0 or end > data.size:
             return refused
         if marker == APP0:
-            name = data[at : at + 5]
-            jfif |= size >= 14 and name[0] == 74 and name[1] == 70 and name[2] == 73 and name[3] == 70 and name[4] == 0
+            jfif |= size >= 14 and same_bytes(data[at : at + 6], JFIF)
         elif marker == APP14:  # Adobe's, which may say other colours
             return refused
         elif marker == DQT:
@@ -120,7 +120,7 @@ def read_header(space: Workspace, data: np.ndarray) -> Header:
             while at < end:
                 if at + 17 > end or data[at] & 15 > 1 or data[at] >> 4 > 1:
                     return refused
-                slot = np.int64(data[at] >> 4) * 2 + np.int64(data[at] & 15)
+                slot: Any = np.int64(data[at] >> 4) * 2 + np.int64(data[at] & 15)
                 symbols = 0
                 for count in data[at + 1 : at + 17]:
                     symbols += count
@@ -134,7 +134,7 @@ def read_header(space: Workspace, data: np.ndarray) -> Header:
             if size != 15 or height > 0 or data[at] != 8 or data[at + 5] != 3:
                 return refused
             height, width = word(data, at + 1), word(data, at + 3)
-            halved = np.int64(data[at + 7] == 0x22)
+            halved = 1 if data[at + 7] == 0x22 else 0
             if data[at + 7] != (0x22 if halved else 0x11) or data[at + 10] != 0x11 or data[at + 13] != 0x11:
                 return refused
             if data[at + 6] == data[at + 9] or data[at + 6] == data[at + 12] or data[at + 9] == data[at + 12]:
@@ -248,7 +248,7 @@ def unstuff(data: np.ndarray, at: int, clean: np.ndarray) -> tuple[int, int]:
             at, size = at + 2, size + 1  # the 0xFF is copied already
     while at + 1 < data.size and (data[at] != 0xFF or data[at + 1] == 0):
         clean[size] = data[at]
-        at, size = at + 1 + np.int64(data[at] == 0xFF), size + 1
+        at, size = at + (2 if data[at] == 0xFF else 1), size + 1
     return (size, at) if at + 1 < data.size else (-1, at)
 
 
@@ -328,7 +328,7 @@ def read_interval(
                 bits = before << (entry >> np.uint64(40) & BYTE)
                 left += (entry & BYTE) - (entry >> np.uint64(40) & BYTE)
                 k = middle
-            if np.uint64(63) < k < np.uint64(END):
+            if np.uint64(63) < middle < np.uint64(END) or np.uint64(63) < k < np.uint64(END):
                 return damaged
         if first <= row <= last and start <= column <= end:
             transform(planes, row, column, coefficients.ctypes.data, space.weights.ctypes.data)
@@ -336,4 +336,4 @@ def read_interval(
         column += 1
         if column == across:
             row, column = row + 1, 0
-    return 8 * np.int64(at) - np.int64(left)
+    return int(8 * np.int64(at) - np.int64(left))

@@ -151,8 +151,8 @@ def colour_full(context: Any, luma: Any, cb: Any, cr: Any, out: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         luma, cb, cr, out = arguments
-        chroma = (load(builder, plane, 8, STEP).widened(16, signed=False) for plane in (cb, cr))
-        coloured(builder, luma, *chroma, out)
+        blue, red = (load(builder, plane, 8, STEP).widened(16, signed=False) for plane in (cb, cr))
+        coloured(builder, luma, blue, red, out)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 4), generate

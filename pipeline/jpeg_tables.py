@@ -14,7 +14,7 @@ Where a longer look is needed, bits 8 to 15 hold the length of the code, and fro
 the code itself is longer than the window.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,8 +77,8 @@ def define(huffman: Huffman, slot: int, definition: np.ndarray) -> bool:
     for length in range(1, CODE_BITS + 1):
         huffman.firsts[slot, length] = number - code
         for _ in range(counts[length - 1]):
-            if code >= (1 << length) - 1:  # a code of ones alone is forbidden (T.81, C.2)
-                return False
+            if code >= (1 << length) - 1 or (slot < 2 and symbols[number] > 15):
+                return False  # a code of ones alone is forbidden (T.81, C.2), and so is a difference of over 15 bits
             if length <= WINDOW:
                 fill(lookup, code, length, np.int64(symbols[number]), slot >= 2)
             code += 1
@@ -93,7 +93,7 @@ def define(huffman: Huffman, slot: int, definition: np.ndarray) -> bool:
 
 
 @njit
-def fill(lookup: np.ndarray, code: int, length: int, symbol: int, is_ac: bool) -> None:
+def fill(lookup: np.ndarray, code: int, length: int, symbol: Any, is_ac: bool) -> None:
     """Writes the entries of all windows that begin with a code."""
     free = WINDOW - length  # bits of the window behind the code
     size = symbol & 15 if is_ac else symbol
@@ -122,14 +122,14 @@ def pair_up(lookup: np.ndarray) -> None:
 
 
 @njit
-def single(value: int, move: int, length: int) -> int:
+def single(value: Any, move: Any, length: Any) -> Any:
     """The entry of one code: uint64."""
     value &= 0xFFFF
     return np.uint64(length << 40 | move << 32 | value << 16 | move << 8 | length) | np.uint64(value) << np.uint64(48)
 
 
 @njit
-def advance(symbol: int, is_ac: bool) -> int:
+def advance(symbol: Any, is_ac: bool) -> Any:
     """How far a symbol moves on in the zigzag order (T.81, F.1.2.2): past its zeros and its coefficient or to `END`."""
     if is_ac and symbol & 15 == 0 and symbol != 0xF0:
         return END
@@ -137,13 +137,13 @@ def advance(symbol: int, is_ac: bool) -> int:
 
 
 @njit
-def extend(bits: int, size: int) -> int:
+def extend(bits: Any, size: Any) -> Any:
     """The number that `size` bits stand for (T.81, F.2.2.1, EXTEND): below half of their range it is negative."""
     return bits if size == 0 or bits >> (size - 1) else bits - (1 << size) + 1
 
 
 @njit
-def long_code(limits: np.ndarray, firsts: np.ndarray, symbols: np.ndarray, slot: int, bits: int) -> int:
+def long_code(limits: np.ndarray, firsts: np.ndarray, symbols: np.ndarray, slot: int, bits: Any) -> Any:
     """What table `slot` would hold of the code that `bits` begin with, longer than the window (T.81, F.2.2.3, DECODE);
     0 for none. It takes the fields of `Huffman` alone, because handing all of them on takes longer than the rest."""
     ahead = np.int64(bits >> np.uint64(64 - CODE_BITS))
@@ -155,7 +155,7 @@ def long_code(limits: np.ndarray, firsts: np.ndarray, symbols: np.ndarray, slot:
 
 
 @njit
-def with_value(entry: int, bits: int, is_ac: bool) -> int:
+def with_value(entry: Any, bits: Any, is_ac: bool) -> Any:
     """The entry of a code that does not fit into the window with its value; 0 for none."""
     length, symbol = np.int64(entry >> np.uint64(8) & np.uint64(255)), np.int64(entry >> np.uint64(16))
     size = symbol & 15 if is_ac else symbol
