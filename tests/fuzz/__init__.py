@@ -1,4 +1,4 @@
-"""A fuzzer over everything that is read: shards, tables, manifests, JPEGs. What it found so far: `docs/fuzzing.md`.
+"""A fuzzer over everything that is read: shards, tables, manifests, JPEGs. How it is used: docs/fuzzing.md.
 
     python -m tests.fuzz --cases 100000 --seed 0        a long run
     python -m tests.fuzz --first 4711 --cases 1         one case again
