@@ -103,6 +103,9 @@ def jpeg_size(handle: int, data: np.ndarray) -> tuple[int, int, int]:
     header = np.empty(4, np.int32)
     at = header.ctypes.data
     if _tj_header(handle, data.ctypes.data, data.size, at, at + 4, at + 8, at + 12) != 0:
+        # It is left in the middle of a header, which the next image would be taken for the rest of. Decoding, to a
+        # single pixel at most, gives up in order.
+        _tj_decompress(handle, data.ctypes.data, data.size, at, 1, 3, 1, TJPF_RGB, TJFLAG_ACCURATEDCT)
         return CORRUPT, 0, 0
     return NOT_RGB if header[3] in (TJCS_CMYK, TJCS_YCCK) else OK, header[1], header[0]
 

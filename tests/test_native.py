@@ -53,6 +53,13 @@ def test_unsound_jpegs_have_a_status(decoder: int) -> None:
     assert native.decode_rgb(decoder, as_bytes(data), out) == native.OK
 
 
+def test_a_header_that_breaks_off_does_not_spoil_the_next_image(decoder: int) -> None:
+    data = encoded(picture(5, 32, 32), quality=90)
+    bogus = data[:4] + b"\0\0" + data[6:]  # the length of the first segment
+    assert native.jpeg_size(decoder, as_bytes(bogus)) == (native.CORRUPT, 0, 0)
+    assert native.jpeg_size(decoder, as_bytes(data)) == (native.OK, 32, 32)
+
+
 def test_a_missing_library_is_named_with_its_package() -> None:
     with pytest.raises(ImportError, match="libno_such_thing.*apt-get install libno-such-thing0"):
         native.find("no_such_thing", "libno-such-thing0")

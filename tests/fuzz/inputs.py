@@ -16,6 +16,7 @@ from tests.fuzz.targets import (
     IndexTarget,
     JpegTarget,
     ManifestTarget,
+    OwnJpegTarget,
     PillowTarget,
     ScanTarget,
     SplitTarget,
@@ -62,6 +63,7 @@ def all_targets(root: Path) -> list[Target]:
             "mean image, forged", tar, "mean_image.npy", options={"dtype": "float16"}, forged=True, guarded=False
         ),
         JpegTarget(),
+        OwnJpegTarget("jpeg, our decoder"),
         PillowTarget("image file in conversion"),
         ScanTarget("tar of a source", tar / "shard-00000.tar"),
     ]

@@ -19,8 +19,10 @@ from PIL import Image
 
 from pipeline import Loader, open_dataset
 from pipeline.codec import BadImage, load_square
+from pipeline.decoders import Decoder, decode, examine
 from pipeline.formats.tar import scan
 from pipeline.home import indexes
+from pipeline.jpeg_decoder import workspace
 from pipeline.manifest import MANIFEST
 from pipeline.native import OK, decode_rgb, tj_open
 from tests.fuzz.guarded import Guarded
@@ -262,6 +264,42 @@ class JpegTarget:
         if found is None:
             return kind, ERROR, ""
         return kind, SAME if np.array_equal(found, pixels) else CHANGED, ""
+
+
+class OwnJpegTarget(JpegTarget):
+    """Our own decoder, which asks libjpeg-turbo where it refuses: it must always come to what libjpeg-turbo says."""
+
+    @cached_property
+    def own(self) -> Decoder:
+        return Decoder(int(tj_open()), True, workspace(1 << 16))
+
+    def run(self, rng: np.random.Generator) -> tuple[str, str, str]:
+        image, pixels = self.images[rng.integers(len(self.images))]
+        kind, edit = mutate(rng, image)
+        spoilt = applied(image.data, edit)
+        if not spoilt:
+            return kind, SAME, ""
+        theirs = self.decode(spoilt, pixels.shape)
+        expected = None if theirs is None else theirs.copy()
+        found = self.decode_ourselves(spoilt, pixels.shape)
+        if found is None or expected is None:
+            return (
+                kind,
+                ERROR if found is expected else WRONG,
+                f"ours {found is not None}, theirs {expected is not None}",
+            )
+        if not np.array_equal(found, expected):
+            return kind, WRONG, "not what libjpeg-turbo says"
+        return kind, SAME if np.array_equal(found, pixels) else CHANGED, ""
+
+    def decode_ourselves(self, data: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What the loader makes of `data` for an image of `shape`; None where it refuses."""
+        source, out = self.places
+        payload, image = source.holding(data), out.last(int(np.prod(shape))).reshape(shape)
+        found = examine(self.own, payload)
+        if found.state != OK or (found.height, found.width) != shape[:2]:
+            return None
+        return image if decode(self.own, found, payload, image) == OK else None
 
 
 class PillowTarget(JpegTarget):
