@@ -331,7 +331,9 @@ def read_interval(
             if np.uint64(63) < middle < np.uint64(END) or np.uint64(63) < k < np.uint64(END):
                 return damaged
         if first <= row <= last and start <= column <= end:
-            transform(planes, row, column, coefficients.ctypes.data, space.weights.ctypes.data)
+            beyond = transform(planes, row, column, coefficients.ctypes.data, space.weights.ctypes.data)
+            if beyond != 0:
+                return damaged
         coefficients[:UNUSED] = 0
         column += 1
         if column == across:

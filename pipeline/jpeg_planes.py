@@ -45,20 +45,22 @@ def planes_in(memory: np.ndarray, row: np.ndarray, height: int, width: int, halv
 
 
 @njit
-def transform(planes: Planes, row: int, column: int, coefficients: int, weights: int) -> None:
-    """The samples of an MCU's blocks (T.81, A.2.3), from its coefficients: addresses, see `inverse_dct_pair`."""
+def transform(planes: Planes, row: int, column: int, coefficients: int, weights: int) -> int:
+    """The samples of an MCU's blocks (T.81, A.2.3), from its coefficients: addresses, see `inverse_dct_pair`. Returns 0
+    where all are sound."""
     plane, stride = planes.samples.strides[0], planes.samples.strides[1]
     here = planes.samples.ctypes.data + BLOCK * (row * stride + column) + MARGIN
     cb, cr = here + plane, here + 2 * plane
     if planes.halved:
         luma = here + BLOCK * (row * stride + column)
-        inverse_dct_pair(coefficients, weights, luma, luma + BLOCK, stride)
+        beyond = inverse_dct_pair(coefficients, weights, luma, luma + BLOCK, stride)
         luma += BLOCK * stride
-        inverse_dct_pair(coefficients + 2 * PAIR, weights + 2 * PAIR, luma, luma + BLOCK, stride)
-        inverse_dct_pair(coefficients + 4 * PAIR, weights + 4 * PAIR, cb, cr, stride)
+        beyond |= inverse_dct_pair(coefficients + 2 * PAIR, weights + 2 * PAIR, luma, luma + BLOCK, stride)
+        beyond |= inverse_dct_pair(coefficients + 4 * PAIR, weights + 4 * PAIR, cb, cr, stride)
     else:
-        inverse_dct_pair(coefficients, weights, here, cb, stride)
-        inverse_dct_pair(coefficients + 2 * PAIR, weights + 2 * PAIR, cr, cr, stride)
+        beyond = inverse_dct_pair(coefficients, weights, here, cb, stride)
+        beyond |= inverse_dct_pair(coefficients + 2 * PAIR, weights + 2 * PAIR, cr, cr, stride)
+    return beyond
 
 
 @njit

@@ -70,6 +70,11 @@ class Lanes:
         equal = self.builder.icmp_unsigned("==", self.value, self._like(number))
         return self.builder.bitcast(equal, ir.IntType(len(self)))
 
+    def beyond_mask(self, limit: int) -> Any:
+        """An integer with a bit a lane, the lowest for the first: whether it is below -limit or not below limit."""
+        beyond = self.builder.icmp_unsigned(">=", (self + limit).value, self._like(2 * limit))
+        return self.builder.bitcast(beyond, ir.IntType(len(self)))
+
     def store(self, address: Any) -> None:
         """Writes all lanes to an address (intp), which need not be aligned."""
         pointer = self.builder.inttoptr(address, self.value.type.as_pointer())

@@ -22,9 +22,9 @@ from pipeline.codec import BadImage, load_square
 from pipeline.decoders import Decoder, decode, examine
 from pipeline.formats.tar import scan
 from pipeline.home import indexes
-from pipeline.jpeg_decoder import workspace
+from pipeline.jpeg_decoder import Workspace, workspace
 from pipeline.manifest import MANIFEST
-from pipeline.native import OK, decode_rgb, tj_open
+from pipeline.native import CORRUPT, OK, decode_rgb, tj_close, tj_open
 from tests.fuzz.guarded import Guarded
 from tests.fuzz.mutations import Edit, Original, Spot, applied, hostile, jpeg_spots, mutate, tar_spots
 from tests.fuzz.spoiling import Files, replacing
@@ -270,8 +270,8 @@ class OwnJpegTarget(JpegTarget):
     """Our own decoder, which asks libjpeg-turbo where it refuses: it must always come to what libjpeg-turbo says."""
 
     @cached_property
-    def own(self) -> Decoder:
-        return Decoder(int(tj_open()), True, workspace(1 << 16))
+    def space(self) -> Workspace:
+        return workspace(1 << 16)
 
     def run(self, rng: np.random.Generator) -> tuple[str, str, str]:
         image, pixels = self.images[rng.integers(len(self.images))]
@@ -279,27 +279,27 @@ class OwnJpegTarget(JpegTarget):
         spoilt = applied(image.data, edit)
         if not spoilt:
             return kind, SAME, ""
-        theirs = self.decode(spoilt, pixels.shape)
-        expected = None if theirs is None else theirs.copy()
-        found = self.decode_ourselves(spoilt, pixels.shape)
-        if found is None or expected is None:
-            return (
-                kind,
-                ERROR if found is expected else WRONG,
-                f"ours {found is not None}, theirs {expected is not None}",
-            )
-        if not np.array_equal(found, expected):
+        theirs, found = self.decode_afresh(spoilt, pixels.shape, False), self.decode_afresh(spoilt, pixels.shape, True)
+        if found is None or theirs is None:
+            return kind, ERROR if found is theirs else WRONG, f"ours {found is not None}, theirs {theirs is not None}"
+        if not np.array_equal(found, theirs):
             return kind, WRONG, "not what libjpeg-turbo says"
         return kind, SAME if np.array_equal(found, pixels) else CHANGED, ""
 
-    def decode_ourselves(self, data: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
-        """What the loader makes of `data` for an image of `shape`; None where it refuses."""
+    def decode_afresh(self, data: bytes, shape: tuple[int, ...], own: bool) -> np.ndarray | None:
+        """What a decoder that was never used makes of `data` for an image of `shape`; None where it refuses.
+
+        A libjpeg-turbo that was used lends a JPEG without tables those of the image before.
+        """
         source, out = self.places
         payload, image = source.holding(data), out.last(int(np.prod(shape))).reshape(shape)
-        found = examine(self.own, payload)
-        if found.state != OK or (found.height, found.width) != shape[:2]:
-            return None
-        return image if decode(self.own, found, payload, image) == OK else None
+        decoder = Decoder(int(tj_open()), own, self.space)
+        found = examine(decoder, payload)
+        state = CORRUPT
+        if found.state == OK and (found.height, found.width) == shape[:2]:
+            state = decode(decoder, found, payload, image)
+        tj_close(decoder.handle)
+        return image.copy() if state == OK else None
 
 
 class PillowTarget(JpegTarget):
