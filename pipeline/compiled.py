@@ -41,4 +41,17 @@ PLACES = (caching.UserProvidedCacheLocator, caching.InTreeCacheLocator, caching.
 locators: list[Any] = [type(place.__name__, (OfPackage, place), {}) for place in PLACES]
 caching.CacheImpl._locator_classes[:0] = locators
 
+
+class Index(caching.IndexDataCacheFile):
+    """What Numba keeps of a function on disk; one that names a class that is gone is as outdated as any other."""
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except (AttributeError, ImportError):
+            return {}
+
+
+caching.IndexDataCacheFile = Index  # type: ignore[misc]
+
 njit = numba.njit(cache=True, nogil=True)

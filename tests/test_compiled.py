@@ -1,11 +1,15 @@
 """Compiled code is found again by the next process, and not after a change of any function that went into it."""
 
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
+
+from pipeline.compiled import Index
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pipeline"
 INNER = "from pipeline.compiled import njit\n\n@njit\ndef inner():\n    return 1\n"
@@ -36,3 +40,10 @@ def test_a_change_in_a_file_that_is_called_is_compiled(tmp_path: Path, place: st
     (package / "inner.py").write_text(INNER.replace("1", "2"))
     assert call() == "2 0\n"
     assert (tmp_path / "cache").exists() == (place == "NUMBA_CACHE_DIR")
+
+
+def test_an_index_of_a_class_that_is_gone_is_outdated(tmp_path: Path) -> None:
+    index = Index(str(tmp_path), "kernel", "stamp")
+    gone = b"cpipeline.decoders\nNoSuchClass\n."  # how a pickle names a class
+    (tmp_path / "kernel.nbi").write_bytes(pickle.dumps(numba.__version__) + gone)
+    assert index.load(("a signature",)) is None
