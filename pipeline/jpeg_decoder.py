@@ -27,7 +27,6 @@ SOF0, RST0, APP0, APP14, APP15 = 0xC0, 0xD0, 0xE0, 0xEE, 0xEF
 
 BLOCKS = 6  # of an MCU at most: 4 of luma, 2 of chroma
 UNUSED = PAIR * BLOCKS // 2  # first of the coefficients that belong to no block: where the end of a block is written
-MOST_DC = 8191  # a DC coefficient beyond is no image's, and libjpeg-turbo's vectors overflow
 MCU_BYTES = 2048  # more than the longest MCU takes: 6 blocks of 64 coefficients of 27 bits
 BYTE = np.uint64(255)
 JFIF = np.frombuffer(b"JFIF\0\1", np.uint8)  # and the version that there is
@@ -51,7 +50,7 @@ class Workspace(NamedTuple):
     huffman: Huffman
     quantisers: np.ndarray  # uint8 [4, 64], in zigzag order; 0 where there is no table
     weights: np.ndarray  # int16 [3, 8, 2, 8]: a pair of blocks' quantisers, by row, block and column
-    blocks: np.ndarray  # int64 [6, 4]: of each block of an MCU the component, its tables (DC, AC), its largest DC
+    blocks: np.ndarray  # int64 [6, 3]: of each block of an MCU the component and its tables (DC, AC)
     coefficients: np.ndarray  # int16 [3 * 128 + as many]: three pairs, and what belongs to no block
     clean: np.ndarray  # uint8 [bytes]: entropy-coded bytes without stuffing
     samples: np.ndarray  # uint8 [bytes]: the planes Y, Cb and Cr
@@ -74,7 +73,7 @@ def workspace(num_pixels: int) -> Workspace:
         huffman=no_tables(),
         quantisers=np.zeros((4, 64), np.uint8),
         weights=np.zeros((3, BLOCK, 2, BLOCK), np.int16),
-        blocks=np.zeros((BLOCKS, 4), np.int64),
+        blocks=np.zeros((BLOCKS, 3), np.int64),
         coefficients=np.zeros(2 * UNUSED, np.int16),
         clean=np.zeros(num_pixels + MCU_BYTES, np.uint8),
         samples=np.zeros(3 * 2 * num_pixels + (1 << 16), np.uint8),
@@ -111,25 +110,11 @@ def read_header(space: Workspace, data: np.ndarray) -> Header:
         elif marker == APP14:  # Adobe's, which may say other colours
             return refused
         elif marker == DQT:
-            while at < end:
-                if at + 65 > end or data[at] > 3:  # a table of 16 bits, or cut short
-                    return refused
-                space.quantisers[data[at]] = data[at + 1 : at + 65]
-                at += 65
+            if not read_quantisers(space, data[at:end]):
+                return refused
         elif marker == DHT:
-            while at < end:
-                if at + 17 > end or data[at] & 15 > 1 or data[at] >> 4 > 1:
-                    return refused
-                slot: Any = np.int64(data[at] >> 4) * 2 + np.int64(data[at] & 15)
-                symbols = 0
-                for count in data[at + 1 : at + 17]:
-                    symbols += count
-                if symbols > DEFINITION - 17 or at + 17 + symbols > end:
-                    return refused
-                if not define(space.huffman, slot, data[at : at + 17 + symbols]):
-                    return refused
-                defined[slot] = True
-                at += 17 + symbols
+            if not read_codes(space, data[at:end], defined):
+                return refused
         elif marker == SOF0:
             if size != 15 or height > 0 or data[at] != 8 or data[at + 5] != 3:
                 return refused
@@ -147,26 +132,66 @@ def read_header(space: Workspace, data: np.ndarray) -> Header:
                 return refused
             interval = word(data, at)
         elif marker == SOS:
-            if size != 10 or not jfif or height == 0 or width < 5 or data[at] != 3:
-                return refused  # chroma of less than three columns is not smoothed
-            if data[at + 7] != 0 or data[at + 8] != 63 or data[at + 9] != 0:
+            # Of less than three columns, chroma is not smoothed.
+            if not jfif or height == 0 or width < 5 or not read_components(space, data[at:end], halved, used, defined):
                 return refused
-            tables = np.zeros((3, 2), np.int64)
-            for component in range(3):
-                name, slots = data[at + 1 + 2 * component], data[at + 2 + 2 * component]
-                if name != space.blocks[component, 0] or slots >> 4 > 1 or slots & 15 > 1 or used[component] > 3:
-                    return refused
-                tables[component, 0], tables[component, 1] = slots >> 4, 2 + (slots & 15)
-                if not defined[tables[component, 0]] or not defined[tables[component, 1]]:
-                    return refused
-                if space.quantisers[used[component]].min() == 0:
-                    return refused
-            describe_blocks(space, halved, used, tables)
             return Header(height, width, halved, interval, end)
         elif marker != COM and not APP0 <= marker <= APP15:
             return refused
         at = end
     return refused
+
+
+@njit
+def read_quantisers(space: Workspace, segment: np.ndarray) -> bool:
+    """The tables of a DQT segment (T.81, B.2.4.1); False where one has 16 bits or is cut short."""
+    at = 0
+    while at < segment.size:
+        if at + 65 > segment.size or segment[at] > 3:
+            return False
+        space.quantisers[segment[at]] = segment[at + 1 : at + 65]
+        at += 65
+    return True
+
+
+@njit
+def read_codes(space: Workspace, segment: np.ndarray, defined: np.ndarray) -> bool:
+    """The tables of a DHT segment (T.81, B.2.4.2); marks them as `defined` (bool [4]). False where one is unsound."""
+    at = 0
+    while at < segment.size:
+        if at + 17 > segment.size or segment[at] & 15 > 1 or segment[at] >> 4 > 1:
+            return False
+        slot: Any = np.int64(segment[at] >> 4) * 2 + np.int64(segment[at] & 15)
+        end = at + 17
+        for count in segment[at + 1 : at + 17]:
+            end += count
+        if end - at > DEFINITION or end > segment.size or not define(space.huffman, slot, segment[at:end]):
+            return False
+        defined[slot] = True
+        at = end
+    return True
+
+
+@njit
+def read_components(space: Workspace, segment: np.ndarray, halved: int, used: np.ndarray, defined: np.ndarray) -> bool:
+    """The SOS segment (T.81, B.2.3): which tables components are coded with. `used` (int64 [3]) are their quantisers.
+
+    False unless all three are in one scan, in full, with tables that are there.
+    """
+    if segment.size != 10 or segment[0] != 3 or segment[7] != 0 or segment[8] != 63 or segment[9] != 0:
+        return False
+    tables = np.zeros((3, 2), np.int64)
+    for component in range(3):
+        name, slots = segment[1 + 2 * component], segment[2 + 2 * component]
+        if name != space.blocks[component, 0] or slots >> 4 > 1 or slots & 15 > 1 or used[component] > 3:
+            return False
+        tables[component, 0], tables[component, 1] = slots >> 4, 2 + (slots & 15)
+        if not defined[tables[component, 0]] or not defined[tables[component, 1]]:
+            return False
+        if space.quantisers[used[component]].min() == 0:
+            return False
+    describe_blocks(space, halved, used, tables)
+    return True
 
 
 @njit
@@ -178,7 +203,6 @@ def describe_blocks(space: Workspace, halved: int, used: np.ndarray, tables: np.
         quantiser = space.quantisers[used[component]]
         space.blocks[block, 0] = component
         space.blocks[block, 1], space.blocks[block, 2] = tables[component]
-        space.blocks[block, 3] = MOST_DC // np.int64(quantiser[0])
         pair = space.weights[block >> 1].reshape(PAIR)
         for k in range(BLOCK * BLOCK):
             pair[PLACES[k] + BLOCK * (block & 1)] = quantiser[k]
@@ -295,11 +319,11 @@ def read_interval(
                 if entry == 0:
                     entry = long_code(limits, firsts, symbols, dc_table, bits)
                 entry = with_value(entry, bits, False)
+                if entry == 0:
+                    return damaged
             bits <<= entry & BYTE
             left -= entry & BYTE
             dc[component] += np.int16(entry >> np.uint64(16))
-            if entry == 0 or abs(dc[component]) > blocks[block, 3]:
-                return damaged
             coefficients[base] = dc[component]
             k = middle = np.uint64(0)
             before = bits

@@ -139,6 +139,14 @@ def test_damage_is_never_decoded_otherwise(data: bytes, seed: int) -> None:
         np.testing.assert_array_equal(image, turbo(data))
 
 
+def test_coefficients_beyond_any_images_are_left_to_libjpeg_turbo() -> None:
+    data = bytearray(encoded(picture(1, 32, 32), quality=98))
+    for table in range(2):
+        at = [i for i in range(len(data) - 1) if data[i : i + 2] == b"\xff\xdb"][table] + 5
+        data[at : at + 64] = b"\xff" * 64  # libjpeg-turbo's vectors overflow with these in a way of their own
+    assert turbo(bytes(data)) is not None and own(bytes(data)) is None
+
+
 BOUNDS = """
 import sys
 import numpy as np

@@ -260,10 +260,14 @@ class JpegTarget:
         spoilt = applied(image.data, edit)
         if not spoilt:
             return kind, SAME, ""
+        return kind, *self.judged(spoilt, pixels)
+
+    def judged(self, spoilt: bytes, pixels: np.ndarray) -> tuple[str, str]:
+        """Outcome and message."""
         found = self.decode(spoilt, pixels.shape)
         if found is None:
-            return kind, ERROR, ""
-        return kind, SAME if np.array_equal(found, pixels) else CHANGED, ""
+            return ERROR, ""
+        return SAME if np.array_equal(found, pixels) else CHANGED, ""
 
 
 class OwnJpegTarget(JpegTarget):
@@ -273,18 +277,13 @@ class OwnJpegTarget(JpegTarget):
     def space(self) -> Workspace:
         return workspace(1 << 16)
 
-    def run(self, rng: np.random.Generator) -> tuple[str, str, str]:
-        image, pixels = self.images[rng.integers(len(self.images))]
-        kind, edit = mutate(rng, image)
-        spoilt = applied(image.data, edit)
-        if not spoilt:
-            return kind, SAME, ""
+    def judged(self, spoilt: bytes, pixels: np.ndarray) -> tuple[str, str]:
         theirs, found = self.decode_afresh(spoilt, pixels.shape, False), self.decode_afresh(spoilt, pixels.shape, True)
         if found is None or theirs is None:
-            return kind, ERROR if found is theirs else WRONG, f"ours {found is not None}, theirs {theirs is not None}"
+            return ERROR if found is theirs else WRONG, f"ours {found is not None}, theirs {theirs is not None}"
         if not np.array_equal(found, theirs):
-            return kind, WRONG, "not what libjpeg-turbo says"
-        return kind, SAME if np.array_equal(found, pixels) else CHANGED, ""
+            return WRONG, "not what libjpeg-turbo says"
+        return SAME if np.array_equal(found, pixels) else CHANGED, ""
 
     def decode_afresh(self, data: bytes, shape: tuple[int, ...], own: bool) -> np.ndarray | None:
         """What a decoder that was never used makes of `data` for an image of `shape`; None where it refuses.
