@@ -120,11 +120,37 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)  # while a folder that cannot be made costs nothing yet
     predictions, device = predict(config, dataset, checkpoints)
 
-    members = range(1, len(paths) + 1) if len(paths) > 1 else range(0)
     (out / "report.html").unlink(missing_ok=True)  # the page comes last: where there is one, it fits the rest
     with atomic(out / "predictions.parquet") as temporary:
         pq.write_table(predictions, temporary)
     summary = {
+        **summarised(config, dataset, checkpoints, digests, predictions),
+        "data": {"digest": dataset.manifest.digest, "train_digest": train.digest},
+        "predictions_sha256": file_sha256(out / "predictions.parquet"),
+        "device": device,
+        "versions": versions(),
+    }
+    write_atomically(out / "report.json", (json.dumps(summary, indent=1) + "\n").encode())
+    page = render(
+        ReportInputs(
+            summary=summary,
+            predictions=predictions,
+            classes=dataset.classes,
+            kernels=next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy(),  # conv1
+            metrics=metrics,
+            images=example_images(dataset),
+        )
+    )
+    write_atomically(out / "report.html", page.encode())
+    return summary
+
+
+def summarised(
+    config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint], digests: list[str], predictions: pa.Table
+) -> dict[str, Any]:
+    """The judgement alone: the part of report.json that follows from the predictions and what was judged."""
+    members = range(1, len(checkpoints) + 1) if len(checkpoints) > 1 else range(0)
+    return {
         "split": config.split,
         "num_samples": len(dataset),
         "num_quarantined": dataset.manifest.num_quarantined,
@@ -150,24 +176,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             for protocol in config.protocols
             for pair in combinations(members, 2)
         ],
-        "data": {"digest": dataset.manifest.digest, "train_digest": train.digest},
-        "predictions_sha256": file_sha256(out / "predictions.parquet"),
-        "device": device,
-        "versions": versions(),
     }
-    write_atomically(out / "report.json", (json.dumps(summary, indent=1) + "\n").encode())
-    page = render(
-        ReportInputs(
-            summary=summary,
-            predictions=predictions,
-            classes=dataset.classes,
-            kernels=next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy(),  # conv1
-            metrics=metrics,
-            images=example_images(dataset),
-        )
-    )
-    write_atomically(out / "report.html", page.encode())
-    return summary
 
 
 def predict(config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint]) -> tuple[pa.Table, str]:
