@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jobs.evaluate import EvaluateConfig, check_fit, check_together, crew, read_checkpoint, sample_checkpoint
+from jobs.checkpoints import check_fit, check_together, read_checkpoint, sample_checkpoint
+from jobs.evaluate import EvaluateConfig, crew
 from jobs.scorer import score_batch
 from jobs.scores import Errors, Part, Protocol, errors, joined, num_slices, rank_classes
 from model.alexnet import AlexNet

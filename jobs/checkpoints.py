@@ -1,0 +1,74 @@
+"""The checkpoints that a job is given: where they are, and whether they fit their data and each other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from jobs.cluster import ROOT
+from jobs.run_folder import CHECKPOINT
+from model.checkpoint import Checkpoint, load_checkpoint
+from pipeline import Dataset
+from pipeline.home import home
+from pipeline.manifest import Manifest, file_sha256
+from pipeline.recipes import values_of
+
+
+def sample_checkpoint() -> Path:
+    """The newest checkpoint of the sample run, which is trained if there is none."""
+    path = home() / "run" / CHECKPOINT
+    if not path.is_file():
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+        if subprocess.run([*launch, str(ROOT / "jobs" / "train.py")]).returncode:
+            raise RuntimeError("the sample net could not be trained; what jobs/train.py says about it stands above")
+    return path
+
+
+def read_checkpoint(path: Path) -> tuple[Checkpoint, str]:
+    """A checkpoint and the SHA-256 of its bytes; if a run replaces the file meanwhile, both are read anew."""
+    while True:
+        before = path.stat().st_ino if path.is_file() else None
+        checkpoint, digest = load_checkpoint(path), file_sha256(path)
+        if path.stat().st_ino == before:
+            return checkpoint, digest
+
+
+def check_fit(
+    path: Path, checkpoint: Checkpoint, data: Path, train: Manifest, dataset: Dataset, other_data: bool
+) -> None:
+    """Raises `ValueError` unless the checkpoint and the data to judge it on belong together."""
+    if len(dataset) == 0:
+        raise ValueError(f"{data / dataset.manifest.split} holds no samples: there is nothing to judge on")
+    wnids = [each.wnid for each in dataset.classes]
+    if checkpoint["classes"] != wnids:
+        raise ValueError(
+            f"{path} knows {len(checkpoint['classes'])} classes, {data} has {len(wnids)}, and they are not "
+            "the same: give the data that it was trained on, or another checkpoint"
+        )
+    if checkpoint["data_digest"] != train.digest and not other_data:
+        raise ValueError(
+            f"{path} was trained on shards with digest {checkpoint['data_digest'][:12]}, {data / 'train'} has"
+            f" {train.digest[:12]}: give the data that it was trained on, or --other-data if this is meant"
+        )
+
+
+def check_together(paths: list[Path], checkpoints: list[Checkpoint], digests: list[str]) -> None:
+    """Raises `ValueError` unless the checkpoints are different ones whose nets can be fed the same crops."""
+    for i, (path, checkpoint, digest) in enumerate(zip(paths, checkpoints, digests, strict=True)):
+        if digest in digests[:i]:
+            raise ValueError(f"{path} and {paths[digests.index(digest)]} are the same checkpoint: give it once")
+        for what, of in {"crop size": crop_size_of, "mean and scale": lambda each: values_of(recipe_of(each))}.items():
+            if of(checkpoint) != of(checkpoints[0]):
+                raise ValueError(
+                    f"{path} was trained with {what} {of(checkpoint)}, {paths[0]} with {of(checkpoints[0])}: they "
+                    "cannot be fed the same images, judge them one by one"
+                )
+
+
+def recipe_of(checkpoint: Checkpoint) -> str:
+    """The recipe that a net was trained with."""
+    return str(checkpoint["train_config"].get("recipe", "alexnet"))
+
+
+def crop_size_of(checkpoint: Checkpoint) -> int:
+    """The side of the images that a net takes, pixels."""
+    return int(checkpoint["model_config"].get("input_size", 224))
