@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from jobs.cluster import ROOT
-from jobs.run_folder import CHECKPOINT
+from jobs.run_folder import BEST, CHECKPOINT
 from model.checkpoint import Checkpoint, load_checkpoint
 from pipeline import Dataset
 from pipeline.home import home
@@ -21,6 +21,23 @@ def sample_checkpoint() -> Path:
         if subprocess.run([*launch, str(ROOT / "jobs" / "train.py")]).returncode:
             raise RuntimeError("the sample net could not be trained; what jobs/train.py says about it stands above")
     return path
+
+
+def in_run(path: Path) -> Path:
+    """Of the folder of a run its best checkpoint, or the newest where none is called the best; a file is itself."""
+    if not path.is_dir():
+        return path
+    return path / BEST if (path / BEST).is_file() else path / CHECKPOINT
+
+
+def newest_run() -> Path:
+    """The folder below $IMAGEFEED_HOME, `run` or `*/run`, whose checkpoint is the newest. `FileNotFoundError`."""
+    found = [*home().glob(f"run/{CHECKPOINT}"), *home().glob(f"*/run/{CHECKPOINT}")]
+    if not found:
+        raise FileNotFoundError(
+            f"no run below {home()}: give --checkpoint, or train the sample net (`python jobs/train.py`, a minute)"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
 
 
 def read_checkpoint(path: Path) -> tuple[Checkpoint, str]:

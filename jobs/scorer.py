@@ -39,9 +39,7 @@ class Scorer:
         self, options: ScorerOptions, model_configs: list[dict[str, Any]], states: list[dict[str, Tensor]]
     ) -> None:
         torch.set_num_threads(options.threads)
-        # A judge computes in full float32, and the same way each time.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
+        exactly()
         self.options, self.model_configs, self.states = options, model_configs, states
 
     # Made at the first slice: what goes wrong with them is then the error of a slice, and named as such.
@@ -54,10 +52,10 @@ class Scorer:
     @cached_property
     def nets(self) -> list[AlexNet]:
         """The nets of the checkpoints, ready to be used."""
-        nets = [AlexNet(**config) for config in self.model_configs]
-        for net, state in zip(nets, self.states, strict=True):
-            net.load_state_dict(state, assign=True)
-        return [net.eval().to(self.options.device) for net in nets]
+        return [
+            ready(config, state, self.options.device)
+            for config, state in zip(self.model_configs, self.states, strict=True)
+        ]
 
     def score(self, number: int) -> Part:
         """The scores of slice `number`. The loader's errors name the shard and the sample."""
@@ -77,6 +75,19 @@ class Scorer:
         return concatenated(
             [score_batch(self.nets, batch, self.options.protocols) for batch in loader if batch.valid.any()]
         )
+
+
+def exactly() -> None:
+    """From now on this process computes in full float32, and the same way each time, as a judge must."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
+def ready(config: dict[str, Any], state: dict[str, Tensor], device: str) -> AlexNet:
+    """The net of a checkpoint's `model_config` and `model`, ready to be used."""
+    net = AlexNet(**config)
+    net.load_state_dict(state, assign=True)
+    return net.eval().to(device)
 
 
 @torch.inference_mode()

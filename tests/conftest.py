@@ -11,6 +11,7 @@ from hypothesis import settings
 from PIL import Image
 
 from pipeline.conversion import convert
+from pipeline.manifest import Manifest
 from pipeline.options import ConvertOptions
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them each program that they start.
@@ -75,3 +76,51 @@ def shards(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("shards")
     convert(images, out, ConvertOptions(format="both", shard_size=7))
     return out
+
+
+@pytest.fixture(scope="session")
+def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained net of a quarter of the width, as the training of a run folder would leave it."""
+    import torch  # here: most tests need none of it
+
+    from model.alexnet import AlexNet
+    from model.checkpoint import FORMAT, Checkpoint, save_checkpoint
+
+    train = Manifest.load(shards / "tar" / "train")
+    torch.manual_seed(6)
+    net = AlexNet(num_classes=3, width=0.25, initialisation="he")
+    path = tmp_path_factory.mktemp("run") / "checkpoint-last.pt"
+    content: Checkpoint = {
+        "format": FORMAT,
+        "model_config": {"num_classes": 3, "width": 0.25, "dropout": 0.5, "initialisation": "he"},
+        "model": net.state_dict(),
+        "optimizer": {},
+        "scaler": {},
+        "schedule": {},
+        "loader": {},
+        "epoch": 1,
+        "step": 2,
+        "world_size": 1,
+        "train_config": {},
+        "classes": [each.wnid for each in train.classes],
+        "data_digest": train.digest,
+        "versions": {},
+    }
+    save_checkpoint(path, content)
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_checkpoints(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """That one, and a net of another width."""
+    import torch
+
+    from model.alexnet import AlexNet
+    from model.checkpoint import load_checkpoint, save_checkpoint
+
+    content = load_checkpoint(checkpoint)
+    torch.manual_seed(7)
+    config = {**content["model_config"], "width": 0.1}
+    path = tmp_path_factory.mktemp("other") / "checkpoint-last.pt"
+    save_checkpoint(path, {**content, "model_config": config, "model": AlexNet(**config).state_dict()})
+    return [checkpoint, path]

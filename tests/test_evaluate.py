@@ -25,7 +25,6 @@ from jobs.evaluate import EvaluateConfig, crew
 from jobs.scorer import score_batch
 from jobs.scores import Errors, Part, Protocol, errors, joined, num_slices, rank_classes
 from model.alexnet import AlexNet
-from model.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from pipeline import Batch, open_dataset
 from pipeline.manifest import Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.sampling import PAD, Share, epoch_order
@@ -252,44 +251,6 @@ def test_a_diverged_net_is_an_error() -> None:
 
 
 # Checkpoints
-
-
-@pytest.fixture(scope="session")
-def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained net of a quarter of the width, as the training of a run folder would leave it."""
-    train = Manifest.load(shards / "tar" / "train")
-    torch.manual_seed(6)
-    net = AlexNet(num_classes=3, width=0.25, initialisation="he")
-    path = tmp_path_factory.mktemp("run") / "checkpoint-last.pt"
-    content: Checkpoint = {
-        "format": FORMAT,
-        "model_config": {"num_classes": 3, "width": 0.25, "dropout": 0.5, "initialisation": "he"},
-        "model": net.state_dict(),
-        "optimizer": {},
-        "scaler": {},
-        "schedule": {},
-        "loader": {},
-        "epoch": 1,
-        "step": 2,
-        "world_size": 1,
-        "train_config": {},
-        "classes": [each.wnid for each in train.classes],
-        "data_digest": train.digest,
-        "versions": {},
-    }
-    save_checkpoint(path, content)
-    return path
-
-
-@pytest.fixture(scope="session")
-def two_checkpoints(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """That one, and a net of another width."""
-    content, _ = read_checkpoint(checkpoint)
-    torch.manual_seed(7)
-    config = {**content["model_config"], "width": 0.1}
-    path = tmp_path_factory.mktemp("other") / "checkpoint-last.pt"
-    save_checkpoint(path, {**content, "model_config": config, "model": AlexNet(**config).state_dict()})
-    return [checkpoint, path]
 
 
 def test_a_checkpoint_comes_with_the_digest_of_its_file(checkpoint: Path, tmp_path: Path) -> None:
