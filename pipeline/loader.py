@@ -5,7 +5,6 @@ for batch in open_dataset("imagenet/train").loader(batch_size=128):
 """
 
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,13 @@ from pipeline.dataset import Dataset
 from pipeline.feed import Batch, BatchTask, Feed, at_once
 from pipeline.fetch import Fetcher
 from pipeline.fused import Step
+from pipeline.position import Place, Positioned
 from pipeline.recipes import RECIPES, Recipe
 from pipeline.sampling import Share, balanced_length, balanced_order, epoch_order, shard_order
 from pipeline.spans import Spans, spans
 from pipeline.workers import Crew
 
 __all__ = ["Batch", "Loader", "LoaderOptions"]
-
-STATE = ("seed", "epoch", "position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,17 +158,7 @@ def fetcher_of(dataset: Dataset, options: LoaderOptions, order: np.ndarray) -> F
     return Fetcher(needed, dataset.remote.room(needed), dataset.map)
 
 
-@dataclass
-class Place:
-    """Where the caller is: `position` samples of the epoch were handed out, counted over all ranks."""
-
-    seed: int
-    epoch: int = 0
-    position: int = 0
-    begun: bool = False  # by an iterator, so that the next one is for the epoch that follows
-
-
-class Loader:
+class Loader(Positioned):
     """Batches of one dataset; made by `Dataset.loader`.
 
     Each `for` is one epoch and the next `for` is the next epoch, also after a `break`. Any number of iterators and
@@ -180,7 +168,7 @@ class Loader:
     def __init__(self, dataset: Dataset, options: LoaderOptions) -> None:
         self.dataset, self.options = dataset, options
         self._feed = Feed(dataset, options)
-        self._place = Place(options.seed)
+        super().__init__(options.seed, self.num_samples, str(dataset.path))
         if dataset.remote is not None:  # what cannot work is an error now
             dataset.remote.room(spans_of(dataset, options, order_of(dataset, options, options.seed, 0)))
 
@@ -198,38 +186,7 @@ class Loader:
         return len(self.dataset) if per_class is None else balanced_length(self.dataset.columns.label, per_class)
 
     def __iter__(self) -> "Epoch":
-        place = self._place
-        if place.begun:
-            place = Place(place.seed, place.epoch + 1)
-        self._place = replace(place, begun=True)
-        return Epoch(self._feed, self._place, self.num_samples)
-
-    def set_epoch(self, epoch: int) -> None:
-        """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it."""
-        if not 0 <= epoch < 2**32:
-            raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
-        if self._place.begun or self._place.epoch != epoch:
-            self._place = Place(self._place.seed, epoch)
-
-    def state_dict(self) -> dict[str, int]:
-        """What a loader needs to go on behind the last batch that the caller was given, on any world size.
-
-        `position` counts the samples of the epoch that all ranks were given; padding is not counted.
-        """
-        return {key: getattr(self._place, key) for key in STATE}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next `for` goes on where `state` was taken, with its seed. Raises `ValueError` for any other state."""
-        if sorted(state) != sorted(STATE) or not all(isinstance(value, int) for value in state.values()):
-            raise ValueError(f"a loader's state has the integers {', '.join(STATE)}, not {dict(state)}")
-        if not (0 <= state["seed"] < 2**64 and 0 <= state["epoch"] < 2**32):
-            raise ValueError(f"the state {dict(state)} is not that of a loader: seed or epoch is out of range")
-        if not 0 <= state["position"] <= self.num_samples:
-            raise ValueError(
-                f"the state's position {state['position']} is beyond the {self.num_samples} samples of an epoch of "
-                f"{self.dataset.path}: it belongs to another dataset"
-            )
-        self._place = Place(state["seed"], state["epoch"], state["position"])
+        return Epoch(self._feed, self.begin(), self.num_samples)
 
 
 class Epoch:
@@ -273,14 +230,13 @@ class Epoch:
             task = self._crew.take()
             if task is not None:
                 batch = task.result()
-                place.position = min(place.position + self._step, self._num_samples)
+                place.advance(self._step, self._num_samples)
                 return batch
         except (ValueError, RuntimeError, OSError, MemoryError):
             self.close()
             raise
-        if place.begun:
-            place.epoch, place.position, place.begun = place.epoch + 1, 0, False
-            self.close()
+        place.end_epoch()
+        self.close()
         raise StopIteration
 
     def close(self) -> None:

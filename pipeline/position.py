@@ -1,0 +1,68 @@
+"""Where a loader is: three integers, the same for our own loop and for those of others that feed in its place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+STATE = ("seed", "epoch", "position")
+
+
+@dataclass
+class Place:
+    """Where the caller is: `position` samples of the epoch were handed out, counted over all ranks."""
+
+    seed: int
+    epoch: int = 0
+    position: int = 0
+    begun: bool = False  # by an iterator, so that the next one is for the epoch that follows
+
+    def advance(self, samples: int, most: int) -> None:
+        """A batch of `samples` was handed out, of an epoch that has `most`."""
+        self.position = min(self.position + samples, most)
+
+    def end_epoch(self) -> None:
+        """The epoch was handed out, and nobody has begun the next one yet."""
+        if self.begun:
+            self.epoch, self.position, self.begun = self.epoch + 1, 0, False
+
+
+class Positioned:
+    """What has a place in its epochs, which can be saved, loaded and set."""
+
+    def __init__(self, seed: int, most: int, of: str) -> None:
+        """Positions lie in [0, `most`], and messages call what they are positions in `of`."""
+        self._place, self._most, self._of = Place(seed), most, of
+
+    def begin(self) -> Place:
+        """The place of a new iterator: where it was loaded or set, or the begin of the next epoch."""
+        place = self._place
+        if place.begun:
+            place = Place(place.seed, place.epoch + 1)
+        self._place = replace(place, begun=True)
+        return self._place
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it."""
+        if not 0 <= epoch < 2**32:
+            raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
+        if self._place.begun or self._place.epoch != epoch:
+            self._place = Place(self._place.seed, epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """What a loader needs to go on behind the last batch that the caller was given, on any world size.
+
+        `position` counts the samples of the epoch that all ranks were given; padding is not counted.
+        """
+        return {key: getattr(self._place, key) for key in STATE}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """The next `for` goes on where `state` was taken, with its seed. Raises `ValueError` for any other state."""
+        if sorted(state) != sorted(STATE) or not all(isinstance(value, int) for value in state.values()):
+            raise ValueError(f"a loader's state has the integers {', '.join(STATE)}, not {dict(state)}")
+        if not (0 <= state["seed"] < 2**64 and 0 <= state["epoch"] < 2**32):
+            raise ValueError(f"the state {dict(state)} is not that of a loader: seed or epoch is out of range")
+        if not 0 <= state["position"] <= self._most:
+            raise ValueError(
+                f"the state's position {state['position']} is beyond the {self._most} samples of an epoch of "
+                f"{self._of}: it belongs to another dataset"
+            )
+        self._place = Place(state["seed"], state["epoch"], state["position"])
