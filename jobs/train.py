@@ -40,6 +40,7 @@ from model.parallel import Compression
 from model.presets import PRESETS, Preset
 from pipeline import Dataset, open_dataset
 from pipeline.cli import run_command
+from pipeline.engines import EngineName
 from pipeline.home import home, sample_shards
 
 STOPPED = 75  # the status after a SIGTERM and a checkpoint: sysexits.h's EX_TEMPFAIL, "try again later"
@@ -66,6 +67,9 @@ class TrainConfig(Preset):
     seed: int = 0
     """Of the weights, the order, the augmentation and dropout."""
 
+    engine: EngineName = "imagefeed"
+    """Whose loader feeds the training: ours, FFCV's (betons; the same batches) or WebDataset's (tars; its own order).
+    The augmentation is ours with each, so that they can be compared; validation is by our own."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What the ranks run on; auto: CUDA where there is any."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"

@@ -21,6 +21,8 @@ from model.parallel import Exchange, parallel
 from model.schedule import Progress, after_epoch, learning_rate
 from model.training import Placement, Step, train_epoch, validate
 from pipeline import Dataset
+from pipeline.engines import feeder
+from pipeline.loader import LoaderOptions
 from pipeline.recipes import values_of
 
 if TYPE_CHECKING:
@@ -75,7 +77,9 @@ class Run:
             "num_threads": world.num_threads,
             "pin_memory": world.device.type == "cuda",
         }
-        self.train_loader = train.loader(recipe=config.recipe, colour_epochs=config.colour_epochs, **options)
+        self.train_loader = feeder(
+            config.engine, train, LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, **options)
+        )
         self.val_loader = val.loader(recipe="eval", **values_of(config.recipe), **options)
 
     @property

@@ -15,7 +15,7 @@ from pipeline.dataset import Dataset, open_dataset
 from pipeline.decoders import opened
 from pipeline.fused import WHY, Bench, Job, Look, fill, write_image
 from pipeline.intrinsics import rounds_to_float16
-from pipeline.mapping import Mapping, bytes_at, page_to_ask
+from pipeline.mapping import bytes_at, page_to_ask
 from pipeline.native import CORRUPT, OK, check_numba
 from pipeline.recipes import Mean, colour_basis, rules_of
 from pipeline.sampling import PAD
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Returns once the shards of a batch are here, or once what it is given says that nobody wants the batch any more.
 Wait = Callable[[Callable[[], bool]], None]
+# Where the payloads of some rows (int64 [n]) begin in memory (int64 [n]), as long as what comes with them is held.
+Locate = Callable[[np.ndarray], tuple[np.ndarray, object]]
 PAD_LABEL = -100  # what torch's cross_entropy ignores unless told otherwise
 SCRATCH_BYTES = 1 << 22  # for decoded images whose size is not known before; larger ones get memory of their own
 STORED_SIDE = 256 / 224  # of the side of the crop, where images of all sizes must be scaled: the paper's geometry
@@ -67,10 +69,19 @@ class Feed:
         with self.bench() as bench:
             self.plan(0, 0, np.full(options.batch_size, PAD), 0).work(bench)
 
-    def plan(self, seed: int, epoch: int, places: np.ndarray, position: int, wait: Wait = at_once) -> "BatchTask":
+    def plan(
+        self,
+        seed: int,
+        epoch: int,
+        places: np.ndarray,
+        position: int,
+        wait: Wait = at_once,
+        locate: Locate | None = None,
+    ) -> "BatchTask":
         """The batch of `places` of an epoch's order (int64 [B], `PAD` at the end), yet to be filled.
 
-        `position` is that of the first of them in the order; the threads `wait` for their shards.
+        `position` is that of the first of them in the order; the threads `wait` for their shards. Payloads that
+        somebody else has read already are where `locate` says; None: in the dataset's shards.
         """
         columns, valid, samples = self.dataset.columns, places != PAD, len(places)
         turns, rows = np.divmod(places, len(columns.id))
@@ -92,7 +103,7 @@ class Feed:
         )
         labels = column(columns.label.astype(np.int64), PAD_LABEL)
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait)
+        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.maps)
 
     def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> Job:
         """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
@@ -143,19 +154,19 @@ def brush(size: int) -> Brush:
 class BatchTask:
     """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
 
-    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, wait: Wait) -> None:
+    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, wait: Wait, locate: Locate) -> None:
         self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
         self._look = feed.look(job.epoch)
-        self._wait = wait
+        self._wait, self._locate = wait, locate
         self._locating = threading.Lock()
-        self._maps: list[Mapping] | None = None  # held: the addresses in `job` are theirs
+        self._held: object = None  # what the addresses in `job` lie in
         self._reasons: dict[int, str] = {}
 
     def work(self, bench: Bench) -> None:
         """Fills samples until none is left to begin."""
         with self._locating:  # the first thread finds out where the samples lie, the others wait for it
-            if self._maps is None:
-                self._locate()
+            if self._held is None:
+                self._find()
         options = self._feed.options
         while True:
             left = fill(self._job, bench, self._look, options.step, options.verify, self._feed.page)
@@ -163,11 +174,11 @@ class BatchTask:
                 return
             self._decode_slowly(left, bench)
 
-    def _locate(self) -> None:
+    def _find(self) -> None:
         self._wait(self.is_claimed)  # it is, without anybody's work, once this task was stopped
         if not self.is_claimed():
             valid = self._rows != PAD
-            self._job.addresses[valid], self._maps = self._feed.dataset.maps(self._rows[valid])
+            self._job.addresses[valid], self._held = self._locate(self._rows[valid])
 
     def is_claimed(self) -> bool:
         """Whether every sample was begun."""

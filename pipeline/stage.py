@@ -34,17 +34,22 @@ class Stage:
         self._feed = Feed(dataset, options)
 
     def __call__(
-        self, images: np.ndarray | Sequence[np.ndarray], sample_ids: np.ndarray, epoch: int, position: int = 0
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        sample_ids: np.ndarray,
+        epoch: int,
+        position: int = 0,
+        seed: int | None = None,
     ) -> torch.Tensor:
         """The batch of `images` (uint8 [n, H, W, 3], or n of [H, W, 3]) with the ids `sample_ids` (int64 [n]).
 
         `position` is that of the first image in the epoch's order; only alexnet-2012 asks for it, whose windows are
-        shared by samples in a row. Raises `ValueError` where an image is too small for the crop.
+        shared by samples in a row. `seed` takes the place of that of the options. Raises `ValueError` where an image
+        is too small for the crop.
         """
-        kind = DTYPES[self.options.dtype]
-        batch = torch.empty((len(images), *self._feed.shape[1:]), dtype=kind.written)
+        batch, memory = self._memory(len(images))
         ids = np.ascontiguousarray(sample_ids, np.int64)
-        job = self._feed.job(self.options.seed, epoch, ids, position, batch.numpy())
+        job = self._feed.job(self.options.seed if seed is None else seed, epoch, ids, position, memory)
         if isinstance(images, np.ndarray):
             self._write_all(images, job)
         else:
@@ -55,7 +60,20 @@ class Stage:
         if job.states.any():
             first = int(job.states.nonzero()[0][0])
             raise ValueError(f"sample {ids[first]}: {WHY[int(job.states[first])]}")
-        return batch.view(kind.tensor)
+        return batch
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample in a batch: [3, S, S] or [S, S, 3], ten-crop [10, ...]."""
+        return self._feed.shape[1:]
+
+    def _memory(self, num_images: int) -> tuple[torch.Tensor, np.ndarray]:
+        """A batch of unknown content and the same memory as an array."""
+        if num_images == self.options.batch_size:
+            return self._feed.buffers.take()
+        kind = DTYPES[self.options.dtype]
+        memory = torch.empty((num_images, *self.shape), dtype=kind.written)
+        return memory.view(kind.tensor), memory.numpy()
 
     def _write_all(self, images: np.ndarray, job: Job) -> None:
         images = np.ascontiguousarray(images)

@@ -171,6 +171,30 @@ def test_one_process_trains_validates_and_leaves_its_files(
     assert (out / CHECKPOINT).read_bytes() == before
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of FFCV, on Python 3.12
+def test_it_trains_by_the_loaders_of_others(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGEFEED_HOME", str(tmp_path / "home"))  # where FFCV's one file goes
+    ends = {}
+    for engine, format in (("imagefeed", "beton"), ("ffcv", "beton"), ("webdataset", "tar")):
+        out = tmp_path / engine
+        main(parse(arguments(shards / format, out, epochs=1, engine=engine)))
+        ends[engine] = load_checkpoint(out / CHECKPOINT, num_classes=3)
+    assert torch.equal(weights(ends["ffcv"]), weights(ends["imagefeed"]))  # the same batches
+    assert ends["ffcv"]["step"] == ends["imagefeed"]["step"] == 5
+    assert not torch.equal(weights(ends["webdataset"]), weights(ends["imagefeed"]))  # its own order
+    assert capsys.readouterr().out.count("on 9 validation images after epoch 1") == 3
+    # Stopped in the middle of an epoch, and taken up.
+    out = tmp_path / "in two parts"
+    options = {"epochs": 1, "engine": "webdataset"}
+    main(parse(arguments(shards / "tar", out, **options, max_steps=2)))
+    main(parse(arguments(shards / "tar", out, **options, resume=True)))
+    assert torch.equal(weights(load_checkpoint(out / CHECKPOINT, num_classes=3)), weights(ends["webdataset"]))
+    with pytest.raises(ValueError, match="the run was started with --engine webdataset; give the same to resume it"):
+        main(parse(arguments(shards / "tar", out, epochs=1, resume=True)))
+
+
 def test_a_profile_is_a_trace_of_so_many_steps(data: Path, tmp_path: Path) -> None:
     main(parse(arguments(data, tmp_path / "run", max_steps=5, profile=2)))
     events = json.loads((tmp_path / "run" / TRACE).read_text())["traceEvents"]
