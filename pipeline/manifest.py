@@ -5,6 +5,7 @@ A complete example stands in `docs/format.md`; a test loads that very example.
 
 import hashlib
 import json
+import tokenize
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -181,6 +182,13 @@ def missing(folder: Path) -> str:
     )
 
 
+# What parsers raise; NumPy's reads its header as Python.
+DAMAGE = (
+    *(pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError, RecursionError),
+    *(SyntaxError, tokenize.TokenError),
+)
+
+
 @contextmanager
 def parsing(path: Path) -> Iterator[None]:
     """What the parsers of a damaged `path` raise becomes a `ValueError` that names it and the cure."""
@@ -188,7 +196,7 @@ def parsing(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path} cannot be read ({error}): restore it, or convert the source again") from error
 
 
@@ -221,6 +229,8 @@ def read_numbers(split_dir: Path, names: Iterable[str]) -> list[np.ndarray]:
             column = file.read(columns=[name]).column(0)
             if column.null_count:
                 raise ValueError(f"{name} has places without a number")
+            if len(column) != file.metadata.num_rows:
+                raise ValueError(f"{name} has {len(column)} rows and not {file.metadata.num_rows}")
             numbers.append(column.to_numpy())
     check_columns(path, schema)
     pa.default_memory_pool().release_unused()

@@ -100,12 +100,14 @@ def tj_close(handle: int) -> None:
 @njit(cache=True, nogil=True)
 def jpeg_size(handle: int, data: np.ndarray) -> tuple[int, int, int]:
     """What the JPEG `data` (uint8 [bytes]) says of itself: OK, CORRUPT or NOT_RGB, then height and width, pixels."""
-    header = np.empty(4, np.int32)
+    header = np.zeros(4, np.int32)  # of a JPEG that holds tables alone nothing is said, and yet it is no error
     at = header.ctypes.data
     if _tj_header(handle, data.ctypes.data, data.size, at, at + 4, at + 8, at + 12) != 0:
         # It is left in the middle of a header, which the next image would be taken for the rest of. Decoding, to a
         # single pixel at most, gives up in order.
         _tj_decompress(handle, data.ctypes.data, data.size, at, 1, 3, 1, TJPF_RGB, TJFLAG_ACCURATEDCT)
+        return CORRUPT, 0, 0
+    if header[0] < 1 or header[1] < 1:
         return CORRUPT, 0, 0
     return NOT_RGB if header[3] in (TJCS_CMYK, TJCS_YCCK) else OK, header[1], header[0]
 

@@ -64,3 +64,15 @@ def test_a_header_that_breaks_off_does_not_spoil_the_next_image(decoder: int) ->
 def test_a_missing_library_is_named_with_its_package() -> None:
     with pytest.raises(ImportError, match="libno_such_thing.*apt-get install libno-such-thing0"):
         native.find("no_such_thing", "libno-such-thing0")
+
+
+def test_a_jpeg_of_tables_alone_has_no_size(decoder: int) -> None:
+    whole, tables, at = encoded(picture(5, 20, 20)), b"\xff\xd8", 2
+    while whole[at + 1] != 0xDA:
+        length = 2 + int.from_bytes(whole[at + 2 : at + 4], "big")
+        if whole[at + 1] in (0xDB, 0xC4):  # DQT, DHT
+            tables += whole[at : at + length]
+        at += length
+    for _ in range(3):  # whatever lay in memory before
+        assert native.jpeg_size(decoder, as_bytes(tables + b"\xff\xd9")) == (native.CORRUPT, 0, 0)
+        assert native.jpeg_size(decoder, as_bytes(whole)) == (native.OK, 20, 20)
