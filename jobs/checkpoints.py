@@ -89,3 +89,21 @@ def recipe_of(checkpoint: Checkpoint) -> str:
 def crop_size_of(checkpoint: Checkpoint) -> int:
     """The side of the images that a net takes, pixels."""
     return int(checkpoint["model_config"].get("input_size", 224))
+
+
+def read_checkpoints(
+    paths: list[Path], data: Path, train: Manifest, dataset: Dataset, other_data: bool
+) -> tuple[list[Checkpoint], list[str]]:
+    """The checkpoints, without what only training needs, and the SHA-256 of their files.
+
+    Raises `FileNotFoundError` or `ValueError` where one is missing, damaged or does not fit.
+    """
+    checkpoints, digests = [], []
+    for path in paths:
+        checkpoint, digest = read_checkpoint(path)
+        check_fit(path, checkpoint, data, train, dataset, other_data)
+        checkpoint["optimizer"] = {}  # twice as large as the net: those of a whole history would fill the memory
+        checkpoints.append(checkpoint)
+        digests.append(digest)
+    check_together(paths, checkpoints, digests)
+    return checkpoints, digests

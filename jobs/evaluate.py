@@ -13,41 +13,39 @@ which they see under the same path as the driver does. A lost actor is started a
 the results are the same, to the byte, for any number of actors.
 """
 
-import importlib.metadata
 import json
-import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 # A submitted job runs in a copy of the checkout: that copy is what must be imported, here and in the workers.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from jobs.analyses import calibration, confusions, mcnemar, mistakes
-from jobs.checkpoints import check_fit, check_together, crop_size_of, read_checkpoint, recipe_of, sample_checkpoint
+from jobs.checkpoints import crop_size_of, read_checkpoints, recipe_of, sample_checkpoint
 from jobs.cluster import absolute, connected, on_actors
-from jobs.report import ReportInputs, read_metrics, render
+from jobs.curves import read_metrics, training_curves
+from jobs.data_facts import data_facts
+from jobs.judgement import judgement, versions
+from jobs.pictures import images_of
+from jobs.report import ReportInputs, render, shown_ids
 from jobs.run_folder import METRICS
 from jobs.scorer import Scorer, ScorerOptions
-from jobs.scores import DESCRIPTION, Part, Protocol, entry_name, errors, joined, num_slices
+from jobs.scores import Part, Protocol, joined, num_slices
 from model.checkpoint import Checkpoint
-from model.metrics import chance_error
 from pipeline import Dataset, open_dataset
 from pipeline.atomic import atomic, write_atomically
 from pipeline.cli import run_command
 from pipeline.home import home, sample_shards
-from pipeline.manifest import Manifest, file_sha256
+from pipeline.manifest import file_sha256
 from pipeline.progress import track
 
-NUM_EXAMPLES = 8  # images shown with their predictions, as many as in the paper's Figure 4
+NOT_DECISIVE = {"checkpoint", "data", "out", "num_actors"}  # options: where things lie, and who does the work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +103,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     out = out_folder(config)
     data = absolute(config.data) if config.data else sample_shards()
     paths = [absolute(path) for path in config.checkpoint] or [sample_checkpoint()]
-    dataset, train = open_dataset(data / config.split), Manifest.load(data / "train")
-    checkpoints, digests = [], []
-    for path in paths:
-        checkpoint, digest = read_checkpoint(path)
-        check_fit(path, checkpoint, data, train, dataset, config.other_data)
-        checkpoint["optimizer"] = {}  # twice as large as the net: those of a whole history would fill the memory
-        checkpoints.append(checkpoint)
-        digests.append(digest)
-    check_together(paths, checkpoints, digests)
-    metrics = read_metrics(paths[0].with_name(METRICS))
+    dataset, train = open_dataset(data / config.split), open_dataset(data / "train")
+    checkpoints, digests = read_checkpoints(paths, data, train.manifest, dataset, config.other_data)
+    curves = curves_of(paths)
 
     out.mkdir(parents=True, exist_ok=True)  # while a folder that cannot be made costs nothing yet
     predictions, device = predict(config, dataset, checkpoints)
@@ -123,59 +114,21 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     with atomic(out / "predictions.parquet") as temporary:
         pq.write_table(predictions, temporary)
     summary = {
-        **summarised(config, dataset, checkpoints, digests, predictions),
-        "data": {"digest": dataset.manifest.digest, "train_digest": train.digest},
+        **judgement(dataset, checkpoints, digests, predictions, config.protocols),
+        "data": {"digest": dataset.manifest.digest, "train_digest": train.manifest.digest, **data_facts(dataset, train)},
+        "training": curves,
         "predictions_sha256": file_sha256(out / "predictions.parquet"),
+        "command": command(config, device, len(paths)),
         "device": device,
         "versions": versions(),
     }
     write_atomically(out / "report.json", (json.dumps(summary, indent=1) + "\n").encode())
-    page = render(
-        ReportInputs(
-            summary=summary,
-            predictions=predictions,
-            classes=dataset.classes,
-            kernels=next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy(),  # conv1
-            metrics=metrics,
-            images=example_images(dataset),
-        )
-    )
+    kernels = next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy()  # conv1
+    mean_image = train.mean_image if train.has_statistics and train.has_mean_image else None
+    images = images_of(dataset, shown_ids(summary))
+    page = render(ReportInputs(summary=summary, kernels=kernels, mean_image=mean_image, images=images))
     write_atomically(out / "report.html", page.encode())
     return summary
-
-
-def summarised(
-    config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint], digests: list[str], predictions: pa.Table
-) -> dict[str, Any]:
-    """The judgement alone: the part of report.json that follows from the predictions and what was judged."""
-    members = range(1, len(checkpoints) + 1) if len(checkpoints) > 1 else range(0)
-    return {
-        "split": config.split,
-        "num_samples": len(dataset),
-        "num_quarantined": dataset.manifest.num_quarantined,
-        "num_classes": len(dataset.classes),
-        "chance": {f"top{k}": {"error": chance_error(len(dataset.classes), k)} for k in (1, 5)},
-        "protocols": {
-            entry_name(protocol, net): judged(predictions, protocol, net)
-            for net in (0, *members)
-            for protocol in config.protocols
-        },
-        "checkpoints": [
-            {
-                "sha256": digest,
-                "epoch": checkpoint["epoch"],
-                "step": checkpoint["step"],
-                "num_parameters": sum(tensor.numel() for tensor in checkpoint["model"].values()),
-                "model_config": checkpoint["model_config"],
-            }
-            for checkpoint, digest in zip(checkpoints, digests, strict=True)
-        ],
-        "comparisons": [
-            mcnemar(predictions, *(entry_name(protocol, net) for net in pair))
-            for protocol in config.protocols
-            for pair in combinations(members, 2)
-        ],
-    }
 
 
 def predict(config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint]) -> tuple[pa.Table, str]:
@@ -233,50 +186,34 @@ def scored(options: ScorerOptions, num_actors: int, checkpoints: list[Checkpoint
     return on_actors(hire, min(num_actors, options.num_slices), "score", range(options.num_slices))
 
 
-def judged(predictions: pa.Table, protocol: Protocol, net: int) -> dict[str, Any]:
-    """What report.json says of a net (0: the answer) by a protocol."""
-    name = entry_name(protocol, net)
-    entry: dict[str, Any] = {"protocol": protocol, "net": net, "description": DESCRIPTION[protocol]}
-    for k in (1, 5):
-        counted = errors(predictions, name, k)
-        low, high = counted.interval()
-        entry[f"top{k}"] = {**asdict(counted), "error": counted.error, "low": low, "high": high}
-    analyses: dict[str, Callable[[pa.Table, str], Any]] = {
-        "calibration": calibration,
-        "confusions": confusions,
-        "mistakes": mistakes,
-    }
-    return entry | {what: analyse(predictions, name) for what, analyse in analyses.items()}
-
-
 def out_folder(config: EvaluateConfig) -> Path:
     """Where the results go."""
     return absolute(config.out) if config.out else home() / "evaluation"
 
 
-def example_images(dataset: Dataset) -> dict[int, np.ndarray]:
-    """Some images, evenly spread over the split, as the centre crop sees them: id -> uint8 [H, W, 3]."""
-    images = {}
-    for row in np.linspace(0, len(dataset) - 1, min(NUM_EXAMPLES, len(dataset))).astype(int).tolist():
-        # With as many ranks as samples, and one a batch, each rank is fed its one sample.
-        (batch,) = dataset.loader(
-            recipe="eval",
-            dtype="uint8",
-            layout="NHWC",
-            shuffle=False,
-            batch_size=1,
-            rank=row,
-            world_size=len(dataset),
-            num_threads=1,
-        )
-        images[int(batch.sample_ids[0])] = batch.images[0].numpy()
-    return images
+def curves_of(paths: Sequence[Path]) -> dict[str, Any]:
+    """The training curves of the runs that the checkpoints lie in, each once, by the net that is first of its run."""
+    runs: dict[Path, str] = {}
+    for number, path in enumerate(paths, start=1):
+        runs.setdefault(path.parent, f"net {number}")
+    curves = {name: training_curves(read_metrics(folder / METRICS)) for folder, name in runs.items()}
+    return {name: points for name, points in curves.items() if points["val"]}
 
 
-def versions() -> dict[str, str]:
-    """The versions that the numbers were made with."""
-    packages = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pyarrow", "ray")}
-    return {"python": platform.python_version(), **packages}
+def command(config: EvaluateConfig, device: str, num_checkpoints: int) -> str:
+    """The command that gives the same numbers again: where things lie is left to who types it, the digests say what."""
+    checkpoints = ["CHECKPOINT"] if num_checkpoints == 1 else [f"CHECKPOINT{i + 1}" for i in range(num_checkpoints)]
+    words = ["python", "jobs/evaluate.py", "--checkpoint", *checkpoints, "--data", "DATA", "--out", "OUT"]
+    for field in fields(config):
+        value = device if field.name == "device" else getattr(config, field.name)
+        if field.name in NOT_DECISIVE or value == field.default:
+            continue
+        option = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return " ".join(words)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Nets that score slices of one split: the work of an evaluation, as one Ray actor does it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jobs.brightness import grey_levels
 from jobs.scores import Part, Protocol, concatenated, entry_name, rank_classes
 from model.alexnet import AlexNet
 from pipeline import Batch, Dataset, open_dataset
@@ -72,9 +73,19 @@ class Scorer:
         )
         # Batches keep their full size, padding and all, so that the arithmetic never depends on who is short
         # of rows.
-        return concatenated(
-            [score_batch(self.nets, batch, self.options.protocols) for batch in loader if batch.valid.any()]
-        )
+        levels = grey_levels(self.dataset, loader.options)
+        parts = []
+        for batch in loader:
+            if batch.valid.any():
+                part = score_batch(self.nets, batch, self.options.protocols)
+                brightness = levels.mean_of(centre_crop(batch.images))[batch.valid.numpy()]
+                parts.append(replace(part, more={"brightness": brightness}))
+        return concatenated(parts)
+
+
+def centre_crop(images: Tensor) -> Tensor:
+    """The centre crop [B, 3, H, W] of a batch's images, [B, 3, H, W] or [B, 10, 3, H, W]."""
+    return images[:, CENTRE] if images.ndim == 5 else images
 
 
 def exactly() -> None:

@@ -6,8 +6,8 @@ mirrors, and the prediction is the mean of the ten softmax outputs; the centre c
 its own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from math import ceil, sqrt
 from typing import Literal
 
@@ -45,7 +45,7 @@ class Scores:
     true_rank: np.ndarray  # int32 [n], of the label among all classes, 1 = the likeliest
 
 
-SCORE_FIELDS = tuple(field.name for field in fields(Scores))
+SCORE_FIELDS = tuple(each.name for each in fields(Scores))
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Part:
     sample_ids: np.ndarray  # int64 [n]
     labels: np.ndarray  # int64 [n]
     scores: dict[str, Scores]  # by `entry_name`
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)  # further columns [n] or [n, k]: brightness, ...
 
 
 @dataclass(frozen=True)
@@ -104,19 +105,20 @@ def rank_classes(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
 def concatenated(parts: Sequence[Part]) -> Part:
     """Several parts, at least one, as one, in their order."""
 
-    def field(entry: str, name: str) -> np.ndarray:
-        return np.concatenate([getattr(part.scores[entry], name) for part in parts])
+    def scores_of(entry: str) -> Scores:
+        return Scores(**{name: np.concatenate([getattr(part.scores[entry], name) for part in parts]) for name in SCORE_FIELDS})
 
     return Part(
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
-        scores={entry: Scores(**{name: field(entry, name) for name in SCORE_FIELDS}) for entry in parts[0].scores},
+        scores={entry: scores_of(entry) for entry in parts[0].scores},
+        more={name: np.concatenate([part.more[name] for part in parts]) for name in parts[0].more},
     )
 
 
 def joined(parts: Sequence[Part], samples: pa.Table) -> pa.Table:
-    """`predictions.parquet`: a row a sample, by id: id, key, label, then the fields of each entry's
-    `Scores`.
+    """`predictions.parquet`: a row a sample, by id: id, key, label, what more is told of it, then the fields of each
+    entry's `Scores`.
 
     `samples` is the split's own table. Raises `ValueError` unless the parts hold each of its samples exactly
     once, under its label.
@@ -136,14 +138,15 @@ def joined(parts: Sequence[Part], samples: pa.Table) -> pa.Table:
     order = np.argsort(whole.sample_ids)
     if not np.array_equal(whole.labels[order], samples["label"].to_numpy()):
         raise ValueError("the labels that came with the images differ from the split's table: convert the source again")
+    columns = dict(whole.more) | {
+        column(entry, name): getattr(scores, name) for entry, scores in whole.scores.items() for name in SCORE_FIELDS
+    }
     table = samples
-    for entry, scores in whole.scores.items():
-        for name in SCORE_FIELDS:
-            values = getattr(scores, name)[order]
-            array = pa.array(values.reshape(-1))
-            if values.ndim == 2:
-                array = pa.FixedSizeListArray.from_arrays(array, values.shape[1])
-            table = table.append_column(column(entry, name), array)
+    for name, values in columns.items():
+        array = pa.array(values[order].reshape(-1))
+        if values.ndim == 2:
+            array = pa.FixedSizeListArray.from_arrays(array, values.shape[1])
+        table = table.append_column(name, array)
     return table
 
 
