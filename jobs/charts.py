@@ -5,6 +5,7 @@ Colours are names of the page's CSS variables, so that a chart is light, dark or
 depends on the clock or on random names: the same rows give the same characters.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import vl_convert
 
 Spec = dict[str, Any]
+Told = tuple[str, str] | tuple[str, str, str]  # a field of text and its title; a field of numbers, title and format
 
 VERSION = "6.4"  # of Vega-Lite
 STATIC_WIDTH = 400  # pixels, of what is drawn here; in the page a chart is as wide as its place
@@ -62,7 +64,9 @@ class Chart:
     description: str
 
 
-def chart(name: str, title: str, description: str, rows: Sequence[Mapping[str, Any]], *, height: int = 220, **of: Any) -> Chart:
+def chart(
+    name: str, title: str, description: str, rows: Sequence[Mapping[str, Any]], *, height: int = 220, **of: Any
+) -> Chart:
     """A chart of `rows`; `of` is the rest of its specification: mark and encoding, or layers."""
     spec = {
         "$schema": f"https://vega.github.io/schema/vega-lite/v{VERSION.split('.')[0]}.json",
@@ -86,7 +90,7 @@ def static_svg(chart: Chart) -> str:
 @cache
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which sets `vegaEmbed`; it asks for nothing else."""
-    return str(vl_convert.javascript_bundle(vl_version=VERSION))
+    return str(vl_convert.javascript_bundle(vl_version=VERSION))  # type: ignore[call-arg]  # the stub asks for more
 
 
 # Parts of specifications
@@ -97,9 +101,11 @@ def quantity(field: str, title: str | None = None, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
-def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[Spec]:
-    """What the pointer is told: (field, title) of text or (field, title, format) of a number."""
-    kinds = ({"type": "quantitative", "format": field[2]} if len(field) == 3 else {"type": "nominal"} for field in fields)
+def told(*fields: Told) -> list[Spec]:
+    """An encoding of what the pointer is told of a mark."""
+    kinds = (
+        {"type": "nominal"} if len(field) == 2 else {"type": "quantitative", "format": field[2]} for field in fields
+    )
     return [{"field": field[0], "title": field[1], **kind} for field, kind in zip(fields, kinds, strict=True)]
 
 
@@ -109,19 +115,21 @@ def coloured(field: str, names: Sequence[str]) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale}
 
 
-def nearest(y: Spec, tooltip: list[Spec]) -> Spec:
-    """A layer of points that nobody sees but the one which is nearest to the pointer, and what it says."""
+def nearest(y: Spec, *fields: Told) -> Spec:
+    """A layer of points that nobody sees but the one which is nearest to the pointer, and what that is told of it.
+
+    It is an expression because Vega-Lite looks for text in the wrong place here: what is under the pointer is not a
+    point but the cell around it, whose `datum` is the point.
+    """
+
+    def value(name: str, style: str | None = None) -> str:
+        field = f"(datum.datum || datum)[{json.dumps(name)}]"
+        return f"format({field}, {json.dumps(style)})" if style else field
+
+    lines = ", ".join(f"{json.dumps(field[1])}: {value(field[0], *field[2:])}" for field in fields)
+    select = {"type": "point", "nearest": True, "on": "pointerover", "clear": "pointerout"}
     return {
-        "params": [
-            {
-                "name": "near",
-                "select": {"type": "point", "nearest": True, "on": "pointerover", "clear": "pointerout"},
-            }
-        ],
-        "mark": {"type": "point", "filled": True, "size": 70, "strokeWidth": 0},
-        "encoding": {
-            "y": y,
-            "opacity": {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0},
-            "tooltip": tooltip,
-        },
+        "params": [{"name": "near", "select": select}],
+        "mark": {"type": "point", "filled": True, "size": 70, "strokeWidth": 0, "tooltip": {"expr": f"{{{lines}}}"}},
+        "encoding": {"y": y, "opacity": {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}},
     }

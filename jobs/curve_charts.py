@@ -1,8 +1,8 @@
 """The training curves of one run or of several over one another, from the points of `jobs.curves`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from jobs.charts import INK, Chart, Spec, chart, coloured, nearest, quantity, told
+from jobs.charts import INK, Chart, Spec, Told, chart, coloured, nearest, quantity, told
 from jobs.curves import Record
 
 Runs = Mapping[str, Mapping[str, list[Record]]]  # by the run's name: its "train" and "val" points
@@ -39,8 +39,8 @@ def rows_of(runs: Runs, split: str, *figures: str) -> list[Record]:
     ]
 
 
-def lines(runs: Runs, y: Spec, colour: Spec, tooltip: list[Spec], **dash: Spec) -> Spec:
-    """Layers of lines and of the point at the pointer. A click on the legend leaves one line, another brings all back."""
+def lines(y: Spec, colour: Spec, tooltip: Sequence[Told], **dash: Spec) -> Spec:
+    """Layers of lines and of the point at the pointer. A click on the legend leaves one line."""
     pick = {"name": "pick", "select": {"type": "point", "fields": [colour["field"]]}, "bind": "legend"}
     opacity = {"condition": {"param": "pick", "value": 1}, "value": 0.12}
     line = {
@@ -48,18 +48,18 @@ def lines(runs: Runs, y: Spec, colour: Spec, tooltip: list[Spec], **dash: Spec) 
         "mark": {"type": "line", "strokeWidth": 2, "strokeJoin": "round", "interpolate": "linear"},
         "encoding": {"y": y, "opacity": opacity, **dash},
     }
-    return {"encoding": {"x": EPOCH, "color": colour}, "layer": [line, nearest(y, tooltip)]}
+    return {"encoding": {"x": EPOCH, "color": colour}, "layer": [line, nearest(y, *tooltip)]}
 
 
 def loss_chart(runs: Runs) -> Chart:
     """Training and validation loss; behind the training loss of a single run what its points are the mean of."""
     rows = rows_of(runs, "train", "loss", "loss_low", "loss_high") + rows_of(runs, "val", "loss")
-    tooltip = told(*run_name(runs), ("split", "loss"), ("epoch", "epoch", ".1f"), ("loss", "nats", ".3f"))
+    tooltip = (*run_name(runs), ("split", "loss"), ("epoch", "epoch", ".1f"), ("loss", "nats", ".3f"))
     y = quantity("loss", "loss, nats", scale={"zero": False})
     if len(runs) > 1:
-        of = lines(runs, y, coloured("run", list(runs)), tooltip, strokeDash=dashes("split", "validation", "training"))
+        of = lines(y, coloured("run", list(runs)), tooltip, strokeDash=dashes("split", "validation", "training"))
     else:
-        of = lines(runs, y, coloured("split", ["training", "validation"]), tooltip)
+        of = lines(y, coloured("split", ["training", "validation"]), tooltip)
         band = {"y": {**y, "field": "loss_low"}, "y2": {"field": "loss_high"}, "opacity": {"value": 0.2}}
         of["layer"].insert(0, {"mark": {"type": "area"}, "encoding": band})
     return chart("loss", "Loss", f"Loss: {ends(runs, 'loss', '{:.2f} nats')}.", rows, **of)
@@ -72,12 +72,12 @@ def error_chart(runs: Runs, chance: float) -> Chart:
         for k in (1, 5)
         for row in rows_of(runs, "val", f"top{k}_error")
     ]
-    tooltip = told(*run_name(runs), ("top", "error"), ("epoch", "epoch", ".0f"), ("error", "share", ".1%"))
+    tooltip = (*run_name(runs), ("top", "error"), ("epoch", "epoch", ".0f"), ("error", "share", ".1%"))
     y = quantity("error", "validation error", scale={"domain": [0, 1]}, axis={"format": "%"})
     if len(runs) > 1:
-        of = lines(runs, y, coloured("run", list(runs)), tooltip, strokeDash=dashes("top", "top-1", "top-5"))
+        of = lines(y, coloured("run", list(runs)), tooltip, strokeDash=dashes("top", "top-1", "top-5"))
     else:
-        of = lines(runs, y, coloured("top", ["top-1", "top-5"]), tooltip)
+        of = lines(y, coloured("top", ["top-1", "top-5"]), tooltip)
     guess = {"values": [{"chance": chance, "label": "top-1 by chance"}]}
     level = {"y": quantity("chance"), "tooltip": told(("label", "guessing"), ("chance", "error", ".1%"))}
     rule = {"data": guess, "mark": {"type": "rule", "color": INK, "strokeDash": [4, 3]}, "encoding": level}
@@ -89,19 +89,28 @@ def error_chart(runs: Runs, chance: float) -> Chart:
 def figure_chart(runs: Runs, figure: str, title: str, axis: Spec) -> Chart:
     """One figure of the training, a line a run."""
     style = ".3g" if figure != "waiting" else ".1%"
-    tooltip = told(*run_name(runs), ("epoch", "epoch", ".1f"), (figure, axis["title"], style))
+    tooltip = (*run_name(runs), ("epoch", "epoch", ".1f"), (figure, axis["title"], style))
     colour: Spec = coloured("run", list(runs))
     if len(runs) == 1:
         colour["legend"] = None
-    of = lines(runs, quantity(figure, **axis), colour, tooltip)
+    of = lines(quantity(figure, **axis), colour, tooltip)
     if len(runs) == 1:  # no legend to click on
         del of["layer"][0]["params"], of["layer"][0]["encoding"]["opacity"]
     text = "; ".join(
-        f"{name}: {min(values):.3g} to {max(values):.3g}" if len(runs) > 1 else f"{min(values):.3g} to {max(values):.3g}"
+        f"{name}: {min(values):.3g} to {max(values):.3g}"
+        if len(runs) > 1
+        else f"{min(values):.3g} to {max(values):.3g}"
         for name, points in runs.items()
         if (values := [point[figure] for point in points["train"]])
     )
-    return chart(figure.replace("_", "-"), title, f"{title} over the epochs, {text}.", rows_of(runs, "train", figure), height=160, **of)
+    return chart(
+        figure.replace("_", "-"),
+        title,
+        f"{title} over the epochs, {text}.",
+        rows_of(runs, "train", figure),
+        height=160,
+        **of,
+    )
 
 
 def dashes(field: str, solid: str, dashed: str) -> Spec:
@@ -110,7 +119,7 @@ def dashes(field: str, solid: str, dashed: str) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": {"symbolStrokeColor": INK}}
 
 
-def run_name(runs: Runs) -> list[tuple[str, str]]:
+def run_name(runs: Runs) -> list[Told]:
     """What the pointer is told of the run, where there are several."""
     return [("run", "run")] if len(runs) > 1 else []
 
@@ -123,5 +132,3 @@ def ends(runs: Runs, figure: str, form: str) -> str:
         return f"{f'{name} ' if len(runs) > 1 else ''}from {first} to {last} over {val[-1]['epoch']} epochs"
 
     return ", ".join(one(name, points["val"]) for name, points in runs.items())
-
-

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,9 @@ def by_step(records: Sequence[Record], kind: str) -> list[Record]:
 
 
 def parts(number: int, most: int) -> list[tuple[int, int]]:
-    """`number` things in a row as at most `most` parts of nearly one size, none of them empty: (first, past the last)."""
+    """`number` things in a row as at most `most` parts of nearly one size, none empty: (first, past the last)."""
     bounds = np.linspace(0, number, min(number, most) + 1).round().astype(int).tolist()
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 def mean_of(records: Sequence[Record]) -> Record:

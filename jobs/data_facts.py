@@ -28,7 +28,9 @@ def data_facts(split: Dataset, train: Dataset) -> dict[str, Any]:
         }
     low, high = (int(pick([pick(each.columns.size) for each in splits.values() if len(each)])) for pick in (min, max))
     return {
-        "splits": {name: split_facts(each) | {"histogram": histogram(each, low, high)} for name, each in splits.items()},
+        "splits": {
+            name: split_facts(each) | {"histogram": histogram(each, low, high)} for name, each in splits.items()
+        },
         "pixels": pixels,
     }
 
@@ -46,7 +48,10 @@ def split_facts(dataset: Dataset) -> dict[str, Any]:
         "shard_bytes": sum(shard.num_bytes for shard in manifest.shards),
         "image_bytes": int(columns.size.sum()),
         "images_a_class": np.bincount(columns.label, minlength=len(dataset.classes)).tolist(),
-        "sizes": [{"height": int(h), "width": int(w), "total": int(n)} for (h, w), n in zip(shapes[order], times[order], strict=True)],
+        "sizes": [
+            {"height": int(h), "width": int(w), "total": int(n)}
+            for (h, w), n in zip(shapes[order], times[order], strict=True)
+        ],
         "num_sizes": len(shapes),
     }
 

@@ -115,7 +115,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         pq.write_table(predictions, temporary)
     summary = {
         **judgement(dataset, checkpoints, digests, predictions, config.protocols),
-        "data": {"digest": dataset.manifest.digest, "train_digest": train.manifest.digest, **data_facts(dataset, train)},
+        "data": {
+            "digest": dataset.manifest.digest,
+            "train_digest": train.manifest.digest,
+            **data_facts(dataset, train),
+        },
         "training": curves,
         "predictions_sha256": file_sha256(out / "predictions.parquet"),
         "command": command(config, device, len(paths)),

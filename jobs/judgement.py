@@ -45,9 +45,7 @@ def judgement(
             for net in (0, *members)
             for protocol in protocols
         },
-        "checkpoints": [
-            described(checkpoint, digest) for checkpoint, digest in zip(checkpoints, digests, strict=True)
-        ],
+        "checkpoints": [described(checkpoint, digest) for checkpoint, digest in zip(checkpoints, digests, strict=True)],
         "comparisons": [
             mcnemar(predictions, *(entry_name(protocol, net) for net in pair))
             for protocol in protocols
@@ -85,7 +83,7 @@ def judged(
 
 
 def per_class(predictions: pa.Table, entry: str, num_classes: int) -> dict[str, list[int]]:
-    """Of each class, by label: how many samples it has, and how many of them are wrong in the top-1 and in the top-5."""
+    """Of each class, by label: how many samples it has, and how many of them are wrong in the top-1 and top-5."""
     labels = predictions["label"].to_numpy()
     ranks = predictions[column(entry, "true_rank")].to_numpy()
     chosen = {"total": labels, "wrong_top1": labels[ranks > 1], "wrong_top5": labels[ranks > 5]}

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from jobs.charts import Chart, library, static_svg
 
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -32,7 +33,14 @@ def page(template: str, *, charts: Sequence[Chart], **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "css": css, "count": count, "size": size, "number": number}
+    environment.filters |= {
+        "percent": percent,
+        "css": css,
+        "count": count,
+        "size": size,
+        "number": number,
+        "root": root,
+    }
     scripts = [in_element(library()), (TEMPLATES / "charts.js").read_text()] if charts else []
     return environment.get_template(template).render(
         charts={each.name: drawn(each) for each in charts},
@@ -88,15 +96,17 @@ def count(number: int) -> str:
 
 def size(number: float) -> str:
     """Bytes for people."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
-            break
-        number /= 1000
-    else:
-        unit = "TB"
-    return f"{number:.3g}\u00a0{unit}"
+    power = 0
+    while number >= 1000 and power < len(UNITS) - 1:
+        number, power = number / 1000, power + 1
+    return f"{number:.3g}\u00a0{UNITS[power]}"
 
 
 def number(value: float, digits: int = 4) -> str:
     """A number to some digits."""
     return f"{value:.{digits}g}"
+
+
+def root(value: float) -> float:
+    """The square root, of a variance for its deviation; 0 for one that rounding made negative."""
+    return max(0.0, value) ** 0.5

@@ -1,4 +1,4 @@
-"""The report's pictures as URLs that hold all of them: samples of a dataset, the mean image, the first layer's kernels."""
+"""The report's pictures, as URLs that hold all of them: samples of a dataset, the kernels of the first layer."""
 
 import base64
 import io

@@ -32,7 +32,7 @@ def error_by_property(
 ) -> dict[str, list[dict[str, Any]]]:
     """By property, the top-1 error within bins of about equally many samples, from the least value to the greatest.
 
-    A bin has the samples from `low` to `high`, both of which occur in it; their `mean`, and the error with its interval.
+    A bin has the samples from `low` to `high`, both of which occur in it, their `mean`, and the error with interval.
     Samples of one value are in one bin, so that there are fewer bins where values are few.
     """
     wrong = predictions[column(entry, "true_rank")].to_numpy() > 1
@@ -49,5 +49,10 @@ def bins_of(values: np.ndarray, wrong: np.ndarray, num_bins: int) -> list[dict[s
         counted = Errors(wrong=int(wrong[inside].sum()), total=int(inside.sum()))
         interval = dict(zip(("error_low", "error_high"), counted.interval(), strict=True))
         bounds = {"low": values[inside].min(), "high": values[inside].max(), "mean": values[inside].mean()}
-        rows.append({name: float(value) for name, value in bounds.items()} | asdict(counted) | {"error": counted.error} | interval)
+        rows.append(
+            {name: float(value) for name, value in bounds.items()}
+            | asdict(counted)
+            | {"error": counted.error}
+            | interval
+        )
     return rows

@@ -107,7 +107,9 @@ def classes_by_error(per_class: Mapping[str, list[int]], words: list[str]) -> li
     return sorted(rows, key=lambda row: row["error"])
 
 
-def best_and_worst(rows: list[dict[str, Any]], each: int = EXTREMES) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def best_and_worst(
+    rows: list[dict[str, Any]], each: int = EXTREMES
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The first and the last of some rows: the halves of them where there are few."""
     size = min(each, (len(rows) + 1) // 2)
     return rows[:size], rows[max(size, len(rows) - each) :]

@@ -7,6 +7,7 @@ from jobs.charts import COLOURS, INK, Chart, Spec, chart, coloured, quantity, to
 
 Rows = Sequence[Mapping[str, Any]]
 FIRST, SECOND = COLOURS[:2]
+COUNTED = (("wrong", "wrong", ",d"), ("total", "of", ",d"))  # behind an error, for the pointer
 
 PROPERTIES = {  # title, of the axis, how it is written
     "bytes": ("Size of the file", "stored bytes", "~s"),
@@ -21,9 +22,7 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Chart:
     bins = calibration["bins"]
     x = quantity("probability", "probability of the likeliest class", scale={"domain": [0, 1]}, axis={"format": "%"})
     y = quantity("accuracy", "right", scale={"domain": [0, 1]}, axis={"format": "%"})
-    tooltip = told(
-        ("probability", "as sure as", ".1%"), ("accuracy", "right", ".1%"), ("total", "samples", ",d")
-    )
+    tooltip = told(("probability", "as sure as", ".1%"), ("accuracy", "right", ".1%"), ("total", "samples", ",d"))
     diagonal = {
         "data": {"values": [{"probability": 0, "accuracy": 0}, {"probability": 1, "accuracy": 1}]},
         "mark": {"type": "line", "color": INK, "strokeWidth": 1, "strokeDash": [4, 3]},
@@ -52,7 +51,7 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Chart:
 def class_chart(classes: Rows) -> Chart:
     """The top-1 error of every class, from the least to the greatest; `classes` as `jobs.report.classes_by_error`."""
     rows = [{"place": place, **row} for place, row in enumerate(classes, start=1)]
-    tooltip = told(("words", "class"), ("error", "top-1 error", ".1%"), ("wrong", "wrong", ",d"), ("total", "of", ",d"))
+    tooltip = told(("words", "class"), ("error", "top-1 error", ".1%"), *COUNTED)
     x: Spec = {"field": "place", "type": "ordinal", "title": "classes, by error", "axis": {"labels": False}}
     y = quantity("error", "top-1 error", scale={"domain": [0, 1]}, axis={"format": "%"})
     bars = {"type": "bar", "color": FIRST, "width": {"band": 0.8 if len(rows) <= 100 else 1}}
@@ -69,11 +68,11 @@ def class_chart(classes: Rows) -> Chart:
 def property_chart(name: str, bins: Rows) -> Chart:
     """The top-1 error by one property of the images, with its intervals."""
     title, axis, form = PROPERTIES[name]
-    x = quantity("mean", axis, scale={"zero": False, "nice": False, "padding": 12}, axis={"format": form, "grid": False})
+    x = quantity(
+        "mean", axis, scale={"zero": False, "nice": False, "padding": 12}, axis={"format": form, "grid": False}
+    )
     y = quantity("error", "top-1 error", scale={"zero": True}, axis={"format": "%"})
-    tooltip = told(
-        ("low", "from", form), ("high", "to", form), ("error", "top-1 error", ".1%"), ("wrong", "wrong", ",d"), ("total", "of", ",d")
-    )  # fmt: skip
+    tooltip = told(("low", "from", form), ("high", "to", form), ("error", "top-1 error", ".1%"), *COUNTED)
     interval = {
         "mark": {"type": "rule", "color": FIRST, "opacity": 0.45, "strokeWidth": 5, "strokeCap": "round"},
         "encoding": {"x": x, "y": {**y, "field": "error_low"}, "y2": {"field": "error_high"}, "tooltip": tooltip},
@@ -102,7 +101,9 @@ def count_chart(counts: Mapping[str, Sequence[int]], words: Sequence[str]) -> Ch
         for place, (label, images) in enumerate(sorted(enumerate(of), key=lambda each: -each[1]), start=1)
     ]
     tooltip = told(("split", "split"), ("words", "class"), ("images", "images", ",d"))
-    x = quantity("place", "classes, by images", scale={"domainMin": 1, "nice": False}, axis={"format": "d", "grid": False})
+    x = quantity(
+        "place", "classes, by images", scale={"domainMin": 1, "nice": False}, axis={"format": "d", "grid": False}
+    )
     return chart(
         "images-a-class",
         "Images a class",
@@ -110,17 +111,26 @@ def count_chart(counts: Mapping[str, Sequence[int]], words: Sequence[str]) -> Ch
         rows,
         height=180,
         mark={"type": "line", "interpolate": "step", "strokeWidth": 2, "point": {"size": 12}},
-        encoding={"x": x, "y": quantity("images", "images"), "color": coloured("split", list(counts)), "tooltip": tooltip},
+        encoding={
+            "x": x,
+            "y": quantity("images", "images"),
+            "color": coloured("split", list(counts)),
+            "tooltip": tooltip,
+        },
     )
 
 
 def histogram_chart(histograms: Mapping[str, Rows]) -> Chart:
     """How large the stored files are, as shares of each split; from `jobs.data_facts.histogram`."""
     rows = [{"split": split, **row} for split, of in histograms.items() for row in of]
-    tooltip = told(
-        ("split", "split"), ("low", "from, bytes", "~s"), ("high", "to", "~s"), ("total", "images", ",d"), ("share", "share", ".1%")
-    )  # fmt: skip
-    x = quantity("low", "bytes of a stored file", axis={"format": "~s", "grid": False}, scale={"zero": False, "nice": False})
+    sizes = (("low", "from, bytes", "~s"), ("high", "to", "~s"))
+    tooltip = told(("split", "split"), *sizes, ("total", "images", ",d"), ("share", "share", ".1%"))
+    x = quantity(
+        "low",
+        "bytes of a stored file",
+        axis={"format": "~s", "grid": False, "tickCount": 4},
+        scale={"zero": False, "nice": False},
+    )
     return chart(
         "bytes-an-image",
         "Bytes an image",

@@ -106,7 +106,9 @@ def concatenated(parts: Sequence[Part]) -> Part:
     """Several parts, at least one, as one, in their order."""
 
     def scores_of(entry: str) -> Scores:
-        return Scores(**{name: np.concatenate([getattr(part.scores[entry], name) for part in parts]) for name in SCORE_FIELDS})
+        return Scores(
+            **{name: np.concatenate([getattr(part.scores[entry], name) for part in parts]) for name in SCORE_FIELDS}
+        )
 
     return Part(
         sample_ids=np.concatenate([part.sample_ids for part in parts]),

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 import torch
+import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from jobs.checkpoints import check_fit, check_together, read_checkpoint, sample_checkpoint
-from jobs.evaluate import EvaluateConfig, crew
+from jobs.evaluate import EvaluateConfig, command, crew
 from jobs.scorer import score_batch
 from jobs.scores import Errors, Part, Protocol, errors, joined, num_slices, rank_classes
 from model.alexnet import AlexNet
@@ -172,6 +173,19 @@ def test_the_crew_fits_the_cluster_or_is_refused(options: Any, resources: Any, e
 def test_impossible_options_are_refused(options: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         EvaluateConfig(**options)
+
+
+def test_the_command_leaves_out_what_changes_nothing() -> None:
+    files: dict[str, Any] = {"checkpoint": (Path("/a.pt"),), "data": Path("/b"), "out": Path("/c")}
+    begins = "python jobs/evaluate.py --checkpoint CHECKPOINT --data DATA --out OUT"
+    assert command(EvaluateConfig(**files, num_actors=7), "cpu", 1) == f"{begins} --device cpu"
+    config = EvaluateConfig(**files, split="test", protocols=("centre",), batch_size=8, other_data=True)
+    assert command(config, "cuda", 1) == (
+        f"{begins} --split test --protocols centre --batch-size 8 --device cuda --other-data"
+    )
+    args = ["--checkpoint", "A", "B", *command(config, "cuda", 2).split()[5:]]
+    assert tyro.cli(EvaluateConfig, args=args).batch_size == 8
+    assert "CHECKPOINT1 CHECKPOINT2" in command(config, "cuda", 2)
 
 
 # The net's scores
@@ -403,6 +417,11 @@ def test_report_json_holds_the_counts(evaluated: Path, two_checkpoints: list[Pat
             assert (entry[f"top{k}"]["wrong"], entry[f"top{k}"]["total"]) == (counted.wrong, counted.total)
         assert sum(row["total"] for row in entry["calibration"]["bins"]) == len(predictions)
         assert sum(row["total"] for row in entry["confusions"]) == entry["top1"]["wrong"] > 0  # 3 classes: all pairs
+        assert entry["per_class"]["total"] == [3, 3, 3]
+        assert [sum(entry["per_class"][f"wrong_top{k}"]) for k in (1, 5)] == [entry[f"top{k}"]["wrong"] for k in (1, 5)]
+        for bins in entry["by_property"].values():
+            assert sum(row["total"] for row in bins) == len(predictions)
+            assert sum(row["wrong"] for row in bins) == entry["top1"]["wrong"]
     assert summary["chance"] == {"top1": {"error": pytest.approx(2 / 3)}, "top5": {"error": 0}}
     assert [each["sha256"] for each in summary["checkpoints"]] == [file_sha256(path) for path in two_checkpoints]
     for each in summary["comparisons"]:
