@@ -70,6 +70,8 @@ class TrainConfig(Preset):
     engine: EngineName = "imagefeed"
     """Whose loader feeds the training: ours, FFCV's (betons; the same batches) or WebDataset's (tars; its own order).
     The augmentation is ours with each, so that they can be compared; validation is by our own."""
+    finish: Literal["cpu", "device"] = "cpu"
+    """Where mean and colour are applied; device: images cross the bus in 8 bits, and the values are the same."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What the ranks run on; auto: CUDA where there is any."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -108,6 +110,8 @@ class TrainConfig(Preset):
             raise ValueError(f"--keep-last must not be negative, not {self.keep_last}")
         if self.data is not None and self.out is None:
             raise ValueError("--data needs --out, the folder of the run")
+        if self.finish == "device" and self.layout != "NHWC":
+            raise ValueError("--finish device needs --layout NHWC")
         if self.schedule != "steps" and self.milestones:
             raise ValueError("--milestones needs --schedule steps")
         super().__post_init__()

@@ -20,7 +20,7 @@ from model.optim import PaperSGD, parameter_groups
 from model.parallel import Exchange, parallel
 from model.schedule import Progress, after_epoch, learning_rate
 from model.training import Placement, Step, train_epoch, validate
-from pipeline import Dataset
+from pipeline import Dataset, to_device
 from pipeline.engines import feeder
 from pipeline.loader import LoaderOptions
 from pipeline.recipes import values_of
@@ -77,10 +77,14 @@ class Run:
             "num_threads": world.num_threads,
             "pin_memory": world.device.type == "cuda",
         }
-        self.train_loader = feeder(
-            config.engine, train, LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, **options)
+        here = dict(options, dtype="uint8") if config.finish == "device" else options
+        loader = feeder(
+            config.engine, train, LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, **here)
         )
-        self.val_loader = val.loader(recipe="eval", **values_of(config.recipe), **options)
+        finish = config.dtype if config.finish == "device" else None
+        self.train_loader = to_device(loader, world.device, finish=finish)
+        val_loader = val.loader(recipe="eval", **values_of(config.recipe), **options)
+        self.val_loader = to_device(val_loader, world.device)
 
     @property
     def total_steps(self) -> int:

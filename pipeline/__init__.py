@@ -7,6 +7,7 @@ The public names, imported when first asked for so that `import pipeline` costs 
 
     convert(source, out, options)        images to shards, without Ray
     open_dataset(path)                   one split, ready for `.loader(...)`
+    to_device(loader, device)            its batches on a GPU before they are asked for
     Batch, Dataset, Loader, LoaderOptions, ConvertOptions
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.conversion import convert
     from pipeline.dataset import Dataset, open_dataset
+    from pipeline.device import to_device
     from pipeline.loader import Batch, Loader, LoaderOptions
     from pipeline.options import ConvertOptions
 
@@ -27,9 +29,10 @@ _HOME_OF = {
     "Batch": "pipeline.loader",
     "Loader": "pipeline.loader",
     "LoaderOptions": "pipeline.loader",
+    "to_device": "pipeline.device",
 }
 
-__all__ = ["Batch", "ConvertOptions", "Dataset", "Loader", "LoaderOptions", "convert", "open_dataset"]
+__all__ = ["Batch", "ConvertOptions", "Dataset", "Loader", "LoaderOptions", "convert", "open_dataset", "to_device"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("script", "rows"), [("lrn", 14), ("step", 5)])
+@pytest.mark.parametrize(("script", "rows"), [("lrn", 14), ("step", 5), ("feed", 5)])
 def test_a_toy_of_it_runs(script: str, rows: int) -> None:
     pytest.importorskip("triton", reason="Triton is for Linux")
     done = subprocess.run(
