@@ -5,7 +5,8 @@ for batch in open_dataset("imagenet/train").loader(batch_size=128):
 """
 
 import weakref
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, Self
@@ -54,6 +55,8 @@ class LoaderOptions:
     """Shards whose samples are mixed, with shuffle shards."""
     per_class: int | None = None
     """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
+    samples: Sequence[int] | np.ndarray | None = field(default=None, compare=False)
+    """Ids of the samples that are used at all, each once; None: all. The others' absence changes nothing for these."""
     last: Literal["pad", "drop"] = "pad"
     """What becomes of the samples that do not fill a last global batch: a padded batch, or they are left out."""
     prefetch: int = 2
@@ -124,19 +127,47 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__name__", function)).strip("<>")
 
 
+def rows_of(dataset: Dataset, options: LoaderOptions) -> np.ndarray:
+    """The rows of the table that are used, ascending (int64 [n]). Raises `ValueError` for ids that it has not."""
+    ids = dataset.columns.id
+    if options.samples is None:
+        return np.arange(len(ids))
+    wanted = np.sort(np.asarray(options.samples, np.int64))
+    rows = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    wrong = (ids[rows] != wanted) | (np.diff(wanted, prepend=wanted[:1] - 1) == 0)
+    if wrong.any() or not len(wanted):
+        which = (
+            f"sample {wanted[wrong][0]} is not in {dataset.path}, or named twice" if len(wanted) else "there are none"
+        )
+        raise ValueError(f"samples must be ids of samples.parquet: {which}")
+    return rows
+
+
 def order_of(dataset: Dataset, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
     """The places of an epoch as its loader goes through them (int64 [n]), see `sampling`."""
-    ids, shards = dataset.columns.id, dataset.columns.shard
+    rows = rows_of(dataset, options)
+    ids, shards, labels = (
+        column[rows] for column in (dataset.columns.id, dataset.columns.shard, dataset.columns.label)
+    )
     if options.per_class is not None:
-        return balanced_order(ids, dataset.columns.label, seed=seed, epoch=epoch, per_class=options.per_class)
+        places = balanced_order(ids, labels, seed=seed, epoch=epoch, per_class=options.per_class)
+        turns, places = np.divmod(places, len(rows))
+        return turns * len(dataset.columns.id) + rows[places]
     shuffle: bool | str = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
     if options.shuffle is None and shuffle and dataset.remote is not None:
         num_bytes = sum(shard.num_bytes for shard in dataset.manifest.shards)
         # By the cache's stated size, never by what the disk has: all ranks must come to the same order.
         shuffle = "shards" if num_bytes > dataset.remote.cache_options.num_bytes else True
     if shuffle == "shards":
-        return shard_order(ids, shards, seed=seed, epoch=epoch, window=options.window)
-    return epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle))
+        return rows[shard_order(ids, shards, seed=seed, epoch=epoch, window=options.window)]
+    return rows[epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle))]
+
+
+def num_samples_of(dataset: Dataset, options: LoaderOptions) -> int:
+    """Samples of a whole epoch, over all ranks."""
+    if options.per_class is None:
+        return len(dataset) if options.samples is None else len(rows_of(dataset, options))
+    return balanced_length(dataset.columns.label[rows_of(dataset, options)], options.per_class)
 
 
 def spans_of(dataset: Dataset, options: LoaderOptions, order: np.ndarray) -> Spans:
@@ -168,6 +199,7 @@ class Loader(Positioned):
     def __init__(self, dataset: Dataset, options: LoaderOptions) -> None:
         self.dataset, self.options = dataset, options
         self._feed = Feed(dataset, options)
+        self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))
         if dataset.remote is not None:  # what cannot work is an error now
             dataset.remote.room(spans_of(dataset, options, order_of(dataset, options, options.seed, 0)))
@@ -178,12 +210,6 @@ class Loader(Positioned):
     def __len__(self) -> int:
         """Batches of a whole epoch."""
         return self.options.share.num_batches(self.num_samples)
-
-    @property
-    def num_samples(self) -> int:
-        """Samples of a whole epoch, over all ranks."""
-        per_class = self.options.per_class
-        return len(self.dataset) if per_class is None else balanced_length(self.dataset.columns.label, per_class)
 
     def __iter__(self) -> "Epoch":
         return Epoch(self._feed, self.begin(), self.num_samples)

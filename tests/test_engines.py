@@ -183,6 +183,12 @@ def test_ffcv_forgotten_epochs_are_an_error(beton: Dataset, by_ffcv: Engine) -> 
         list(loader.over(np.arange(5)))
 
 
+def test_ffcv_gives_a_part_of_the_samples(beton: Dataset) -> None:
+    options = OPTIONS | {"samples": beton.columns.id[3:14]}
+    expected, found = list(beton.loader(**options)), list(engine_of("ffcv", beton, **options))
+    assert len(found) == 3 and all(map(same, expected, found))
+
+
 # WebDataset
 
 
@@ -281,6 +287,8 @@ def test_what_does_not_suit_is_refused(tar: Dataset, beton: Dataset) -> None:
         engine_of("ffcv", tar)
     with pytest.raises(ValueError, match="per_class is not for the engine webdataset"):
         engine_of("webdataset", tar, per_class=3)
+    with pytest.raises(ValueError, match="samples are not for the engine webdataset"):
+        engine_of("webdataset", tar, samples=[1])
     with pytest.raises(ValueError, match="has 5 shards for 6 ranks: convert with a smaller --shard-size"):
         engine_of("webdataset", tar, rank=0, world_size=6)
     with pytest.raises(ValueError, match="alexnet-2012 goes by the order of all samples"):

@@ -1,5 +1,6 @@
 """The loader on images of any size and format, with every recipe and option, gives what its slow twin gives."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,30 @@ def test_balanced_epochs_resume_and_share_out_like_others(uneven: Dataset) -> No
 def test_balance_needs_chance() -> None:
     with pytest.raises(ValueError, match="per_class draws at random: it needs shuffle=True"):
         LoaderOptions(recipe="eval", per_class=3)
+
+
+@pytest.mark.parametrize("shuffle", [True, False, "shards"])
+def test_a_part_of_the_samples_comes_as_it_would_among_all(uneven: Dataset, shuffle: Any) -> None:
+    options = {"crop_size": 32, "dtype": "uint8", "batch_size": 2, "shuffle": shuffle, "seed": 8}
+    chosen = [11, 3, 4, 7, 0]
+    part = uneven.loader(**options, samples=chosen)
+    assert len(part) == 3 and part.num_samples == 5
+    for some, whole in zip(epochs(part, 2), epochs(uneven.loader(**options), 2), strict=True):
+        assert some == [sample for sample in whole if sample[0] in chosen]
+    ranks = [uneven.loader(**options, samples=np.array(chosen), rank=rank, world_size=2) for rank in range(2)]
+    assert sorted(sample[0] for rank in ranks for sample in next(epochs(rank, 1))) == sorted(chosen)
+
+
+def test_a_part_of_the_samples_is_balanced(uneven: Dataset) -> None:
+    (samples,) = epochs(uneven.loader(**BALANCED, samples=[0, 5, 6, 10, 11]), 1)
+    counts = Counter(sample_id for sample_id, _, _ in samples)
+    assert counts == {0: 4, 5: 2, 6: 2, 10: 2, 11: 2}
+
+
+@pytest.mark.parametrize("samples", [[3, 13], [3, 3], [-1], []])
+def test_ids_that_are_not_there_are_refused(uneven: Dataset, samples: list[int]) -> None:
+    with pytest.raises(ValueError, match="samples must be ids of samples.parquet: "):
+        uneven.loader(crop_size=32, dtype="uint8", samples=samples)
 
 
 # The stage alone

@@ -21,6 +21,7 @@ NAMES = (
     "codec",
     "memory",
     "imagefeed",
+    "hybrid",
     "ffcv",
     "dali",
     "torch",

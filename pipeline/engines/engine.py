@@ -9,7 +9,7 @@ import torch
 
 from pipeline.dataset import Dataset
 from pipeline.feed import PAD_LABEL, Batch
-from pipeline.loader import LoaderOptions
+from pipeline.loader import LoaderOptions, num_samples_of
 from pipeline.position import Place, Positioned
 from pipeline.sampling import PAD
 
@@ -34,12 +34,8 @@ class Engine(Positioned, ABC):
             raise ValueError(f"{dataset.source} is elsewhere and the engine {self.name} reads local files: copy it")
         if options.per_class is not None:
             raise ValueError(f"per_class is not for the engine {self.name}: use imagefeed")
+        self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))
-
-    @property
-    def num_samples(self) -> int:
-        """Samples of a whole epoch, over all ranks."""
-        return len(self.dataset)
 
     @abstractmethod
     def __len__(self) -> int:

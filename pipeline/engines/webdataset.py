@@ -34,8 +34,10 @@ class WebDataset(Engine):
             raise ValueError(
                 f"{dataset.path} has {num_shards} shards for {ranks} ranks: convert with a smaller --shard-size"
             )
-        if options.last == "drop" or options.shuffle == "shards":
-            raise ValueError("last='drop' and shuffle='shards' are not for the engine webdataset: use imagefeed")
+        if options.last == "drop" or options.shuffle == "shards" or options.samples is not None:
+            raise ValueError(
+                "last='drop', shuffle='shards' and samples are not for the engine webdataset: use imagefeed"
+            )
         self._shuffle = options.settled.shuffle if options.shuffle is None else bool(options.shuffle)
         self._num_threads = options.num_threads or cores_per_rank()
         self._most = len(self) * options.share.global_batch
