@@ -56,7 +56,7 @@ def cropped(decoder: Decoder, data: np.ndarray, window: np.ndarray, colours: boo
     done = decode_part(decoder, found, data, window, True)
     planes = planes_of(decoder, found)
     for y in range(int(window[0, 2]) if colours else 0):
-        pixel_row(planes, int(window[0, 0]) + y, int(window[0, 1]), int(window[0, 3]))
+        pixel_row(planes, int(window[0, 0]) + y, int(window[0, 1]), int(window[0, 3]), planes.row.ctypes.data)
     return done
 
 

@@ -69,7 +69,7 @@ def image_row(source: np.ndarray, view: View, y: int, size: int, flipped: np.nda
 
 def planes_row(source: Planes, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
     """A row that is coloured only now."""
-    return turned(pixel_row(source, view.top + y, view.left, size), view, size, flipped)
+    return turned(pixel_row(source, view.top + y, view.left, size, source.row.ctypes.data), view, size, flipped)
 
 
 @njit

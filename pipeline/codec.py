@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.resample import resample
-from pipeline.resizing import PAPER_SIDE, Resize
+from pipeline.resizing import PAPER, PAPER_SIDE, Rule, place
 
 SIZE = PAPER_SIDE
 MOST_PIXELS = 178_956_970  # Pillow's own limit: beyond it a file is taken for an attack
@@ -68,7 +68,7 @@ def load_rgb(data: bytes) -> np.ndarray:
 def load_square(data: bytes, size: int = SIZE) -> np.ndarray:
     """The image file `data` in "paper" geometry: uint8 [size, size, 3], RGB. Raises `BadImage`."""
     image, square = load_rgb(data), np.empty((size, size, 3), np.uint8)
-    window, _, _ = Resize("paper", size).place(*image.shape[:2])
+    window, _, _ = place(Rule(PAPER, size), *image.shape[:2])
     resample(image, window, False, square)
     return square
 

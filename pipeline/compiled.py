@@ -17,9 +17,10 @@ PACKAGE = Path(__file__).parent
 
 @cache
 def sources_digest() -> str:
-    """SHA-256 of the files of this package that have something to compile: those that name Numba or this file."""
+    """SHA-256 of the files of this package that have something to compile: those that name Numba, LLVM or this file."""
     files = {path: path.read_bytes() for path in sorted(PACKAGE.rglob("*.py"))}
-    compiled = [path.name.encode() + text for path, text in files.items() if b"numba" in text or b"compiled" in text]
+    words = b"numba", b"llvmlite", b"compiled"
+    compiled = [path.name.encode() + text for path, text in files.items() if any(word in text for word in words)]
     return hashlib.sha256(b"".join(compiled)).hexdigest()
 
 

@@ -71,7 +71,7 @@ def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) 
         return native.decompress(decoder.handle, data, image)
     for y in range(found.height):
         row = image[y].reshape(-1)
-        pixels = run(pixel_row(planes, y, 0, found.width), row.size, row)
+        pixels = run(pixel_row(planes, y, 0, found.width, planes.row.ctypes.data), row.size, row)
         for x in range(row.size):  # a slice would be copied twice, for it might overlap
             row[x] = pixels[x]
     return OK
@@ -81,14 +81,17 @@ def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) 
 def decode_part(decoder: Decoder, found: Found, data: np.ndarray, windows: np.ndarray, whole: bool) -> bool:
     """Decodes the blocks that `windows` (float64 [V, 5], see `recipes`) look at, for `planes_of`; False where our own
     decoder cannot. Until it is `whole`, damage behind the last of these blocks is not seen."""
-    if not found.own:
-        return False
     top, left, bottom, right = found.height, found.width, 0, 0
     for window in windows:
         top, left = min(top, int(window[0])), min(left, int(window[1]))
         bottom, right = max(bottom, int(window[0] + window[2])), max(right, int(window[1] + window[3]))
-    planes = planes_of(decoder, found)
-    return read_scan(decoder.space, found.header, planes, data, (top, left, bottom, right), whole)
+    return decode_box(decoder, found, data, (top, left, bottom, right), whole)
+
+
+@njit
+def decode_box(decoder: Decoder, found: Found, data: np.ndarray, box: tuple[int, int, int, int], whole: bool) -> bool:
+    """As `decode_part`, for the pixels of `box` (top, left, bottom, right)."""
+    return found.own and read_scan(decoder.space, found.header, planes_of(decoder, found), data, box, whole)
 
 
 @njit

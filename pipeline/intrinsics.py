@@ -88,40 +88,6 @@ def flip_block(context: Any, source: Any, target: Any) -> Any:
 
 
 @intrinsic
-def weigh_pixels(context: Any, pixels: Any, weights: Any, count: Any, half: Any, shift: Any) -> Any:
-    """The weighted sum of `count` RGB pixels in a row, a channel in a lane: R + 256 * G + 65536 * B, each 0 to 255.
-
-    `pixels` is the address of the first (a byte more than theirs is read), `weights` that of as many int32. Each sum
-    begins with `half` and ends with a shift to the right.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pixels, weights, count, half, shift = arguments
-        lanes, bytes4 = ir.VectorType(ir.IntType(32), 4), ir.VectorType(ir.IntType(8), 4)
-
-        def spread(value: Any) -> Any:
-            one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.IntType(32)(0))
-            return builder.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, [0] * 4))
-
-        sums = cgutils.alloca_once_value(builder, spread(half))
-        with cgutils.for_range(builder, count) as loop:
-            at = builder.add(pixels, builder.mul(loop.index, loop.index.type(3)))
-            pixel = builder.load(builder.inttoptr(at, bytes4.as_pointer()), align=1)
-            at = builder.add(weights, builder.mul(loop.index, loop.index.type(4)))
-            weight = builder.load(builder.inttoptr(at, ir.IntType(32).as_pointer()))
-            product = builder.mul(builder.zext(pixel, lanes), spread(weight))
-            builder.store(builder.add(builder.load(sums), product), sums)
-        shifted = builder.ashr(builder.load(sums), spread(shift))
-        for bound, keeps in ((0, ">"), (255, "<")):
-            limit = ir.Constant(lanes, [bound] * 4)
-            shifted = builder.select(builder.icmp_signed(keeps, shifted, limit), shifted, limit)
-        packed = builder.bitcast(builder.trunc(shifted, bytes4), ir.IntType(32))
-        return builder.and_(packed, ir.IntType(32)(0xFFFFFF))
-
-    return types.uint32(types.intp, types.intp, types.intp, types.int32, types.int32), generate
-
-
-@intrinsic
 def big_endian(context: Any, data: Any, at: Any) -> Any:
     """Eight bytes of `data` (uint8 [bytes]) from `at` on, the first one highest: uint64."""
 

@@ -74,8 +74,11 @@ def replicate(planes: Planes, first: int, last: int) -> None:
 
 
 @njit
-def pixel_row(planes: Planes, y: int, left: int, count: int) -> int:
-    """Makes `count` pixels of row `y`, from column `left` on; returns the address of the first, until the next call."""
+def pixel_row(planes: Planes, y: int, left: int, count: int, out: int) -> int:
+    """Makes `count` pixels of row `y`, from column `left` on; returns the address of the first.
+
+    What is written to the address `out` begins with column `left & ~1` and ends less than `STEP` pixels behind them.
+    """
     samples, halved = planes.samples, planes.halved
     stride, plane = samples.strides[1], samples.strides[0]
     begin = left & ~1
@@ -87,7 +90,6 @@ def pixel_row(planes: Planes, y: int, left: int, count: int) -> int:
         beside = line + 1 if y & 1 else line - 1
         beside = min(max(beside, 0), (planes.height - 1) >> 1)
         far = near + (beside - line) * stride
-    out = planes.row.ctypes.data
     for x in range(0, count + left - begin, STEP):
         if halved:
             half = x >> 1

@@ -4,6 +4,7 @@ A `Preparer` keeps the codecs and buffers of one thread. What it makes of an ima
 and the options alone.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from pipeline import native
 from pipeline.codec import MOST_PIXELS, BadImage, load_rgb, open_header
 from pipeline.jpeg import JpegCodec
 from pipeline.manifest import JPEG, OTHER, RAW, Format, Storage
-from pipeline.resample import resample
 from pipeline.resizing import LONGEST_SIDE, Resize
+from pipeline.shrinking import NO_ROOM, TOO_LONG, Made, new_desk, pixels_in, shrink, shrink_jpeg, with_room
 
 
 class Prepared(NamedTuple):
@@ -33,34 +34,35 @@ class Preparer:
         self.storage, self.resize, self.look = storage, Resize.parse(storage.resize), look
         self.for_beton = "beton" in formats
         self.jpeg = JpegCodec()
-        self._resized, self._stored = np.empty(0, np.uint8), np.empty(0, np.uint8)
+        self._desk = new_desk(self.jpeg.decoder, self.jpeg.encoder)
 
     def prepare(self, data: bytes) -> Prepared:
         """What is stored of the image file `data`. Raises `BadImage` where it cannot be used."""
         return self._copied(data) if self.storage.resize == "none" else self._resized_image(data)
 
     def _resized_image(self, data: bytes) -> Prepared:
-        image = self.jpeg.decode(data, MOST_PIXELS)
-        image = load_rgb(data) if image is None else image
-        window, height, width = self.resize.place(*image.shape[:2])
-        if max(height, width) > LONGEST_SIDE:
+        made = self._made(shrink_jpeg, np.frombuffer(data, np.uint8))
+        if made.state not in (native.OK, TOO_LONG):
+            made = self._made(shrink, np.ascontiguousarray(load_rgb(data)))
+            if made.state not in (native.OK, TOO_LONG):
+                raise RuntimeError(f"a JPEG just written does not decode (status {made.state}): is the memory sound?")
+        state, height, width, num_bytes = made
+        if state == TOO_LONG:
             raise BadImage(f"{height}x{width} pixels are more than a JPEG can have: {LONGEST_SIDE} a side")
-        size = 3 * height * width
-        if self._resized.size < size:
-            self._resized, self._stored = np.empty(size, np.uint8), np.empty(size, np.uint8)
-        resized, stored = (buffer[:size].reshape(height, width, 3) for buffer in (self._resized, self._stored))
-        if image.shape == resized.shape:
-            resized[:] = image
-        else:
-            resample(image, window, False, resized)
-        if self.storage.quality is None:
-            return Prepared(resized.reshape(-1).data, RAW, height, width, resized)
-        payload = self.jpeg.encode(resized, self.storage.quality)
+        desk, raw = self._desk, self.storage.quality is None
         # Statistics are taken of what training will see, and no shard leaves with a JPEG that does not decode.
-        status = self.jpeg.decode_again(payload, stored)
-        if status != native.OK:
-            raise RuntimeError(f"a JPEG just written does not decode (status {status}): is the memory sound?")
-        return Prepared(payload.data, JPEG, height, width, stored)
+        pixels = pixels_in(desk.resized if raw else desk.stored, height, width)
+        payload = pixels.reshape(-1) if raw else desk.payload[:num_bytes]
+        return Prepared(payload.data, RAW if raw else JPEG, height, width, pixels)
+
+    def _made(self, make: Callable[..., Made], image: np.ndarray) -> Made:
+        """What `make` makes of the image, once the desk has room for it."""
+        rule, quality = self.resize.rule, self.storage.quality or 0
+        made = make(self._desk, image, rule, quality)
+        if made.state == NO_ROOM:
+            self._desk = with_room(self._desk, made)
+            made = make(self._desk, image, rule, quality)
+        return made
 
     def _copied(self, data: bytes) -> Prepared:
         """`data` itself; for a beton the pixels of what FFCV cannot decode, which is all but grey and RGB JPEGs."""

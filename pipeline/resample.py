@@ -7,33 +7,37 @@ memory and leaves fewer rows for the other one.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.compiled import njit
-from pipeline.intrinsics import weigh_pixels
+from pipeline.jpeg_planes import Planes, pixel_row
+from pipeline.weighing import BLOCK, FRACTION_BITS, HALF, PIXELS, weigh_pixels, weigh_rows
 
-FRACTION_BITS = 22  # of a weight; an image's 8 bits and a carry leave room for the sign in 32
-HALF = np.int32(1 << (FRACTION_BITS - 1))
 ONE = float(1 << FRACTION_BITS)
 
 
-@njit
-def filter_weights(in_size: int, start: float, length: float, out_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """What each of `out_size` pixels is made of, where they cover `length` pixels of `in_size` from `start` on.
+class Filter(NamedTuple):
+    """What each of n pixels in a direction is made of."""
 
-    Returns the first input pixel and the number of them (int32 [out_size, 2]), and their weights in units of
-    2**-22 (int32 [out_size, most pixels]).
-    """
-    first, last = np.float32(start), np.float32(start + length)  # single precision, as in Pillow
-    scale = float(last - first) / out_size
+    first: np.ndarray  # int32 [n]: the first input pixel
+    taps: np.ndarray  # int32 [n]: how many
+    weights: np.ndarray  # int32 [n, most pixels], in units of 2**-22; 0 beyond the taps
+
+
+@njit
+def filter_weights(in_size: int, start: float, length: float, out_size: int) -> Filter:
+    """The filter by which `out_size` pixels cover `length` pixels of `in_size` from `start` on."""
+    low_end, high_end = np.float32(start), np.float32(start + length)  # single precision, as in Pillow
+    scale = float(high_end - low_end) / out_size
     widening = max(scale, 1.0)
     most = math.ceil(widening) * 2 + 1
-    bounds = np.empty((out_size, 2), np.int32)
+    first, counts = np.empty(out_size, np.int32), np.empty(out_size, np.int32)
     weights = np.zeros((out_size, most), np.int32)
     exact = np.empty(most)
     for place in range(out_size):
-        centre = float(first) + (place + 0.5) * scale
+        centre = float(low_end) + (place + 0.5) * scale
         low = max(0, int(centre - widening + 0.5))
         count = min(in_size, int(centre + widening + 0.5)) - low
         total = 0.0
@@ -42,42 +46,108 @@ def filter_weights(in_size: int, start: float, length: float, out_size: int) -> 
             total += exact[tap]
         for tap in range(count):
             weights[place, tap] = int(0.5 + exact[tap] / total * ONE)
-        bounds[place, 0], bounds[place, 1] = low, count
-    return bounds, weights
+        first[place], counts[place] = low, count
+    return Filter(first, counts, weights)
 
 
 @njit
-def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.ndarray) -> None:
-    """Resizes a window of `image` (uint8 [H, W, 3]) into `out` (uint8 [S, S', 3]).
+def filters(
+    height: int, width: int, window: np.ndarray, crop_first: bool, rows: int, columns: int
+) -> tuple[Filter, Filter]:
+    """Down and across: how a window of an image of `height` x `width` becomes `rows` x `columns` pixels.
 
     window      top, left, height and width in pixels of the image, float64, with fractions; within the image
     crop_first  nothing beyond the window, which has no fractions then, is looked at; otherwise the filter reaches
                 beyond it, as if the image had been resized as a whole and then cropped
     """
+    if not crop_first:
+        return filter_weights(height, window[0], window[2], rows), filter_weights(width, window[1], window[3], columns)
+    down = filter_weights(int(window[2]), 0.0, window[2], rows)
+    across = filter_weights(int(window[3]), 0.0, window[3], columns)
+    down.first[:] += int(window[0])
+    across.first[:] += int(window[1])
+    return down, across
+
+
+@njit
+def reach(along: Filter) -> tuple[int, int]:
+    """The input pixels that a filter looks at: the first, and the one after the last."""
+    return along.first[0], along.first[-1] + along.taps[-1]
+
+
+@njit
+def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.ndarray) -> None:
+    """Resizes a window of `image` (uint8 [H, W, 3]) into `out` (uint8 [S, S', 3]); `filters` says which."""
+    down, across = filters(image.shape[0], image.shape[1], window, crop_first, out.shape[0], out.shape[1])
+    apply(image, down, across, out, None)
+
+
+@njit
+def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, planes: Planes | None) -> None:
+    """Makes `out` (uint8 [S, S', 3]) of `image` (uint8 [H, W, 3], contiguous).
+
+    Of a JPEG that is decoded to `planes` the rows are coloured here, each when it is first looked at: `image` is their
+    memory then, with `pixel_row`'s room behind it.
+    """
     rows, columns = out.shape[0], out.shape[1]
-    if crop_first:
-        down, down_weights = filter_weights(int(window[2]), 0.0, window[2], rows)
-        across, across_weights = filter_weights(int(window[3]), 0.0, window[3], columns)
-        down[:, 0] += int(window[0])
-        across[:, 0] += int(window[1])
-    else:
-        down, down_weights = filter_weights(image.shape[0], window[0], window[2], rows)
-        across, across_weights = filter_weights(image.shape[1], window[1], window[3], columns)
-    first = across[0, 0]
-    across[:, 0] -= first
-    used = 3 * (across[columns - 1, 0] + across[columns - 1, 1])
-    strip, sums = np.empty(used + 1, np.uint8), np.empty(used, np.int32)
+    left, right = reach(across)
+    used, stride = 3 * (right - left), 3 * image.shape[1]
+    places, weights = in_groups(across)
+    most = weights.shape[1]
+    strip = np.zeros(
+        used + 3 * most + 1, np.uint8
+    )  # a row of the first pass, and what pixels of weight 0 are taken for
+    spare = np.empty(3 * places.size, np.uint8)
+    made = down.first[0]
     for y in range(rows):
-        sums[:] = HALF
-        for tap in range(down[y, 1]):
-            weight = down_weights[y, tap]
-            row = image[down[y, 0] + tap].reshape(-1)[3 * first : 3 * first + used]
-            for x in range(used):
-                sums[x] += row[x] * weight
-        for x in range(used):
-            strip[x] = min(max(sums[x] >> FRACTION_BITS, 0), 255)
-        line = out[y].reshape(-1)
-        for x in range(columns):
-            weights = across_weights.ctypes.data + 4 * x * across_weights.shape[1]
-            pixel = weigh_pixels(strip.ctypes.data + 3 * across[x, 0], weights, across[x, 1], HALF, FRACTION_BITS)
-            line[3 * x], line[3 * x + 1], line[3 * x + 2] = pixel & 255, (pixel >> 8) & 255, pixel >> 16
+        first, taps = down.first[y], down.taps[y]
+        if planes is not None:
+            for row in range(made, first + taps):
+                pixel_row(planes, row, left, right - left, image.ctypes.data + row * stride + 3 * (left & ~1))
+            made = max(made, first + taps)
+        if used < BLOCK:
+            weigh_few(image, left, first, taps, down.weights[y], strip[:used])
+        else:
+            source = image.ctypes.data + first * stride + 3 * left
+            row_weights = down.weights.ctypes.data + y * down.weights.strides[0]
+            for x in range(0, used + BLOCK - 1, BLOCK):
+                x = min(x, used - BLOCK)
+                weigh_rows(source + x, stride, row_weights, taps, strip.ctypes.data + x)
+        # A group may end behind the row: where rows follow they are written over it, at the end there is no room.
+        fits = 3 * (rows - y) * columns >= spare.size
+        line = out.ctypes.data + 3 * y * columns if fits else spare.ctypes.data
+        for group in range(len(places)):
+            weigh_pixels(
+                strip.ctypes.data,
+                places.ctypes.data + group * places.strides[0],
+                weights.ctypes.data + group * weights.strides[0],
+                most,
+                line + 3 * PIXELS * group,
+            )
+        if not fits:
+            out[y].reshape(-1)[:] = spare[: 3 * columns]
+
+
+@njit
+def in_groups(across: Filter) -> tuple[np.ndarray, np.ndarray]:
+    """A filter for `weigh_pixels`: the first byte of each pixel in a row of what is reached (int32 [groups, PIXELS]),
+    and the weights (int32 [groups, most taps, PIXELS])."""
+    columns, most = len(across.first), int(across.taps.max())
+    groups = -(-columns // PIXELS)
+    places, weights = np.zeros((groups, PIXELS), np.int32), np.zeros((groups, most, PIXELS), np.int32)
+    for x in range(columns):
+        group, lane = x // PIXELS, x % PIXELS
+        places[group, lane] = 3 * (across.first[x] - across.first[0])
+        for tap in range(most):
+            weights[group, tap, lane] = across.weights[x, tap]
+    return places, weights
+
+
+@njit
+def weigh_few(image: np.ndarray, left: int, first: int, taps: int, weights: np.ndarray, strip: np.ndarray) -> None:
+    """The pass over the rows where they are shorter than a block."""
+    for x in range(strip.size):
+        total = HALF
+        for tap in range(taps):
+            total += image[first + tap, left + x // 3, x % 3] * weights[tap]
+        strip[x] = min(total >> FRACTION_BITS, 255)

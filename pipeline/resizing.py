@@ -9,12 +9,38 @@ Nothing but "paper" enlarges: a loader that wants more pixels makes them itself,
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from pipeline.compiled import njit
+
 PAPER_SIDE = 256  # pixels
 LONGEST_SIDE = 65_535  # pixels that a JPEG, and a beton, can have
+KINDS = "paper", "short", "long", "none"
+PAPER, SHORT, LONG, NONE = range(len(KINDS))
+
+
+class Rule(NamedTuple):
+    """A resize as compiled code knows it."""
+
+    kind: int  # a place in `KINDS`
+    side: int  # pixels; 0 for "none"
+
+
+@njit
+def place(rule: Rule, height: int, width: int) -> tuple[np.ndarray, int, int]:
+    """What becomes of an image of this size: the window that is kept and the size that it gets.
+
+    The window is (top, left, height, width) in pixels, float64 [4], perhaps with halves.
+    """
+    if rule.kind == PAPER:
+        side = min(height, width)
+        return np.array([(height - side) / 2, (width - side) / 2, side, side]), rule.side, rule.side
+    measure = max(height, width) if rule.kind == LONG else min(height, width)
+    scale = min(1.0, rule.side / measure)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    return np.array([0.0, 0.0, height, width]), rows, columns
 
 
 @dataclass(frozen=True)
@@ -38,15 +64,7 @@ class Resize:
             f"resize {text!r}: choose paper, none, short:N or long:N, where N is 1 to {LONGEST_SIDE} pixels"
         )
 
-    def place(self, height: int, width: int) -> tuple[np.ndarray, int, int]:
-        """What becomes of an image of this size: the window that is kept and the size that it gets.
-
-        The window is (top, left, height, width) in pixels, float64 [4], perhaps with halves.
-        """
-        if self.kind == "paper":
-            side = min(height, width)
-            return np.array([(height - side) / 2, (width - side) / 2, side, side]), self.side, self.side
-        measure = {"short": min, "long": max}[self.kind](height, width)
-        scale = min(1.0, self.side / measure)
-        rows, columns = (max(1, round(side * scale)) for side in (height, width))
-        return np.array([0.0, 0.0, height, width]), rows, columns
+    @property
+    def rule(self) -> Rule:
+        """The same for compiled code."""
+        return Rule(KINDS.index(self.kind), self.side)

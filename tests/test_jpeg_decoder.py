@@ -35,7 +35,9 @@ def part(decoder: Decoder, data: np.ndarray, window: np.ndarray, whole: bool, ou
         return False
     planes = planes_of(decoder, found)
     for y in range(out.shape[0]):
-        row = run(pixel_row(planes, int(window[0, 0]) + y, int(window[0, 1]), out.shape[1]), 3 * out.shape[1], out)
+        top, left = int(window[0, 0]), int(window[0, 1])
+        at = pixel_row(planes, top + y, left, out.shape[1], planes.row.ctypes.data)
+        row = run(at, 3 * out.shape[1], out)
         for x in range(3 * out.shape[1]):
             out[y, x // 3, x % 3] = row[x]
     return True

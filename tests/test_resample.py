@@ -37,9 +37,9 @@ def test_a_photographs_usual_size() -> None:
 
 def test_no_pixel_of_the_window_is_passed_over() -> None:
     """Antialiasing: every pixel under the window weighs in, and each output's weights are one."""
-    bounds, weights = filter_weights(1000, 0.0, 1000.0, 7)
+    firsts, taps, weights = filter_weights(1000, 0.0, 1000.0, 7)
     reached = np.zeros(1000, bool)
-    for (first, count), row in zip(bounds, weights, strict=True):
+    for first, count, row in zip(firsts, taps, weights, strict=True):
         reached[first : first + count] |= row[:count] > 0
         assert abs(row[:count].sum() - 2**22) <= count
     assert reached.all()

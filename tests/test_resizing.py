@@ -14,7 +14,7 @@ from pipeline.codec import load_rgb
 from pipeline.index_statistics import take_statistics
 from pipeline.jpeg import JpegCodec
 from pipeline.manifest import JPEG, MEAN_IMAGE, OTHER, RAW, Manifest, read_samples
-from pipeline.resizing import Resize
+from pipeline.resizing import Resize, place
 from pipeline.selection import select
 from pipeline.sources import open_source
 from tests import reference
@@ -57,7 +57,7 @@ def payloads(folder: Path) -> dict[str, tuple[dict, bytes]]:
 )
 def test_sizes(text: str, expected: tuple) -> None:
     resize = Resize.parse(text)
-    assert tuple(resize.place(*size)[1:] for size in ((60, 90), (20, 200))) == expected
+    assert tuple(place(resize.rule, *size)[1:] for size in ((60, 90), (20, 200))) == expected
 
 
 @pytest.mark.parametrize("text", ["", "short", "short:", "short:0", "long:-3", "long:70000", "256", "None", "paper:3"])

@@ -1,0 +1,143 @@
+"""From an image to what is stored of it, in one compiled call: decode, resize, encode, decode again.
+
+    JPEG bytes -> blocks of the part that is kept -> rows, coloured when they are first looked at -> resized pixels
+               -> JPEG -> its pixels as readers get them
+
+Only the entropy-coded bytes are read in full, so that damage is seen wherever it is; blocks that the crop does not
+look at are not transformed. Each row is resampled while it is in the core's cache.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline import native
+from pipeline.codec import MOST_PIXELS
+from pipeline.compiled import njit
+from pipeline.decoders import Decoder, decode, decode_box, examine, planes_of
+from pipeline.jpeg_decoder import workspace
+from pipeline.jpeg_pixels import STEP
+from pipeline.native import CORRUPT, OK
+from pipeline.resample import apply, filters, reach
+from pipeline.resizing import LONGEST_SIDE, Rule, place
+
+NO_ROOM, TOO_LONG = 31, 32  # beside the states of the decoder
+MOST_OWN = 1 << 22  # pixels of an image that our own decoder takes; larger ones are libjpeg-turbo's
+
+
+class Desk(NamedTuple):
+    """What one thread works with; the arrays are uint8 [bytes]."""
+
+    decoder: Decoder
+    encoder: int  # libjpeg-turbo's, of `native.tj_open_compress`
+    image: np.ndarray  # as it is decoded
+    resized: np.ndarray
+    stored: np.ndarray  # `resized` as it decodes once it is encoded
+    payload: np.ndarray  # the JPEG
+
+
+class Made(NamedTuple):
+    """What became of an image, or what is in the way."""
+
+    state: int  # of `native`; NO_ROOM, TOO_LONG
+    height: int  # pixels that are stored
+    width: int
+    num_bytes: int  # of the payload; for NO_ROOM those of `Desk.image` that are needed
+
+
+def new_desk(decoder: int, encoder: int) -> Desk:
+    """A desk with no room yet for images; the handles, of `native`, stay the caller's."""
+    own = Decoder(decoder, True, workspace(MOST_OWN))
+    return Desk(own, encoder, *(np.empty(0, np.uint8) for _ in range(4)))
+
+
+def with_room(desk: Desk, made: Made) -> Desk:
+    """The desk with room for what `made` says that it lacked."""
+    pixels = 3 * made.height * made.width
+    most = native.most_jpeg_bytes(made.height, made.width)
+    return desk._replace(
+        image=at_least(desk.image, made.num_bytes),
+        resized=at_least(desk.resized, pixels),
+        stored=at_least(desk.stored, pixels),
+        payload=at_least(desk.payload, most),
+    )
+
+
+def at_least(memory: np.ndarray, size: int) -> np.ndarray:
+    """The memory itself, or more of it (uint8 [size]); what it holds is lost then."""
+    return memory if memory.size >= size else np.empty(size, np.uint8)
+
+
+@njit
+def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, quality: int) -> Made:
+    """Makes what is stored of the JPEG `data` (uint8 [bytes]) at a quality, or of its raw pixels for quality 0.
+
+    Whatever has a state other than OK, NO_ROOM or TOO_LONG is for Pillow to judge.
+    """
+    found = examine(desk.decoder, data)
+    rows, columns = found.height, found.width
+    if found.state != OK or rows * columns > MOST_PIXELS:
+        return Made(CORRUPT, 0, 0, 0)
+    window, height, width = place(rule, rows, columns)
+    state = room(desk, rows, columns, height, width)
+    if state != OK:
+        return Made(state, height, width, image_bytes(rows, columns))
+    image, resized = pixels_in(desk.image, rows, columns), pixels_in(desk.resized, height, width)
+    down, across = filters(rows, columns, window, False, height, width)
+    (top, bottom), (left, right) = reach(down), reach(across)
+    if decode_box(desk.decoder, found, data, (top, left, bottom, right), True):
+        apply(image, down, across, resized, planes_of(desk.decoder, found))
+    elif native.decompress(desk.decoder.handle, data, image) == OK:
+        apply(image, down, across, resized, None)
+    else:
+        return Made(CORRUPT, 0, 0, 0)
+    return store(desk, resized, quality)
+
+
+@njit
+def shrink(desk: Desk, image: np.ndarray, rule: Rule, quality: int) -> Made:
+    """The same of an image that is decoded already (uint8 [H, W, 3])."""
+    window, height, width = place(rule, image.shape[0], image.shape[1])
+    state = room(desk, 0, 0, height, width)
+    if state != OK:
+        return Made(state, height, width, image_bytes(0, 0))
+    resized = pixels_in(desk.resized, height, width)
+    down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
+    apply(image, down, across, resized, None)
+    return store(desk, resized, quality)
+
+
+@njit
+def store(desk: Desk, resized: np.ndarray, quality: int) -> Made:
+    """Encodes `resized` into the desk's payload and decodes that again into `Desk.stored`, unless the quality is 0."""
+    height, width = resized.shape[0], resized.shape[1]
+    if quality == 0:
+        return Made(OK, height, width, resized.size)
+    size = native.encode_420(desk.encoder, resized, quality, desk.payload)
+    payload = desk.payload[:size]
+    found = examine(desk.decoder, payload)
+    if size == 0 or found.height != height or found.width != width:
+        return Made(native.WRONG_SIZE, height, width, size)
+    return Made(decode(desk.decoder, found, payload, pixels_in(desk.stored, height, width)), height, width, size)
+
+
+@njit
+def room(desk: Desk, rows: int, columns: int, height: int, width: int) -> int:
+    """OK where the desk has room for an image of `rows` x `columns` that becomes `height` x `width`."""
+    if max(height, width) > LONGEST_SIDE:
+        return TOO_LONG
+    pixels, most = 3 * height * width, native.most_jpeg_bytes(height, width)
+    fits = desk.image.size >= image_bytes(rows, columns) and desk.payload.size >= most
+    return OK if fits and min(desk.resized.size, desk.stored.size) >= pixels else NO_ROOM
+
+
+@njit
+def image_bytes(rows: int, columns: int) -> int:
+    """Bytes for a decoded image, with `pixel_row`'s room behind it."""
+    return 3 * (rows * columns + STEP)
+
+
+@njit
+def pixels_in(memory: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """An image in a desk's memory."""
+    return memory[: 3 * rows * columns].reshape(rows, columns, 3)
