@@ -21,6 +21,7 @@ NAMES = (
     "codec",
     "memory",
     "imagefeed",
+    "turbojpeg",
     "hybrid",
     "ffcv",
     "dali",

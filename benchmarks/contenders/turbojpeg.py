@@ -1,0 +1,20 @@
+"""imagefeed as in `imagefeed.py`, but decoded by libjpeg-turbo: what our own decoder gains shows between the two."""
+
+from benchmarks.contenders import FP16, FP32, UINT8, Epoch, Work
+from pipeline import open_dataset
+
+PACKAGE = "numba"
+OUTPUTS = (FP32, FP16, UINT8)
+STORED = ("jpeg",)
+
+
+def open(work: Work) -> Epoch:
+    """Our loader over the tar."""
+    loader = open_dataset(work.data / "tar" / "train").loader(
+        num_threads=work.threads,
+        batch_size=work.batch_size,
+        dtype=work.dtype,
+        layout=work.layout,
+        decoder="turbojpeg",
+    )
+    return lambda: sum(int(batch.valid.sum()) for batch in loader)
