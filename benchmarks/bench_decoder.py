@@ -10,7 +10,6 @@ turns within a run; a figure is the time of one image, in microseconds. The load
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,7 +22,7 @@ from benchmarks.record import record
 from pipeline import convert, open_dataset
 from pipeline.codec import load_square
 from pipeline.compiled import njit
-from pipeline.decoders import Decoder, decode, decode_part, examine, opened, planes_of
+from pipeline.decoders import Decoder, decode, decode_part, examine, new_decoder, planes_of
 from pipeline.jpeg import JpegCodec
 from pipeline.jpeg_planes import pixel_row
 from pipeline.loader import Loader
@@ -83,10 +82,10 @@ def main(config: BenchConfig) -> None:
     images = [codec.encode(load_square(path.read_bytes()), config.quality).copy() for path in paths]
     image = np.empty((SIDE, SIDE, 3), np.uint8)
     window, nothing = np.array([[16.0, 17, CROP, CROP, 0]]), np.array([[0.0, 0, 1, 1, 0]])
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
         convert(config.source, Path(folder) / "data", ConvertOptions(quality=config.quality))
         train = open_dataset(Path(folder) / "data" / "train")
-        turbo, own = (stack.enter_context(opened(name, SIDE * SIDE)) for name in ("turbojpeg", "own"))
+        turbo, own = (new_decoder(name, SIDE * SIDE) for name in ("turbojpeg", "own"))
         loaders = {
             name: train.loader(dtype="float16", layout="NHWC", num_threads=1, batch_size=40, per_class=8, decoder=name)
             for name in ("turbojpeg", "own")

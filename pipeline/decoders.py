@@ -4,8 +4,6 @@ A decoder of our own (`jpeg_decoder`) for the common kind, libjpeg-turbo for all
 or libjpeg-turbo for all. The pixels are the same.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +21,6 @@ Name = Literal["own", "turbojpeg"]
 class Decoder(NamedTuple):
     """What one thread decodes with."""
 
-    handle: int  # libjpeg-turbo's, of `native.tj_open`
     own: bool  # whether our own decoder is asked first
     space: Workspace
 
@@ -38,16 +35,9 @@ class Found(NamedTuple):
     header: Header
 
 
-@contextmanager
-def opened(name: Name, num_pixels: int) -> Iterator[Decoder]:
-    """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels. Raises `MemoryError`."""
-    handle = native.tj_open()
-    if handle == 0:
-        raise MemoryError("libturbojpeg has no memory for a decoder")
-    try:
-        yield Decoder(handle, name == "own", workspace(num_pixels if name == "own" else 0))
-    finally:
-        native.tj_close(handle)
+def new_decoder(name: Name, num_pixels: int) -> Decoder:
+    """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels."""
+    return Decoder(name == "own", workspace(num_pixels if name == "own" else 0))
 
 
 @njit
@@ -58,7 +48,7 @@ def examine(decoder: Decoder, data: np.ndarray) -> Found:
         needed = bytes_needed(header.height, header.width, header.halved)
         if header.height > 0 and needed <= decoder.space.samples.size:
             return Found(OK, header.height, header.width, True, header)
-    state, height, width = native.jpeg_size(decoder.handle, data)
+    state, height, width = native.jpeg_size(data)
     return Found(state, height, width, False, Header(0, 0, 0, 0, 0))
 
 
@@ -68,7 +58,7 @@ def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) 
     box = (0, 0, found.height, found.width)
     planes = planes_of(decoder, found)
     if not found.own or not read_scan(decoder.space, found.header, planes, data, box, True):
-        return native.decompress(decoder.handle, data, image)
+        return native.decompress(data, image)
     for y in range(found.height):
         row = image[y].reshape(-1)
         pixels = run(pixel_row(planes, y, 0, found.width, planes.row.ctypes.data), row.size, row)

@@ -12,7 +12,7 @@ from pipeline.augment import Brush, both_means
 from pipeline.buffers import Buffers
 from pipeline.codec import BadImage, load_rgb
 from pipeline.dataset import Dataset, open_dataset
-from pipeline.decoders import opened
+from pipeline.decoders import new_decoder
 from pipeline.fused import WHY, Bench, Job, Look, fill, write_image
 from pipeline.intrinsics import rounds_to_float16
 from pipeline.mapping import bytes_at, page_to_ask
@@ -137,13 +137,12 @@ class Feed:
     def bench(self) -> Iterator[Bench]:
         """What one thread works with."""
         size = self.options.crop_size
-        with opened(self.options.decoder, self.scratch_bytes // 3) as decoder:
-            yield Bench(
-                decoder=decoder,
-                scratch=np.empty(self.scratch_bytes, np.uint8),
-                crop=np.empty((size, size, 3), np.uint8),
-                brush=brush(size),
-            )
+        yield Bench(
+            decoder=new_decoder(self.options.decoder, self.scratch_bytes // 3),
+            scratch=np.empty(self.scratch_bytes, np.uint8),
+            crop=np.empty((size, size, 3), np.uint8),
+            brush=brush(size),
+        )
 
 
 def brush(size: int) -> Brush:

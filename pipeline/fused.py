@@ -16,7 +16,7 @@ from pipeline.decoders import Decoder, decode, decode_part, examine, planes_of
 from pipeline.intrinsics import add_atomically
 from pipeline.manifest import OTHER, RAW
 from pipeline.mapping import bytes_at, readable
-from pipeline.native import CORRUPT, NOT_RGB, OK, WRONG_SIZE, xxh3_64
+from pipeline.native import CORRUPT, NO_MEMORY, NOT_RGB, OK, WRONG_SIZE, xxh3_64
 from pipeline.recipes import TOO_SMALL, Rules, colour, decide
 from pipeline.resample import resample
 
@@ -24,6 +24,7 @@ UNREADABLE, ALTERED, TOO_LARGE = 11, 12, 13  # beside the states of the decoder 
 
 WHY = {
     CORRUPT: "its bytes are no JPEG that decodes without a guess; convert the source again",
+    NO_MEMORY: "there is no memory for libjpeg-turbo",
     WRONG_SIZE: "its JPEG has another size than samples.parquet says; convert the source again",
     TOO_SMALL: "its image is smaller than the crop: give `resize`, the length to which shorter sides are scaled",
     UNREADABLE: "its bytes cannot be read: the file was cut short after it was opened, or the disk fails; "

@@ -23,17 +23,16 @@ class JpegCodec:
 
     def __init__(self) -> None:
         native.check_numba()
-        self.decoder, self.encoder = native.tj_open(), native.tj_open_compress()
-        for handle in (self.decoder, self.encoder):
-            if handle == 0:
-                raise MemoryError("libturbojpeg has no memory for a codec")
-            weakref.finalize(self, native.tj_close, handle)
+        self.encoder = native.tj_open_compress()
+        if self.encoder == 0:
+            raise MemoryError("libturbojpeg has no memory for an encoder")
+        weakref.finalize(self, native.tj_close, self.encoder)
         self._pixels = np.empty(0, np.uint8)
         self._bytes = np.empty(0, np.uint8)
 
     def size(self, data: bytes) -> tuple[int, int, int]:
         """What the header of `data` says: a state of `native`, OK for JPEGs of grey or three colours; height, width."""
-        return native.jpeg_size(self.decoder, np.frombuffer(data, np.uint8))
+        return native.jpeg_size(np.frombuffer(data, np.uint8))
 
     def decode(self, data: bytes, most_pixels: int) -> np.ndarray | None:
         """The pixels of a JPEG (uint8 [H, W, 3], RGB), which the next call overwrites.
@@ -42,13 +41,13 @@ class JpegCodec:
         what it is instead, Pillow knows.
         """
         array = np.frombuffer(data, np.uint8)
-        state, height, width = native.jpeg_size(self.decoder, array)
+        state, height, width = native.jpeg_size(array)
         if state != native.OK or height * width > most_pixels:
             return None
         if self._pixels.size < 3 * height * width:
             self._pixels = np.empty(3 * height * width, np.uint8)
         image = self._pixels[: 3 * height * width].reshape(height, width, 3)
-        return image if native.decompress(self.decoder, array, image) == native.OK else None
+        return image if native.decompress(array, image) == native.OK else None
 
     def encode(self, image: np.ndarray, quality: int) -> np.ndarray:
         """A baseline 4:2:0 JPEG of `image` (uint8 [H, W, 3], RGB): uint8 [bytes], which the next call overwrites."""
@@ -63,4 +62,4 @@ class JpegCodec:
 
     def decode_again(self, payload: np.ndarray, out: np.ndarray) -> int:
         """Decodes what `encode` gave into `out` (uint8 [H, W, 3]); a state of `native`."""
-        return native.decode_rgb(self.decoder, payload, out)
+        return native.decode_rgb(payload, out)

@@ -14,7 +14,7 @@ from numba import types
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
 from pipeline.dataset import Dataset
-from pipeline.decoders import Decoder, decode, examine, opened
+from pipeline.decoders import Decoder, decode, examine, new_decoder
 from pipeline.intrinsics import add_atomically
 from pipeline.mapping import bytes_at, page_to_ask, readable
 from pipeline.native import NOT_RGB, OK, bind, xxh3_64
@@ -28,8 +28,8 @@ def decode_all(dataset: Dataset, rows: np.ndarray, num_threads: int) -> int:
     addresses, sizes, maps = located(dataset, rows)
 
     def work(claims: np.ndarray) -> int:
-        with opened("turbojpeg", 0) as decoder:
-            return int(decode_some(decoder, claims, addresses, sizes, np.empty(SCRATCH, np.uint8)))
+        decoder = new_decoder("turbojpeg", 0)
+        return int(decode_some(decoder, claims, addresses, sizes, np.empty(SCRATCH, np.uint8)))
 
     together(num_threads, work)
     del maps  # held until here

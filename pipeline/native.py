@@ -27,6 +27,7 @@ OK = 0
 CORRUPT = 1  # the decoder failed, or warned: it met bytes that it had to guess
 WRONG_SIZE = 2  # a sound JPEG of another height or width than the caller's array
 NOT_RGB = 3  # a sound header of a JPEG with four components, which TurboJPEG does not turn into RGB
+NO_MEMORY = 4  # for a decoder
 
 
 def find(name: str, package: str) -> ctypes.CDLL:
@@ -86,72 +87,65 @@ _xxh3 = bind(_xxhash, "XXH3_64bits", types.uint64, _pointer, _size)
 
 
 @njit(cache=True, nogil=True)
-def tj_open() -> int:
-    """A decoder: its address, or 0 where memory is short. One thread at a time may use it."""
-    return _tj_open()
+def jpeg_size(data: np.ndarray) -> tuple[int, int, int]:
+    """What the JPEG `data` (uint8 [bytes]) says of itself: OK, a state, or NOT_RGB; then height and width, pixels.
 
-
-@njit(cache=True, nogil=True)
-def tj_close(handle: int) -> None:
-    """Frees a decoder of `tj_open`."""
-    _tj_close(handle)
-
-
-@njit(cache=True, nogil=True)
-def jpeg_size(handle: int, data: np.ndarray) -> tuple[int, int, int]:
-    """What the JPEG `data` (uint8 [bytes]) says of itself: OK, CORRUPT or NOT_RGB, then height and width, pixels."""
+    Each image has a decoder of its own, which costs 0.1 us: one that was used lends a JPEG without tables those of the
+    image before it, and one that met a broken header takes the next image for the rest of that.
+    """
     header = np.zeros(4, np.int32)  # of a JPEG that holds tables alone nothing is said, and yet it is no error
     at = header.ctypes.data
-    if _tj_header(handle, data.ctypes.data, data.size, at, at + 4, at + 8, at + 12) != 0:
-        # It is left in the middle of a header, which the next image would be taken for the rest of. Decoding, to a
-        # single pixel at most, gives up in order.
-        _tj_decompress(handle, data.ctypes.data, data.size, at, 1, 3, 1, TJPF_RGB, TJFLAG_ACCURATEDCT)
-        return CORRUPT, 0, 0
-    if header[0] < 1 or header[1] < 1:
+    decoder = _tj_open()
+    if decoder == 0:
+        return NO_MEMORY, 0, 0
+    status = _tj_header(decoder, data.ctypes.data, data.size, at, at + 4, at + 8, at + 12)
+    _tj_close(decoder)
+    if status != 0 or header[0] < 1 or header[1] < 1:
         return CORRUPT, 0, 0
     return NOT_RGB if header[3] in (TJCS_CMYK, TJCS_YCCK) else OK, header[1], header[0]
 
 
 @njit(cache=True, nogil=True)
-def decompress(handle: int, data: np.ndarray, out: np.ndarray) -> int:
+def decompress(data: np.ndarray, out: np.ndarray) -> int:
     """Decodes the JPEG `data` (uint8 [bytes]) of the very size of `out` (uint8 [H, W, 3], RGB, contiguous).
 
-    Returns OK or CORRUPT; `out` holds no image unless OK. Another size is rescaled in silence: ask `jpeg_size` first.
+    Returns OK or a state; `out` holds no image unless OK. Another size is rescaled in silence: ask `jpeg_size` first.
     Inverse DCT "islow", smooth upsampling: libjpeg's own defaults, so the pixels are those of Pillow and of everybody.
     """
     height, width = out.shape[0], out.shape[1]
-    status = _tj_decompress(
-        handle,
-        data.ctypes.data,
-        data.size,
-        out.ctypes.data,
-        width,
-        3 * width,
-        height,
-        TJPF_RGB,
-        TJFLAG_ACCURATEDCT,
-    )
+    at, into, flags = data.ctypes.data, out.ctypes.data, TJFLAG_ACCURATEDCT
+    decoder = _tj_open()
+    if decoder == 0:
+        return NO_MEMORY
+    status = _tj_decompress(decoder, at, data.size, into, width, 3 * width, height, TJPF_RGB, flags)
+    _tj_close(decoder)
     return OK if status == 0 else CORRUPT
 
 
 @njit(cache=True, nogil=True)
-def decode_rgb(handle: int, data: np.ndarray, out: np.ndarray) -> int:
+def decode_rgb(data: np.ndarray, out: np.ndarray) -> int:
     """Decodes the JPEG `data` (uint8 [bytes]) into `out` (uint8 [H, W, 3], RGB, contiguous).
 
-    Returns OK, CORRUPT, WRONG_SIZE or NOT_RGB; `out` holds no image unless OK.
+    Returns OK, WRONG_SIZE, NOT_RGB or another state; `out` holds no image unless OK.
     """
-    state, height, width = jpeg_size(handle, data)
+    state, height, width = jpeg_size(data)
     if state != OK:
         return state
     if height != out.shape[0] or width != out.shape[1]:
         return WRONG_SIZE
-    return decompress(handle, data, out)
+    return decompress(data, out)
 
 
 @njit(cache=True, nogil=True)
 def tj_open_compress() -> int:
     """An encoder: its address, or 0 where memory is short. One thread at a time may use it; `tj_close` frees it."""
     return _tj_open_compress()
+
+
+@njit(cache=True, nogil=True)
+def tj_close(encoder: int) -> None:
+    """Frees an encoder."""
+    _tj_close(encoder)
 
 
 @njit(cache=True, nogil=True)

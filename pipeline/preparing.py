@@ -34,7 +34,7 @@ class Preparer:
         self.storage, self.resize, self.look = storage, Resize.parse(storage.resize), look
         self.for_beton = "beton" in formats
         self.jpeg = JpegCodec()
-        self._desk = new_desk(self.jpeg.decoder, self.jpeg.encoder)
+        self._desk = new_desk(self.jpeg.encoder)
 
     def prepare(self, data: bytes) -> Prepared:
         """What is stored of the image file `data`. Raises `BadImage` where it cannot be used."""

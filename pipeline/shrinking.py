@@ -14,8 +14,7 @@ import numpy as np
 from pipeline import native
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
-from pipeline.decoders import Decoder, decode, decode_box, examine, planes_of
-from pipeline.jpeg_decoder import workspace
+from pipeline.decoders import Decoder, decode, decode_box, examine, new_decoder, planes_of
 from pipeline.jpeg_pixels import STEP
 from pipeline.native import CORRUPT, OK
 from pipeline.resample import apply, filters, reach
@@ -45,10 +44,9 @@ class Made(NamedTuple):
     num_bytes: int  # of the payload; for NO_ROOM those of `Desk.image` that are needed
 
 
-def new_desk(decoder: int, encoder: int) -> Desk:
-    """A desk with no room yet for images; the handles, of `native`, stay the caller's."""
-    own = Decoder(decoder, True, workspace(MOST_OWN))
-    return Desk(own, encoder, *(np.empty(0, np.uint8) for _ in range(4)))
+def new_desk(encoder: int) -> Desk:
+    """A desk with no room yet for images; the encoder, of `native`, stays the caller's."""
+    return Desk(new_decoder("own", MOST_OWN), encoder, *(np.empty(0, np.uint8) for _ in range(4)))
 
 
 def with_room(desk: Desk, made: Made) -> Desk:
@@ -87,7 +85,7 @@ def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, quality: int) -> Made:
     (top, bottom), (left, right) = reach(down), reach(across)
     if decode_box(desk.decoder, found, data, (top, left, bottom, right), True):
         apply(image, down, across, resized, planes_of(desk.decoder, found))
-    elif native.decompress(desk.decoder.handle, data, image) == OK:
+    elif native.decompress(data, image) == OK:
         apply(image, down, across, resized, None)
     else:
         return Made(CORRUPT, 0, 0, 0)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline import native
 from pipeline.dataset import Dataset, open_dataset
-from pipeline.decoders import Decoder, decode_part, examine, opened, planes_of
+from pipeline.decoders import Decoder, decode_part, examine, new_decoder, planes_of
 from pipeline.jpeg import JpegCodec
 from pipeline.jpeg_planes import pixel_row
 from pipeline.pointers import run
@@ -46,26 +46,22 @@ def part(decoder: Decoder, data: np.ndarray, window: np.ndarray, whole: bool, ou
 def own(data: bytes, box: tuple[int, int, int, int] | None = None, whole: bool = True) -> np.ndarray | None:
     """What our decoder makes of `data` within `box` (top, left, height, width); None where it refuses."""
     array = np.frombuffer(data, np.uint8)
-    with opened("own", ROOM) as decoder:
-        found = examine(decoder, array)
-        if not found.own:  # also images that damage has made too large
-            return None
-        top, left, height, width = box or (0, 0, found.height, found.width)
-        out = np.empty((height, width, 3), np.uint8)
-        window = np.array([[top, left, height, width, 0]], float)
-        return out if part(decoder, array, window, whole, out) else None
+    decoder = new_decoder("own", ROOM)
+    found = examine(decoder, array)
+    if not found.own:  # also images that damage has made too large
+        return None
+    top, left, height, width = box or (0, 0, found.height, found.width)
+    out = np.empty((height, width, 3), np.uint8)
+    window = np.array([[top, left, height, width, 0]], float)
+    return out if part(decoder, array, window, whole, out) else None
 
 
 def turbo(data: bytes) -> np.ndarray | None:
     """What libjpeg-turbo makes of `data`; None where it fails or warns."""
     array = np.frombuffer(data, np.uint8)
-    handle = native.tj_open()
-    try:
-        state, height, width = native.jpeg_size(handle, array)
-        out = np.zeros((height, width, 3), np.uint8)
-        return out if state == native.OK and native.decompress(handle, array, out) == native.OK else None
-    finally:
-        native.tj_close(handle)
+    state, height, width = native.jpeg_size(array)
+    out = np.zeros((height, width, 3), np.uint8)
+    return out if state == native.OK and native.decompress(array, out) == native.OK else None
 
 
 @st.composite

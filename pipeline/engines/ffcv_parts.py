@@ -38,7 +38,7 @@ from pipeline.fused import ALTERED, WHY
 from pipeline.loader import LoaderOptions
 from pipeline.manifest import RAW
 from pipeline.mapping import bytes_at
-from pipeline.native import CORRUPT, OK, WRONG_SIZE, decode_rgb, tj_close, tj_open, xxh3_64
+from pipeline.native import OK, WRONG_SIZE, decode_rgb, xxh3_64
 from pipeline.stage import Stage
 
 READ_ONLY = types.Array(types.uint8, 1, "C", readonly=True)
@@ -114,12 +114,7 @@ def decode_checked(payload: np.ndarray, expected: int, mode: int, out: np.ndarra
             return WRONG_SIZE
         out.reshape(out.size)[:] = payload
         return OK
-    handle = tj_open()
-    if handle == 0:
-        return CORRUPT
-    state = decode_rgb(handle, payload, out)
-    tj_close(handle)
-    return state
+    return decode_rgb(payload, out)
 
 
 class Augment(Operation):

@@ -24,7 +24,7 @@ from pipeline.formats.tar import scan
 from pipeline.home import indexes
 from pipeline.jpeg_decoder import Workspace, workspace
 from pipeline.manifest import MANIFEST
-from pipeline.native import CORRUPT, OK, decode_rgb, tj_close, tj_open
+from pipeline.native import CORRUPT, OK, decode_rgb
 from tests.fuzz.guarded import Guarded
 from tests.fuzz.mutations import Edit, Original, Spot, applied, hostile, jpeg_spots, mutate, tar_spots
 from tests.fuzz.spoiling import Files, replacing
@@ -237,10 +237,6 @@ class JpegTarget:
     def places(self) -> tuple[Guarded, Guarded]:
         return Guarded(1 << 20), Guarded(1 << 20)
 
-    @cached_property
-    def decoder(self) -> int:
-        return int(tj_open())
-
     def warm_up(self) -> None:
         for image, pixels in self.images:
             found = self.decode(image.data, pixels.shape)
@@ -252,7 +248,7 @@ class JpegTarget:
         """What the loader's decoder makes of `data` for an image of `shape`; None where it refuses."""
         source, out = self.places
         image = out.last(int(np.prod(shape))).reshape(shape)
-        return image if decode_rgb(self.decoder, source.holding(data), image) == OK else None
+        return image if decode_rgb(source.holding(data), image) == OK else None
 
     def run(self, rng: np.random.Generator) -> tuple[str, str, str]:
         image, pixels = self.images[rng.integers(len(self.images))]
@@ -278,26 +274,22 @@ class OwnJpegTarget(JpegTarget):
         return workspace(1 << 16)
 
     def judged(self, spoilt: bytes, pixels: np.ndarray) -> tuple[str, str]:
-        theirs, found = self.decode_afresh(spoilt, pixels.shape, False), self.decode_afresh(spoilt, pixels.shape, True)
+        theirs, found = self.decode_by(False, spoilt, pixels.shape), self.decode_by(True, spoilt, pixels.shape)
         if found is None or theirs is None:
             return ERROR if found is theirs else WRONG, f"ours {found is not None}, theirs {theirs is not None}"
         if not np.array_equal(found, theirs):
             return WRONG, "not what libjpeg-turbo says"
         return SAME if np.array_equal(found, pixels) else CHANGED, ""
 
-    def decode_afresh(self, data: bytes, shape: tuple[int, ...], own: bool) -> np.ndarray | None:
-        """What a decoder that was never used makes of `data` for an image of `shape`; None where it refuses.
-
-        A libjpeg-turbo that was used lends a JPEG without tables those of the image before.
-        """
+    def decode_by(self, own: bool, data: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What a decoder makes of `data` for an image of `shape`; None where it refuses."""
         source, out = self.places
         payload, image = source.holding(data), out.last(int(np.prod(shape))).reshape(shape)
-        decoder = Decoder(int(tj_open()), own, self.space)
+        decoder = Decoder(own, self.space)
         found = examine(decoder, payload)
         state = CORRUPT
         if found.state == OK and (found.height, found.width) == shape[:2]:
             state = decode(decoder, found, payload, image)
-        tj_close(decoder.handle)
         return image.copy() if state == OK else None
 
 
