@@ -36,7 +36,7 @@ TRACE = "trace.json"
 
 # Options that may differ between a run and its continuation: they say where and for how long, not what is learnt.
 _FREE = {"data", "out", "resume", "epochs", "max_steps", "device", "threads", "accumulate", "profile"}
-_FREE |= {"checkpoint_every", "keep_last", "keep_every"}
+_FREE |= {"checkpoint_every", "keep_last", "keep_every", "classifier_parallel"}
 
 
 def enter(out: Path, *, resume: bool, options: dict[str, Any], num_classes: int, data_digest: str) -> Checkpoint | None:

@@ -3,11 +3,12 @@
 One JSON object a line; errors are fractions from 0 to 1, epochs are counted from 1, steps are those completed:
 
     {"kind": "train", "epoch": 1, "step": 50, "loss": 6.91, "top1_error": 0.999, "top5_error": 0.995, "lr": 0.01,
-     "images_per_second": 812.4, "waiting": 0.02, "gpu_memory": 5368709120}
+     "images_per_second": 812.4, "waiting": 0.02, "sent": 427000000, "gpu_memory": 5368709120}
     {"kind": "val", "epoch": 1, "step": 10010, "loss": 5.2, "top1_error": 0.88, "top5_error": 0.7, "num_samples": 50000}
 
 A train line is the mean over the steps since the one before; `waiting` is the share of time in which rank 0 had
-nothing to do but wait for the next batch; `gpu_memory` is the most that its tensors took so far, bytes, on CUDA only.
+nothing to do but wait for the next batch; `sent` are the bytes a step that it sent to other ranks, by count, where
+there are any; `gpu_memory` is the most that its tensors took so far, bytes, on CUDA only.
 """
 
 import json
@@ -55,16 +56,20 @@ class Tracker:
         lr: float,
         images_per_second: float,
         waiting: float,
+        sent: int | None = None,
         gpu_memory: int | None = None,
     ) -> None:
         """Records the means since the last such record."""
         figures = {"loss": means.loss, "top1_error": means.top1_error, "top5_error": means.top5_error, "lr": lr}
         figures |= {"images_per_second": images_per_second, "waiting": waiting}
+        figures |= {} if sent is None else {"sent": sent}
         figures |= {} if gpu_memory is None else {"gpu_memory": gpu_memory}
         self._record("train", epoch, step, figures)
         self._last_train = (
             f"loss {means.loss:.3f}, rate {lr:g}, {images_per_second:,.0f} images/s, {waiting:.0%} waiting for data"
         )
+        if sent is not None:
+            self._last_train += f", {sent / 1e6:,.1f} MB a step sent"
         if gpu_memory is not None:
             self._last_train += f", {gpu_memory / 2**30:.1f} GiB on the GPU"
         if self._bar and self._task is not None:

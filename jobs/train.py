@@ -37,7 +37,8 @@ from jobs.training_run import Run, Stopped
 from model.checkpoint import Checkpoint
 from model.metrics import chance_error
 from model.parallel import Compression
-from model.presets import PRESETS, Preset
+from model.presets import PRESETS, Preset, num_parameters
+from model.split_classifier import check_units
 from pipeline import Dataset, open_dataset
 from pipeline.cli import run_command
 from pipeline.engines import EngineName
@@ -84,6 +85,9 @@ class TrainConfig(Preset):
     """Parts in which each rank's batch goes through the network, one after the other: less memory, the same update."""
     compression: Compression = "none"
     """Of the fully connected layers' gradients, on their way between ranks."""
+    classifier_parallel: bool = False
+    """Each rank holds a part of the fully connected layers, for the images of all: activations travel between ranks in
+    place of those layers' gradients, which is less below 4,097 images a step (model/split_classifier.py)."""
     threads: int | None = None
     """CPU threads of each rank, for the network and for decoding; by default the machine's CPUs over its ranks."""
 
@@ -112,6 +116,11 @@ class TrainConfig(Preset):
             raise ValueError("--data needs --out, the folder of the run")
         if self.finish == "device" and self.layout != "NHWC":
             raise ValueError("--finish device needs --layout NHWC")
+        if self.classifier_parallel and (self.compression != "none" or self.dtype == "float16"):
+            raise ValueError(
+                "--classifier-parallel leaves no gradients for --compression, and goes with float32 and bfloat16: "
+                "float16's steps would be left out by one rank alone"
+            )
         if self.schedule != "steps" and self.milestones:
             raise ValueError("--milestones needs --schedule steps")
         super().__post_init__()
@@ -210,6 +219,8 @@ def prepare(config: TrainConfig, world: World, out: Path, held: ExitStack) -> Ch
             f"--batch-size {config.batch_size} does not divide among {world.size} ranks"
             f"{f' and {config.accumulate} parts' if config.accumulate > 1 else ''}: make it a multiple"
         )
+    if config.classifier_parallel:
+        check_units(config.units(4096), world.size)
     if config.dtype != "float32" and world.device.type != "cuda":
         raise ValueError(f"--dtype {config.dtype} is for CUDA, and this runs on {world.device.type}: use float32")
     if config.data is None:
@@ -236,10 +247,10 @@ def open_splits(config: TrainConfig) -> tuple[Dataset, Dataset]:
 
 def introduction(run: Run) -> str:
     """One line: what is trained on what, by whom."""
-    num_parameters = sum(weight.numel() for weight in run.network.parameters())
+    num_classes = len(run.train.classes)
     return (
-        f"{num_parameters:,} parameters, {len(run.train):,} training and {len(run.val):,} validation images of "
-        f"{len(run.train.classes):,} classes, ranks x threads: {run.world.size} x {run.world.num_threads} on "
+        f"{num_parameters(run.config, num_classes):,} parameters, {len(run.train):,} training and {len(run.val):,} "
+        f"validation images of {num_classes:,} classes, ranks x threads: {run.world.size} x {run.world.num_threads} on "
         f"{run.world.device.type}, step {run.step:,} of {run.total_steps:,}"
     )
 

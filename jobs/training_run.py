@@ -17,8 +17,9 @@ from model import metrics
 from model.alexnet import AlexNet
 from model.checkpoint import FORMAT, Checkpoint, Writer
 from model.optim import PaperSGD, parameter_groups
-from model.parallel import Exchange, parallel
+from model.parallel import Exchange, agree_on_buffers, parallel
 from model.schedule import Progress, after_epoch, learning_rate
+from model.split_classifier import split_classifier, split_optimizer
 from model.training import Placement, Step, train_epoch, validate
 from pipeline import Dataset, to_device
 from pipeline.engines import feeder
@@ -48,9 +49,17 @@ class Run:
         network = AlexNet(num_classes=len(train.classes), **config.architecture)
         self.network = self.placement.network(network)
         self.model_config = asdict(network.config)
+        splits = config.classifier_parallel and world.size > 1
+        self.apart = split_classifier(network, self.exchange) if splits else set[str]()
         self.parallel: torch.nn.Module = self.network
         if world.size > 1:
-            self.parallel = parallel(self.network, self.placement, input_size=config.input_size, exchange=self.exchange)
+            self.parallel = parallel(
+                self.network,
+                self.placement,
+                input_size=config.input_size,
+                exchange=self.exchange,
+                apart=self.apart,
+            )
         if config.compile != "no":
             self.parallel = torch.compile(self.parallel, mode=config.compile)  # type: ignore[assignment]
         self.scaler = self.placement.scaler()
@@ -66,6 +75,8 @@ class Run:
             self.optimizer = PaperSGD(groups, rate, momentum=momentum)
         else:
             self.optimizer = torch.optim.SGD(groups, rate, momentum=momentum, fused=True)
+        if splits:
+            split_optimizer(self.optimizer)
         options: dict[str, Any] = {
             "batch_size": config.batch_size // world.size,
             "crop_size": config.input_size,
@@ -161,8 +172,7 @@ class Run:
     def _validate(self, tracker: Tracker | None) -> bool:
         """Ends the epoch with its validation; returns whether it is the best so far."""
         if dist.is_initialized():
-            for buffer in self.network.buffers():  # batch norm's, of which each rank has seen its own part
-                dist.broadcast(buffer, src=0)
+            agree_on_buffers(self.network, apart=self.apart)
         result = validate(self.network, self.val_loader, self.placement, num_samples=len(self.val))
         self.epoch += 1
         best = result.top1_error < self.progress.lowest_error
@@ -182,10 +192,14 @@ class Run:
                 lr=self.rate,
                 images_per_second=means.num_samples / seconds,
                 waiting=sum(step.seconds_waiting for step in interval) / seconds,
+                sent=self.exchange.num_bytes // len(interval) if self.world.size > 1 else None,
                 gpu_memory=torch.cuda.max_memory_allocated() if self.world.device.type == "cuda" else None,
             )
+        self.exchange.num_bytes = 0
 
     def _save(self, out: Path | None, *, epoch_ends: bool = False, best: bool = False) -> None:
+        """Every rank comes here, and rank 0 writes."""
+        checkpoint = self.checkpoint()
         if out is not None:
             epoch, config = self.epoch, self.config
 
@@ -193,7 +207,7 @@ class Run:
                 if epoch_ends:
                     keep(out, epoch, best=best, last=config.keep_last, every=config.keep_every)
 
-            self.writer.save(out / CHECKPOINT, self.checkpoint(), afterwards)
+            self.writer.save(out / CHECKPOINT, checkpoint, afterwards)
         self.saved_step = self.step
 
     def _trace(self, out: Path | None) -> "AbstractContextManager[profile | None]":
@@ -206,7 +220,7 @@ class Run:
         )
 
     def checkpoint(self) -> Checkpoint:
-        """Where the run stands, to be saved or restored between two steps."""
+        """Where the run stands, to be saved or restored between two steps; all ranks together ask for it."""
         return Checkpoint(
             format=FORMAT,
             model_config=self.model_config,
