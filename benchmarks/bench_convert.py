@@ -1,13 +1,15 @@
-"""Sharding speed beside FFCV's own writer: the same photographs, the same geometry, JPEG at quality 90, alternating.
+"""Conversion speed, peers side by side in one alternating run: the same photographs to 256x256, JPEG at quality 90.
 
     python -m benchmarks.bench_convert --source DIR --workers 2 --repeats 5
 
-FFCV's `DatasetWriter` has no paper geometry, so its dataset decodes, resizes and crops as its users do, with OpenCV
-(area filter), and the writer encodes. It takes no statistics and keeps no hashes; imagefeed does both, also decodes
-every JPEG again that it has written, and its time includes listing the source. Each image is used `copies` times.
-Start-up of the processes is part of the time on both sides.
+`converters.py` says what each of them does. Start-up of processes is part of each time. Ours also lists the source,
+decodes again each JPEG that it has written, takes the statistics, hashes, and syncs each shard to disk. Each image is
+used `copies` times. Beside the rate stands the processor time of all processes: it tells the work even where others use
+the same cores.
 """
 
+import multiprocessing
+import resource
 import shutil
 import statistics
 import tempfile
@@ -15,14 +17,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import tyro
 
+from benchmarks.converters import CONVERTERS
 from benchmarks.record import record
-from pipeline.conversion import convert
-from pipeline.options import ConvertOptions
-from pipeline.runners import processes
 from pipeline.sources.table import SUFFIXES
 
 
@@ -32,83 +30,69 @@ class BenchConfig:
 
     source: Path
     """A folder with a folder a class, of photographs."""
-    copies: int = 20
+    copies: int = 60
     """How often each image is used."""
     workers: int = 2
     """Processes."""
     repeats: int = 5
-    """Runs of each writer, alternating."""
+    """Runs of each, alternating."""
+    only: tuple[str, ...] = tuple(CONVERTERS)
+    """Which to run."""
 
 
-class Photographs:
-    """What an FFCV user writes: an indexable dataset of (uint8 RGB [256, 256, 3], label)."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-        cv2.setNumThreads(1)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        image = cv2.imread(str(self.paths[index]), cv2.IMREAD_COLOR)
-        assert image is not None, self.paths[index]
-        height, width = image.shape[:2]
-        scale = 256 / min(height, width)
-        size = max(256, round(width * scale)), max(256, round(height * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        top, left = (size[1] - 256) // 2, (size[0] - 256) // 2
-        return cv2.cvtColor(image[top : top + 256, left : left + 256], cv2.COLOR_BGR2RGB), 0
-
-
-def ffcv(source: Path, out: Path, workers: int) -> None:
-    """FFCV's writer."""
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.writer import DatasetWriter
-
-    fields = {"image": RGBImageField(write_mode="jpg", jpeg_quality=90), "label": IntField()}
-    dataset = Photographs(sorted(source.glob("*/*")))
-    DatasetWriter(str(out / "train.beton"), fields, num_workers=workers).from_indexed_dataset(dataset, chunksize=20)
-
-
-def imagefeed(source: Path, out: Path, workers: int) -> None:
-    """Ours, to beton."""
-    convert(source, out, ConvertOptions(format="beton", shard_size=1000), processes(workers))
-
-
-def copies_of(source: Path, copies: int, into: Path) -> int:
-    """Fills `into` with `copies` copies of each image; returns how many images that makes."""
+def copies_of(source: Path, copies: int, into: Path) -> list[Path]:
+    """Fills `into` with `copies` links to each image; returns the paths, so that copies of one image lie far apart."""
     originals = [path for path in sorted(source.glob("*/*")) if path.suffix.lower()[1:] in SUFFIXES]
+    paths: list[list[Path]] = [[] for _ in range(copies)]
     for path in originals:
-        (into / path.parent.name).mkdir()
-        for copy in range(copies):
-            shutil.copy(path, into / path.parent.name / f"{path.stem}_{copy}{path.suffix}")
-    return len(originals) * copies
+        folder = into / path.parent.name
+        folder.mkdir(exist_ok=True)
+        first = folder / f"{path.stem}_0{path.suffix}"
+        shutil.copy(path, first)
+        for number, copy in enumerate(paths):
+            copy.append(folder / f"{path.stem}_{number}{path.suffix}")
+            if number:
+                copy[-1].hardlink_to(first)
+    return [path for copy in paths for path in copy]
+
+
+def processor_seconds() -> float:
+    """User and system time so far, of this process and of all that have ended."""
+    for child in multiprocessing.active_children():
+        child.join()
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def main(config: BenchConfig) -> None:
-    """Runs both writers in turn and records the rates."""
-    rates: dict[str, list[float]] = {"imagefeed": [], "ffcv DatasetWriter": []}
+    """Runs all in turn and records the rates."""
+    rates: dict[str, list[float]] = {name: [] for name in config.only}
+    costs: dict[str, list[float]] = {name: [] for name in config.only}
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "source")
         source.mkdir()
-        count = copies_of(config.source, config.copies, source)
-        for _ in range(config.repeats):
-            for name, write in (("imagefeed", imagefeed), ("ffcv DatasetWriter", ffcv)):
+        paths = copies_of(config.source, config.copies, source)
+        for repeat in range(config.repeats + 1):
+            for name in config.only:
                 out = Path(scratch, "out")
                 out.mkdir()
-                start = time.perf_counter()
-                write(source, out, config.workers)
-                rates[name].append(count / (time.perf_counter() - start))
+                start, used = time.perf_counter(), processor_seconds()
+                CONVERTERS[name](paths, out, config.workers)
+                seconds = time.perf_counter() - start
+                if repeat:  # the first time something may be compiled
+                    rates[name].append(len(paths) / seconds)
+                    costs[name].append((processor_seconds() - used) / len(paths) * 1e6)
                 shutil.rmtree(out)
-    for name, values in rates.items():
-        low, middle, high = min(values), statistics.median(values), max(values)
-        print(f"{name:20} {low:7.0f} {middle:7.0f} {high:7.0f} images/s (min, median, max of {len(values)})")
-        record(
-            "convert",
-            name,
-            {"images_per_second": values, "median": middle, "images": count, "workers": config.workers},
-        )
+    for name in config.only:
+        figures = {"images_per_second": rates[name], "median": statistics.median(rates[name])}
+        cost = {"processor_us_per_image": costs[name], "median_us": statistics.median(costs[name])}
+        print(f"{name:36} {spread(rates[name])} images/s, {spread(costs[name])} us an image (min, median, max)")
+        record("convert", name, {**figures, **cost, "images": len(paths), "workers": config.workers})
+
+
+def spread(values: list[float]) -> str:
+    """Smallest, middle and largest."""
+    return " ".join(f"{value:6.0f}" for value in (min(values), statistics.median(values), max(values)))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def prepare(config: BenchConfig, data: Path) -> None:
         (config.raw_copies, data / "raw", {"format": "beton", "raw": True}),
     ):
         with tempfile.TemporaryDirectory(dir=data) as source:
-            count = copies_of(config.source, copies, Path(source))
+            count = len(copies_of(config.source, copies, Path(source)))
             # FFCV reads one file, the others want shards for their workers: only betons hold it all in one.
             size = count if "raw" in options else -(-count // (2 * max(config.threads)))
             convert(Path(source), out, ConvertOptions(shard_size=size, **options), processes(max(config.threads)))

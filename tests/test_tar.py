@@ -6,8 +6,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from pipeline.formats.tar import BLOCK, Member, TarWriter, scan
+from pipeline.formats.tar import BLOCK, Member, TarWriter, header, scan
 from pipeline.manifest import JPEG
 from tests.conftest import content_of
 
@@ -113,3 +115,11 @@ def test_a_damaged_header_is_an_error() -> None:
         damaged[header + place] ^= 0x15
         with pytest.raises(ValueError, match=f"it.tar is damaged: no tar header at byte {header}"):
             scan_bytes(bytes(damaged))
+
+
+@given(st.text(max_size=110), st.integers(0, 2 * 8**11))
+def test_headers_are_those_of_the_standard_library(name: str, size: int) -> None:
+    assume("\0" not in name)
+    member = tarfile.TarInfo(name)
+    member.size = size
+    assert header(name, size) == member.tobuf(tarfile.GNU_FORMAT)

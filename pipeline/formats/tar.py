@@ -29,6 +29,9 @@ from pipeline.native import bind
 BLOCK = 512  # bytes; headers and data are padded to it
 END = bytes(2 * BLOCK)
 
+EMPTY = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)
+LONGEST_NAME, MOST_BYTES = 100, 8**11  # that a header itself has room for
+SIZE_FIELD, SUM_FIELD = slice(124, 135), slice(148, 156)  # where in a header
 HEAD = 24  # bytes of each payload that the scan brings along: enough for a label in decimal, or to know a JPEG
 READ = 4096  # bytes a read at least, the page that the disk would bring anyway
 LONGEST = 1 << 16  # bytes of a long name or of pax records that are believed
@@ -53,6 +56,7 @@ class TarWriter:
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._position = 0
 
     def __enter__(self) -> Self:
         return self
@@ -71,18 +75,32 @@ class TarWriter:
         """
         if kind == RAW:
             raise ValueError(f"{key}: raw pixels go into betons only")
-        offset = self._member(f"{key}.{'jpg' if kind == JPEG else suffix_of(bytes(payload[:HEAD]))}", payload)
+        suffix = "jpg" if kind == JPEG else suffix_of(bytes(payload[:HEAD]))
+        offset = self._member(f"{key}.{suffix}", payload)
         self._member(f"{key}.cls", str(label).encode())
         return offset
 
     def _member(self, name: str, data: bytes | memoryview) -> int:
-        member = tarfile.TarInfo(name)
-        member.size = len(data)
-        self._file.write(member.tobuf(tarfile.GNU_FORMAT))
-        offset = self._file.tell()
-        self._file.write(data)
-        self._file.write(bytes(-len(data) % BLOCK))
+        head, padding = header(name, len(data)), bytes(-len(data) % BLOCK)
+        self._file.writelines((head, data, padding))
+        offset = self._position + len(head)
+        self._position = offset + len(data) + len(padding)
         return offset
+
+
+def header(name: str, size: int) -> bytes:
+    """What precedes `size` bytes of data: the blocks that the standard library writes, which is slower."""
+    text = name.encode("utf-8", "surrogateescape")
+    if len(text) > LONGEST_NAME or size >= MOST_BYTES:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        return member.tobuf(tarfile.GNU_FORMAT)
+    block = bytearray(EMPTY)
+    block[: len(text)] = text
+    block[SIZE_FIELD] = b"%011o" % size
+    block[SUM_FIELD] = b" " * 8  # by which it is counted
+    block[SUM_FIELD] = b"%06o\0 " % sum(block)
+    return bytes(block)
 
 
 def suffix_of(head: bytes) -> str:
