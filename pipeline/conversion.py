@@ -26,7 +26,7 @@ from pipeline.manifest import (
 )
 from pipeline.moments import Moments, PixelSums, statistics
 from pipeline.options import ConvertOptions
-from pipeline.plan import shard_ids, split_evenly
+from pipeline.plan import costliest_first, shard_ids, split_evenly
 from pipeline.progress import track
 from pipeline.records import FOLDER, load_record, remove_records
 from pipeline.resizing import Resize
@@ -66,9 +66,11 @@ class Split:
         return len(split_evenly(len(self.table), self.options.shard_size))
 
     def tasks(self) -> Iterator[ShardTask]:
-        """One task a shard, made when asked for: together they hold the whole table."""
+        """One task a shard, made when asked for: together they hold the whole table. The costliest come first."""
         shuffle = None if self.options.shuffle == "none" else self.options.shuffle
-        for number, ids in enumerate(shard_ids(len(self.table), self.options.shard_size, shuffle)):
+        parts = shard_ids(len(self.table), self.options.shard_size, shuffle)
+        for number in costliest_first(parts, self.table["size"].to_numpy()):
+            ids = parts[number]
             yield ShardTask(
                 number=number,
                 root=self.source.root,

@@ -24,3 +24,13 @@ def shard_ids(num_samples: int, shard_size: int, shuffle: int | None) -> list[np
     if shuffle is not None:
         ids = epoch_order(ids, seed=shuffle, epoch=0, shuffle=True)
     return [ids[start:stop] for start, stop in split_evenly(num_samples, shard_size)]
+
+
+def costliest_first(shards: list[np.ndarray], sizes: np.ndarray) -> list[int]:
+    """The numbers of shards (the ids of each) by the bytes of their images, most first; `sizes` (int64) is by id.
+
+    Decoding costs time by the byte. Begun in this order, whatever is left at the end, when workers run out of work one
+    after the other, is small.
+    """
+    cost = [int(sizes[ids].sum()) for ids in shards]
+    return sorted(range(len(shards)), key=lambda number: -cost[number])

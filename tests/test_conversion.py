@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from benchmarks.synthetic import synthetic_source
 from pipeline import native
 from pipeline.codec import load_square
 from pipeline.conversion import convert, only_writer
@@ -320,3 +321,21 @@ def test_a_task_is_all_that_a_worker_needs(images: Path, tmp_path: Path) -> None
         list(run_here(write_shard, [task]))
     first, second = (json.loads(next(p.rglob("*.json")).read_text()) for p in (tmp_path / "a", tmp_path / "b"))
     assert first == second and len(pickle.dumps(here)) < 20_000
+
+
+def test_the_driver_holds_the_table_and_no_task(tmp_path: Path) -> None:
+    """A task is some hundred kilobytes however large the table is, and gone when the next one is made."""
+    import pickle
+
+    import pyarrow as pa
+
+    from pipeline.conversion import plan_split
+
+    source, sizes = synthetic_source(300_000), []
+    tasks = plan_split(source, "train", tmp_path, ConvertOptions()).tasks()
+    next(tasks)
+    before = pa.total_allocated_bytes()
+    for task in tasks:
+        sizes.append(len(pickle.dumps(task, protocol=5)))
+        assert pa.total_allocated_bytes() - before < 2_000_000
+    assert len(sizes) == 73 and max(sizes) < 600_000

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pipeline.formats.tar import BLOCK, Member, TarWriter, header, scan
@@ -118,6 +118,9 @@ def test_a_damaged_header_is_an_error() -> None:
 
 
 @given(st.text(max_size=110), st.integers(0, 2 * 8**11))
+@example("x" * 100, 8**11 - 1)
+@example("x" * 101, 0)
+@example("x", 8**11)
 def test_headers_are_those_of_the_standard_library(name: str, size: int) -> None:
     assume("\0" not in name)
     member = tarfile.TarInfo(name)
