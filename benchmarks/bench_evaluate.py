@@ -1,0 +1,214 @@
+"""An evaluation by ten crops: ours, which decodes each image once, and a straightforward loop of torch and Pillow.
+
+    python -m benchmarks.bench_evaluate --source TINY
+
+TINY is an ILSVRC2012 layout, see docs/ilsvrc-tiny.md; its validation split is judged by an untrained net of a quarter
+of the paper's width, so that a CPU gets through it. All contenders read the same stored JPEGs and must agree. They take
+turns within a run:
+
+    ours       one actor's work in this process: the loader's threads decode, the net has as many
+    torch      a Dataset that opens a file with Pillow, subtracts the mean image and stacks ten crops; a DataLoader with
+               `threads` workers; the net, with as many threads, on all crops of a batch at once
+    the job    jobs/evaluate.py as a command, an actor a thread, from the start of Python and Ray to the written report
+
+Figures are images a second, and which share of the time was spent within the net itself.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import tyro
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.record import record
+from jobs.scorer import Scorer, ScorerOptions
+from jobs.scores import concatenated, num_slices
+from model.alexnet import AlexNet
+from model.checkpoint import FORMAT, Checkpoint, save_checkpoint
+from pipeline import Dataset, convert, open_dataset
+from pipeline.looking import payloads_of_rows
+from pipeline.options import ConvertOptions
+
+ROOT = Path(__file__).resolve().parents[1]
+PLACES = ((0, 0), (0, 32), (32, 0), (32, 32), (16, 16))  # of 224 in 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """What to measure."""
+
+    source: Path
+    """The images."""
+    images: int = 3000
+    """Of each split, at most."""
+    repeats: int = 2
+    """Measurements of each contender, in turn."""
+    threads: int = 2
+    batch_size: int = 32
+    width: float = 0.25
+    """Of the net; 1 is the paper's."""
+
+
+@dataclass
+class Stopwatch:
+    """Seconds within a net's forward passes."""
+
+    seconds: float = 0.0
+
+    def watch(self, net: AlexNet) -> None:
+        """From now on counts what `net` takes."""
+
+        def start(*_: object) -> None:
+            self.seconds -= time.perf_counter()
+
+        def stop(*_: object) -> None:
+            self.seconds += time.perf_counter()
+
+        net.register_forward_pre_hook(start)
+        net.register_forward_hook(stop)
+
+
+class TenCrops(torch.utils.data.Dataset[Tensor]):
+    """Files as float32 [10, 3, 224, 224] each."""
+
+    def __init__(self, files: list[Path], mean: np.ndarray) -> None:
+        self.files, self.mean = files, mean
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> Tensor:
+        with Image.open(self.files[i]) as image:
+            pixels = np.asarray(image.convert("RGB"), np.float32) - self.mean
+        crops = [pixels[y : y + 224, x : x + 224] for y, x in PLACES]
+        crops += [crop[:, ::-1] for crop in crops]
+        return torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
+
+
+@torch.inference_mode()
+def by_torch(net: AlexNet, files: list[Path], mean: np.ndarray, config: BenchConfig) -> np.ndarray:
+    """The likeliest class of each file, int64 [n]."""
+    loader = torch.utils.data.DataLoader(TenCrops(files, mean), config.batch_size, num_workers=config.threads)
+    found = []
+    for crops in loader:
+        probabilities = net(crops.flatten(0, 1)).softmax(1).unflatten(0, crops.shape[:2]).mean(1)
+        found.append(probabilities.argmax(1))
+    return torch.cat(found).numpy()
+
+
+def by_us(scorer: Scorer) -> np.ndarray:
+    """The same, of the samples in the order of their ids."""
+    part = concatenated([scorer.score(number) for number in range(scorer.options.num_slices)])
+    top: np.ndarray = part.scores["ten-crop"].top_classes[np.argsort(part.sample_ids), 0]
+    return top
+
+
+def stored(dataset: Dataset, folder: Path) -> list[Path]:
+    """The stored JPEGs of a split as files, in the order of their ids."""
+    folder.mkdir()
+    files = []
+    for payload, row in payloads_of_rows(dataset, np.arange(len(dataset))):
+        files.append(folder / f"{row['id']:06d}.jpg")
+        files[-1].write_bytes(payload)
+    return files
+
+
+def untrained(config: BenchConfig, train: Dataset) -> Checkpoint:
+    """A checkpoint as if a run had just begun."""
+    torch.manual_seed(0)
+    model_config = {"num_classes": len(train.classes), "width": config.width, "initialisation": "he"}
+    return {
+        "format": FORMAT,
+        "model_config": model_config,
+        "model": AlexNet(**model_config).state_dict(),
+        "optimizer": {},
+        "scaler": {},
+        "schedule": {},
+        "loader": {},
+        "epoch": 0,
+        "step": 0,
+        "world_size": 1,
+        "train_config": {},
+        "classes": [each.wnid for each in train.classes],
+        "data_digest": train.manifest.digest,
+        "versions": {},
+    }
+
+
+def main(config: BenchConfig) -> None:
+    """Prints the table and records its rows."""
+    torch.set_num_threads(config.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        convert(config.source, folder / "data", ConvertOptions(limit=config.images))
+        train, val = (open_dataset(folder / "data" / split) for split in ("train", "val"))
+        checkpoint = untrained(config, train)
+        save_checkpoint(folder / "net.pt", checkpoint)
+        files = stored(val, folder / "files")
+        options = ScorerOptions(
+            split=val.path,
+            recipe="alexnet",
+            crop_size=224,
+            protocols=("ten-crop",),
+            batch_size=config.batch_size,
+            num_slices=num_slices(len(val), config.batch_size),
+            threads=config.threads,
+            device="cpu",
+        )
+        scorer = Scorer(options, [checkpoint["model_config"]], [checkpoint["model"]])
+        (net,) = scorer.nets  # the same object for both: the same memory, the same speed
+        command = [sys.executable, str(ROOT / "jobs" / "evaluate.py"), "--checkpoint", str(folder / "net.pt")]
+        command += ["--data", str(folder / "data"), "--out", str(folder / "out"), "--protocols", "ten-crop"]
+        contenders: dict[str, Callable[[], object]] = {
+            "ours": lambda: by_us(scorer),
+            "torch": lambda: by_torch(net, files, train.mean_image, config),
+            "the job": lambda: subprocess.run(command, check=True, capture_output=True),
+        }
+        warm_up(scorer, net, files, train.mean_image, config)
+        stopwatch = Stopwatch()
+        stopwatch.watch(net)
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        shares: dict[str, list[float]] = {name: [] for name in contenders}
+        answers: list[np.ndarray] = []
+        for _ in range(config.repeats):
+            for name, run in contenders.items():
+                stopwatch.seconds, started = 0.0, time.perf_counter()
+                answer = run()
+                seconds = time.perf_counter() - started
+                rates[name].append(len(val) / seconds)
+                shares[name].append(stopwatch.seconds / seconds)
+                answers += [answer] if isinstance(answer, np.ndarray) else []
+        agreement = min(float((answer == answers[0]).mean()) for answer in answers)
+        if agreement < 0.999:  # ties may fall either way in the last bit
+            raise RuntimeError(f"the contenders agree on {agreement:.1%} of the images only: they do not do the same")
+        report(rates, shares, len(val), config)
+
+
+def warm_up(scorer: Scorer, net: AlexNet, files: list[Path], mean: np.ndarray, config: BenchConfig) -> None:
+    """A slice by each: what is done once is done."""
+    scorer.score(0)
+    by_torch(net, files[: 4 * config.batch_size], mean, config)
+
+
+def report(rates: dict[str, list[float]], shares: dict[str, list[float]], images: int, config: BenchConfig) -> None:
+    """One row a contender, on the terminal and in the record."""
+    print(f"{images} images, width {config.width}, {config.threads} threads, images a second\n")
+    print(f"{'':10} {'min':>7} {'median':>7} {'max':>7} {'the net itself':>15}")
+    for name, values in rates.items():
+        within = f"{median(shares[name]):15.0%}" if any(shares[name]) else f"{'':15}"
+        print(f"{name:10} {min(values):7.1f} {median(values):7.1f} {max(values):7.1f} {within}")
+        more = {"width": config.width, "threads": config.threads, "batch_size": config.batch_size, "images": images}
+        record("evaluate", name, {"images_per_second": values, "share_of_net": shares[name], **more})
+
+
+if __name__ == "__main__":
+    main(tyro.cli(BenchConfig, description=__doc__))
