@@ -2,6 +2,7 @@
 
     imagefeed predict cat.jpg holiday/ --checkpoint /runs/a      # images and folders of images; a table
     imagefeed predict cat.jpg --json                             # an object a line; the newest run of this machine
+    imagefeed predict --serve                                    # a page to drop an image on, for this machine alone
     python jobs/predict.py cat.jpg                               # the same from a checkout
 
 docs/predict.md says what the nets are shown.
@@ -47,6 +48,22 @@ class PredictOptions:
     """An object a line in place of a table: image, protocol, and top or error."""
     other_data: bool = False
     """Accept a checkpoint that was trained on other shards than DATA/train, with the same classes."""
+    serve: bool = False
+    """In place of all that: a local page to drop an image on, until Ctrl-C."""
+    port: int = 8422
+    """Of the page; 0: any that is free."""
+    features: Path | None = None
+    """For the page: predictions.parquet of `jobs/evaluate.py --features` by the same net; shows the nearest images."""
+    split: str = "val"
+    """The split below DATA that those features are of, for the pictures of the nearest."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"port must be 0 to 65535, not {self.port}")
+        if self.serve and (self.images or self.json):
+            raise ValueError("--serve shows a page: leave out the images and --json")
+        if self.features is not None and not self.serve:
+            raise ValueError("--features is for --serve")
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,9 @@ def main(options: Annotated[PredictOptions, tyro.conf.arg(name="")] = PredictOpt
     Args:
         options: What is asked, of which nets.
     """
+    if options.serve:
+        serve_page(options)
+        return
     paths = images_of(options.images)
     predictor = opened(options)
     answers = answers_to(predictor, paths)
@@ -79,6 +99,22 @@ def main(options: Annotated[PredictOptions, tyro.conf.arg(name="")] = PredictOpt
         show(found)
     if failed:
         raise ValueError(f"{failed} of {len(paths)} images could not be used")
+
+
+def serve_page(options: PredictOptions) -> None:
+    """The page, until Ctrl-C. Raises what `opened`, `open_neighbourhood` and `serve` raise."""
+    from jobs.neighbourhood import open_neighbourhood
+    from jobs.serve import application, serve
+
+    predictor = opened(options)
+    neighbourhood = None
+    if options.features is not None:
+        units = predictor.nets[0].fc8.in_features
+        neighbourhood = open_neighbourhood(options.features, predictor.data / options.split, units, predictor.classes)
+    try:
+        serve(application(predictor, predictor.about, neighbourhood), options.port)
+    except KeyboardInterrupt:
+        print("ended", file=sys.stderr)
 
 
 def opened(options: PredictOptions) -> "Predictor":

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jobs.checkpoints import check_fit, check_together, crop_size_of, in_run, read_checkpoint, recipe_of
-from jobs.scorer import exactly, ready, score_batch
+from jobs.scorer import CENTRE, exactly, ready, score_batch
 from jobs.scores import Protocol
 from model.alexnet import AlexNet
 from model.checkpoint import Checkpoint
@@ -49,6 +49,13 @@ class Prepared(NamedTuple):
     crops: Tensor  # float32 [3, S, S], or [10, 3, S, S]
 
 
+class Inside(NamedTuple):
+    """What happens within a net."""
+
+    conv1: np.ndarray  # float32 [maps, 55, 55], after ReLU
+    features: np.ndarray  # float32 [4096] at width 1: what the last layer is given
+
+
 class Predictor:
     """Nets in memory, all fed the same crops; of several the answer is their ensemble's. For one thread at a time."""
 
@@ -56,6 +63,8 @@ class Predictor:
         exactly()
         self.classes: tuple[Class, ...] = train.classes
         self.protocol: Protocol = protocol
+        self.data = train.path.parent
+        self.about = described(checkpoints, len(train.classes), protocol)
         self.nets: list[AlexNet] = [
             ready(checkpoint["model_config"], checkpoint["model"], device) for checkpoint in checkpoints
         ]
@@ -104,6 +113,24 @@ class Predictor:
             )
         ]
 
+    @torch.inference_mode()
+    def inside(self, image: Prepared) -> Inside:
+        """What the first net makes of the centre crop on the way to its answer."""
+        net = self.nets[0]
+        kept: dict[str, Tensor] = {}
+        crops = image.crops if image.crops.ndim == 4 else image.crops[None]
+        centre = crops[CENTRE if len(crops) == 10 else 0][None].to(net.conv1.weight.device)
+        hooks = [
+            net.conv1.register_forward_hook(lambda _net, _given, maps: kept.update(conv1=maps.relu())),
+            net.fc8.register_forward_pre_hook(lambda _net, given: kept.update(features=given[0])),
+        ]
+        try:
+            net(centre)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return Inside(kept["conv1"][0].cpu().numpy(), kept["features"][0].cpu().numpy())
+
 
 def open_predictor(
     paths: Sequence[Path], *, data: Path | None, protocol: Protocol, device: str = "cpu", other_data: bool = False
@@ -122,6 +149,14 @@ def open_predictor(
         check_fit(path, checkpoint, folder, train.manifest, train, other_data)
     check_together(files, checkpoints, digests)
     return Predictor(checkpoints, train, protocol, device)
+
+
+def described(checkpoints: Sequence[Checkpoint], num_classes: int, protocol: Protocol) -> str:
+    """A line on some nets and how they are asked."""
+    epochs = ", ".join(str(checkpoint["epoch"]) for checkpoint in checkpoints)
+    nets = f"a net after epoch {epochs}" if len(checkpoints) == 1 else f"{len(checkpoints)} nets after epochs {epochs}"
+    crops = {"centre": "the centre crop", "ten-crop": "the mean over ten crops"}[protocol]
+    return f"By {nets}, {num_classes:,} classes; {crops}."
 
 
 def training_data(path: Path, checkpoint: Checkpoint) -> Path:
