@@ -90,7 +90,9 @@ class Run:
         }
         here = dict(options, dtype="uint8") if config.finish == "device" else options
         loader = feeder(
-            config.engine, train, LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, **here)
+            config.engine,
+            train,
+            LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, last=config.last_batch, **here),
         )
         finish = config.dtype if config.finish == "device" else None
         self.train_loader = to_device(loader, world.device, finish=finish)

@@ -89,6 +89,11 @@ class Preset(Architecture):
             epochs=self.epochs,
         )
 
+    @property
+    def last_batch(self) -> Literal["pad", "drop"]:
+        """What becomes of an epoch's last samples: batch norm would count padded rows as images, black ones."""
+        return "drop" if self.norm == "batch" else "pad"
+
     def group_rate(self, group: str, factor: float, rate: float, epoch: int) -> float:
         """The rate of one of `parameter_groups`, in an epoch (from 1), where the schedule says `rate`."""
         if "bias" in group and not self.bias_rate_falls:

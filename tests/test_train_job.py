@@ -196,6 +196,17 @@ def test_it_trains_by_the_loaders_of_others(
         main(parse(arguments(shards / "tar", out, epochs=1, resume=True)))
 
 
+def test_batch_norm_sees_whole_batches_alone(data: Path, tmp_path: Path) -> None:
+    """28 images make four batches of six. Padding, 2 of 6 rows, would be in the means that validation goes by."""
+    out = tmp_path / "run"
+    main(parse(["--preset", "modern", *arguments(data, out, epochs=1)]))
+    assert [(line["kind"], line["step"]) for line in records(out)] == [("train", 4), ("val", 4)]
+    with pytest.raises(ValueError, match="--batch-size 30 is more than the 28 training images"):
+        main(parse(["--preset", "modern", *arguments(data, tmp_path / "other", batch_size=30)]))
+    with pytest.raises(ValueError, match="--engine webdataset pads"):
+        main(parse(["--preset", "modern", *arguments(data, tmp_path / "other", engine="webdataset")]))
+
+
 def test_a_profile_is_a_trace_of_so_many_steps(data: Path, tmp_path: Path) -> None:
     main(parse(arguments(data, tmp_path / "run", max_steps=5, profile=2)))
     events = json.loads((tmp_path / "run" / TRACE).read_text())["traceEvents"]
