@@ -6,6 +6,10 @@
     torchrun --nnodes=2 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=HOST:29400 \\
         jobs/train.py --data /data/imagenet-256 --out /runs/a           # the same command on each of two machines
 
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes=1:2 --max_restarts=9 --nproc_per_node=8 \\
+        --rdzv_backend=c10d --rdzv_endpoint=HOST:29400 \\
+        jobs/train.py --data /data/imagenet-256 --out /runs/a --resume  # goes on when one is lost, or comes back
+
     python jobs/train.py --data /data/imagenet-256 --out /runs/a        # one process
     torchrun --standalone --nproc_per_node=2 jobs/train.py              # the sample dataset, a minute on two CPUs
 

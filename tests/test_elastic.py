@@ -103,6 +103,8 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint(
                 f"--local_addr={machine.address}",
             ),
             inside=machine.inside,
+            # torch 2.13: else an agent that joins after the first rendezvous waits for an address that nobody sends.
+            TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1",
             **dict(machine.environment),
         )
         launches.append(launch)
