@@ -125,6 +125,8 @@ class TrainConfig(Preset):
                 "--classifier-parallel leaves no gradients for --compression, and goes with float32 and bfloat16: "
                 "float16's steps would be left out by one rank alone"
             )
+        if self.classifier_parallel and self.sgd == "lars":
+            raise ValueError("--sgd lars needs the norms of whole layers, and --classifier-parallel cuts them up")
         if self.schedule != "steps" and self.milestones:
             raise ValueError("--milestones needs --schedule steps")
         super().__post_init__()

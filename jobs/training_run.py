@@ -16,7 +16,7 @@ from jobs.tracking import Tracker
 from model import metrics
 from model.alexnet import AlexNet
 from model.checkpoint import FORMAT, Checkpoint, Writer
-from model.optim import PaperSGD, parameter_groups
+from model.optim import LARS, PaperSGD, parameter_groups
 from model.parallel import Exchange, agree_on_buffers, parallel
 from model.schedule import Progress, after_epoch, learning_rate
 from model.split_classifier import split_classifier, split_optimizer
@@ -71,10 +71,10 @@ class Run:
         )
         rate, momentum = config.rates.learning_rate, config.momentum
         self.optimizer: torch.optim.Optimizer
-        if config.sgd == "paper":
-            self.optimizer = PaperSGD(groups, rate, momentum=momentum)
-        else:
+        if config.sgd == "torch":
             self.optimizer = torch.optim.SGD(groups, rate, momentum=momentum, fused=True)
+        else:
+            self.optimizer = {"paper": PaperSGD, "lars": LARS}[config.sgd](groups, rate, momentum=momentum)
         if splits:
             split_optimizer(self.optimizer)
         options: dict[str, Any] = {

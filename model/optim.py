@@ -52,11 +52,11 @@ class PaperSGD(Optimizer):
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if weights and group["lr"]:
-                self._update(weights, group)
+                self._update(weights, [weight.grad for weight in weights], group)
         return loss
 
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [_laid_out_as(weight, weight.grad) for weight in weights if weight.grad is not None]
+    def _update(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [_laid_out_as(*pair) for pair in zip(weights, gradients, strict=True)]
         velocities = [self._velocity(weight) for weight in weights]
         # torch's kernel does b <- momentum * b + (1 - dampening) * (g + weight_decay * w); w <- w - lr * b. With these
         # two values b is the velocity. (1 - (1 + lr) is -lr up to 1e-16, far below what float32 can tell.)
@@ -78,6 +78,29 @@ class PaperSGD(Optimizer):
         if not state:
             state["velocity"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
         return state["velocity"]
+
+
+class LARS(PaperSGD):
+    """Layer-wise rates for large batches (You, Gitman and Ginsburg 2017, arXiv 1708.03888), with momentum as there:
+
+        v <- momentum * v + lr * trust * |w| / (|g| + weight_decay * |w|) * (g + weight_decay * w)
+        w <- w - v
+
+    |.| is the norm of a whole tensor, and `trust` 0.001: rates are some hundred times those of SGD. Biases, batch
+    norm's factors, and what has weights or gradients of nothing but 0, take SGD's step with lr as it is.
+    """
+
+    trust = 0.001
+
+    def _update(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        decay = group["weight_decay"]
+        slopes = [gradient.add(weight, alpha=decay) for weight, gradient in zip(weights, gradients, strict=True)]
+        for weight, gradient, slope in zip(weights, gradients, slopes, strict=True):
+            if weight.ndim > 1:
+                size, steepness = weight.norm(), gradient.norm()
+                factor = self.trust * size / (steepness + decay * size)
+                slope.mul_(torch.where((size > 0) & (steepness > 0), factor, 1.0))
+        super()._update(weights, slopes, {**group, "weight_decay": 0.0})
 
 
 def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:

@@ -35,8 +35,9 @@ class Preset(Architecture):
     """Share of its velocity that a weight keeps from step to step."""
     weight_decay: float = 0.0005
     """Pull of weights towards 0, times the rate."""
-    sgd: Literal["paper", "torch"] = "paper"
-    """Where the rate is: inside the velocity, or outside; after a reduction they differ for some tens of steps."""
+    sgd: Literal["paper", "torch", "lars"] = "paper"
+    """Where the rate is: inside the velocity (paper), or outside (torch); after a reduction they differ for some tens
+    of steps. lars: as paper, times a factor of each layer's own, for large batches; its rates are far higher."""
     bias_rate: float = 1.0
     """Factor on the rate of the biases."""
     bias_rate_falls: bool = True

@@ -1,6 +1,7 @@
 """The paper's update: a slow twin, what it shares with torch's own SGD, and where the two part."""
 
 import io
+import math
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.alexnet import AlexNet
-from model.optim import PaperSGD, parameter_groups
+from model.optim import LARS, PaperSGD, parameter_groups
 
 
 def slow_twin(weight: Tensor, gradients: list[Tensor], rates: list[float], momentum: float, decay: float) -> Tensor:
@@ -175,3 +176,29 @@ def test_a_closure_is_called_with_gradients_on() -> None:
 def test_options_without_meaning_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         PaperSGD([parameter()], **options)
+
+
+def lars_twin(weight: Tensor, gradients: list[Tensor], rates: list[float], momentum: float, decay: float) -> Tensor:
+    """Algorithm 1 of the LARS paper, number by number in Python's floats."""
+    w, v = weight.flatten().tolist(), [0.0] * weight.numel()
+    for gradient, rate in zip(gradients, rates, strict=True):
+        g = gradient.flatten().tolist()
+        size, steepness = math.hypot(*w), math.hypot(*g)
+        local = 0.001 * size / (steepness + decay * size) if size and steepness and weight.ndim > 1 else 1.0
+        v = [momentum * vi + rate * local * (gi + decay * wi) for vi, gi, wi in zip(v, g, w, strict=True)]
+        w = [wi - vi for wi, vi in zip(w, v, strict=True)]
+    return torch.tensor(w, dtype=weight.dtype).reshape(weight.shape)
+
+
+@pytest.mark.parametrize("form", ["a matrix", "a bias", "zeros", "no slope at first"])
+def test_lars_is_its_papers_update(gradients: list[Tensor], form: str) -> None:
+    rates = [10.0] * 5 + [1.0] * 4 + [5.0] * 3
+    weight = nn.Parameter(torch.zeros(3, 4, dtype=torch.float64)) if form == "zeros" else parameter()
+    if form == "a bias":
+        weight, gradients = nn.Parameter(weight.detach().flatten()), [gradient.flatten() for gradient in gradients]
+    if form == "no slope at first":
+        gradients = [torch.zeros_like(gradients[0]), *gradients[1:]]
+    expected = lars_twin(weight.detach(), gradients, rates, momentum=0.8, decay=0.03)
+    result = updated(LARS([weight], 0.1, momentum=0.8, weight_decay=0.03), weight, gradients, rates)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+    assert weight.grad is not None and torch.equal(weight.grad, gradients[-1])  # is left as it was

@@ -82,7 +82,7 @@ def test_a_split_run_trains_as_any_other_and_its_checkpoint_loads_anywhere(
 
 
 def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
-    for words in (["--compression", "float16"], ["--dtype", "float16"]):
+    for words in (["--compression", "float16"], ["--dtype", "float16"], ["--sgd", "lars"]):
         with pytest.raises(SystemExit):
             parse(["--classifier-parallel", *words])
     config = parse(["--classifier-parallel", "--width", "0.1", "--batch-size", "6"])
