@@ -82,7 +82,7 @@ def stages(config: DemoConfig, folder: Path) -> list[tuple[str, list[str]]]:
         ("draw images, packed like the ILSVRC2012 downloads", ["imagefeed", "sample", str(folder / "sample")]),
         ("images become shards", [*submit, "jobs/shard.py"]),
         ("shards feed a training run", train),
-        ("the network is judged", [*submit, "jobs/evaluate.py"]),
+        ("the network is judged", [*submit, "jobs/evaluate.py", "--neighbours"]),
     ]
 
 

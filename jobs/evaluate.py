@@ -32,11 +32,13 @@ from jobs.cluster import absolute, connected, on_actors
 from jobs.curves import read_metrics, training_curves
 from jobs.data_facts import data_facts
 from jobs.judgement import judgement, versions
+from jobs.neighbours import neighbours, query_ids
 from jobs.pictures import images_of
-from jobs.report import ReportInputs, render, shown_ids
+from jobs.report import ReportInputs, neighbour_ids, render, shown_ids
 from jobs.run_folder import METRICS
-from jobs.scorer import Scorer, ScorerOptions
+from jobs.scorer import Device, Scorer, ScorerOptions
 from jobs.scores import Part, Protocol, joined, num_slices
+from jobs.searcher import SearchOptions
 from model.checkpoint import Checkpoint
 from pipeline import Dataset, open_dataset
 from pipeline.atomic import atomic, write_atomically
@@ -71,6 +73,12 @@ class EvaluateConfig:
     """CPU threads of an actor. Like another batch size, another number may change the last bits."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the net runs; auto: on GPUs where the cluster has any."""
+    features: bool = False
+    """Also write the last hidden layer's outputs for each image, those of the first net for the centre crop, into
+    predictions.parquet: 16 kB an image at width 1."""
+    neighbours: bool = False
+    """Also find the training images nearest to five others, by the last hidden layer of the first net: the centre crop
+    of every training image goes through it."""
     other_data: bool = False
     """Accept a checkpoint that was trained on other shards than DATA/train, with the same classes."""
 
@@ -108,7 +116,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     curves = curves_of(paths)
 
     out.mkdir(parents=True, exist_ok=True)  # while a folder that cannot be made costs nothing yet
-    predictions, device = predict(config, dataset, checkpoints)
+    with connected() as resources:
+        device, num_actors = crew(config, resources)
+        predictions = predict(config, dataset, checkpoints, device, num_actors)
+        similar = (
+            find_neighbours(config, dataset, train, checkpoints[0], device, num_actors) if config.neighbours else None
+        )
 
     (out / "report.html").unlink(missing_ok=True)  # the page comes last: where there is one, it fits the rest
     with atomic(out / "predictions.parquet") as temporary:
@@ -121,6 +134,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             **data_facts(dataset, train),
         },
         "training": curves,
+        "neighbours": similar,
         "predictions_sha256": file_sha256(out / "predictions.parquet"),
         "command": command(config, device, len(paths)),
         "device": device,
@@ -129,39 +143,65 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     write_atomically(out / "report.json", (json.dumps(summary, indent=1) + "\n").encode())
     kernels = next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy()  # conv1
     mean_image = train.mean_image if train.has_statistics and train.has_mean_image else None
-    images = images_of(dataset, shown_ids(summary))
-    page = render(ReportInputs(summary=summary, kernels=kernels, mean_image=mean_image, images=images))
+    page = render(
+        ReportInputs(
+            summary=summary,
+            kernels=kernels,
+            mean_image=mean_image,
+            images=images_of(dataset, shown_ids(summary)),
+            train_images=images_of(train, neighbour_ids(summary)),
+        )
+    )
     write_atomically(out / "report.html", page.encode())
     return summary
 
 
-def predict(config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint]) -> tuple[pa.Table, str]:
-    """The predictions for all of the split, as `jobs.scores.joined` has them, and the device that made them."""
-    with connected() as resources:
-        device, num_actors = crew(config, resources)
-        options = ScorerOptions(
-            split=dataset.path,
-            recipe=recipe_of(checkpoints[0]),
-            crop_size=crop_size_of(checkpoints[0]),
-            protocols=config.protocols,
-            batch_size=config.batch_size,
-            num_slices=num_slices(len(dataset), config.batch_size),
-            threads=config.threads,
-            device=device,
-        )
-        parts: list[Part] = []
+def predict(
+    config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint], device: Device, num_actors: int
+) -> pa.Table:
+    """The predictions for all of the split, as `jobs.scores.joined` has them, from the connected cluster."""
+    options = ScorerOptions(
+        split=dataset.path,
+        features=config.features,
+        recipe=recipe_of(checkpoints[0]),
+        crop_size=crop_size_of(checkpoints[0]),
+        protocols=config.protocols,
+        batch_size=config.batch_size,
+        num_slices=num_slices(len(dataset), config.batch_size),
+        threads=config.threads,
+        device=device,
+    )
+    parts: list[Part] = []
 
-        def counts() -> Iterator[int]:
-            for part in scored(options, num_actors, checkpoints):
-                parts.append(part)
-                yield len(part.sample_ids)
+    def counts() -> Iterator[int]:
+        for part in scored(options, num_actors, checkpoints):
+            parts.append(part)
+            yield len(part.sample_ids)
 
-        for _ in track(counts(), len(dataset), "evaluated", "images"):
-            pass
-    return joined(parts, dataset.samples), device
+    for _ in track(counts(), len(dataset), "evaluated", "images"):
+        pass
+    return joined(parts, dataset.samples)
 
 
-def crew(config: EvaluateConfig, resources: Mapping[str, float]) -> tuple[Literal["cpu", "cuda"], int]:
+def find_neighbours(
+    config: EvaluateConfig, dataset: Dataset, train: Dataset, checkpoint: Checkpoint, device: Device, num_actors: int
+) -> dict[str, Any]:
+    """What report.json says of the nearest training images, from the connected cluster."""
+    options = SearchOptions(
+        queries=dataset.path,
+        query_ids=query_ids(dataset),
+        train=train.path,
+        recipe=recipe_of(checkpoint),
+        crop_size=crop_size_of(checkpoint),
+        batch_size=config.batch_size,
+        num_slices=num_slices(len(train), config.batch_size),
+        threads=config.threads,
+        device=device,
+    )
+    return neighbours(dataset, train, options, checkpoint, num_actors)
+
+
+def crew(config: EvaluateConfig, resources: Mapping[str, float]) -> tuple[Device, int]:
     """The device and the number of actors for a cluster's resources. `ValueError` if it has no room."""
     num_gpus, num_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
     device = config.device if config.device != "auto" else "cuda" if num_gpus else "cpu"

@@ -2,10 +2,12 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from pipeline import Dataset
 
@@ -14,21 +16,25 @@ THUMBNAIL = 128  # pixels, the longer side
 
 def images_of(dataset: Dataset, ids: Iterable[int]) -> dict[int, np.ndarray]:
     """Samples by their ids, as a net sees them, cut to the centre: id -> uint8 [H, W, 3]. The loader's errors."""
-    images = {}
-    for row in np.searchsorted(dataset.columns.id, sorted(set(ids))).tolist():
+    chosen = sorted(set(ids))
+    crops = centre_crops(dataset, chosen, dtype="uint8", layout="NHWC")
+    return {number: crop.numpy() for number, crop in zip(chosen, crops, strict=True)}
+
+
+def centre_crops(dataset: Dataset, ids: Iterable[int], **options: Any) -> Iterator[Tensor]:
+    """The centre crops of some samples, one by one, from loaders with `options`."""
+    for row in np.searchsorted(dataset.columns.id, list(ids)).tolist():
         # With as many ranks as samples, and one a batch, each rank is fed its one sample.
         (batch,) = dataset.loader(
             recipe="eval",
-            dtype="uint8",
-            layout="NHWC",
             shuffle=False,
             batch_size=1,
             rank=row,
             world_size=len(dataset),
             num_threads=1,
+            **options,
         )
-        images[int(batch.sample_ids[0])] = batch.images[0].numpy()
-    return images
+        yield batch.images[0]
 
 
 def thumbnail(image: np.ndarray, side: int = THUMBNAIL) -> np.ndarray:

@@ -31,12 +31,20 @@ class ReportInputs:
     kernels: np.ndarray  # float [n, 3, h, w], the first layer's weights; n even: the halves are the two groups
     mean_image: np.ndarray | None  # float [H, W, 3], grey levels: the training split's
     images: Mapping[int, np.ndarray]  # samples as the net sees them: id -> uint8 [H, W, 3]; those of `shown_ids`
+    train_images: Mapping[int, np.ndarray]  # and training samples, those of `neighbour_ids`
 
 
 def shown_ids(summary: Mapping[str, Any]) -> list[int]:
     """The samples whose images the page shows."""
     mistakes = shown_mistakes(summary)
-    return sorted({row["id"] for rows in (summary["examples"], *mistakes.values()) for row in rows})
+    queries = (summary["neighbours"] or {"queries": []})["queries"]
+    return sorted({row["id"] for rows in (summary["examples"], queries, *mistakes.values()) for row in rows})
+
+
+def neighbour_ids(summary: Mapping[str, Any]) -> list[int]:
+    """The training samples whose images the page shows."""
+    queries = (summary["neighbours"] or {"queries": []})["queries"]
+    return sorted({row["id"] for query in queries for row in query["nearest"]})
 
 
 def shown_mistakes(summary: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -89,6 +97,7 @@ def render(inputs: ReportInputs) -> str:
         mistakes=shown_mistakes(summary),
         images={number: data_url(image) for number, image in inputs.images.items()},
         thumbnails={number: data_url(thumbnail(image)) for number, image in inputs.images.items()},
+        neighbours={number: data_url(thumbnail(image)) for number, image in inputs.train_images.items()},
     )
 
 

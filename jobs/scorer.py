@@ -16,6 +16,7 @@ from model.alexnet import AlexNet
 from pipeline import Batch, Dataset, open_dataset
 from pipeline.recipes import values_of
 
+Device = Literal["cpu", "cuda"]
 CENTRE = 4  # among the ten crops: the four corners, the centre, then the mirror image of each
 
 
@@ -30,7 +31,8 @@ class ScorerOptions:
     batch_size: int  # images
     num_slices: int
     threads: int  # CPU threads of the nets, and of decoding
-    device: Literal["cpu", "cuda"]
+    device: Device
+    features: bool = False  # also the last hidden layer's outputs for the centre crop, of the first net
 
 
 class Scorer:
@@ -78,8 +80,11 @@ class Scorer:
         for batch in loader:
             if batch.valid.any():
                 part = score_batch(self.nets, batch, self.options.protocols)
-                brightness = levels.mean_of(centre_crop(batch.images))[batch.valid.numpy()]
-                parts.append(replace(part, more={"brightness": brightness}))
+                centre, valid = centre_crop(batch.images), batch.valid.numpy()
+                more = {"brightness": levels.mean_of(centre)[valid]}
+                if self.options.features:
+                    more["features"] = features(self.nets[0], centre)[valid]
+                parts.append(replace(part, more=more))
         return concatenated(parts)
 
 
@@ -99,6 +104,13 @@ def ready(config: dict[str, Any], state: dict[str, Tensor], device: str) -> Alex
     net = AlexNet(**config)
     net.load_state_dict(state, assign=True)
     return net.eval().to(device)
+
+
+@torch.inference_mode()
+def features(net: AlexNet, crops: Tensor) -> np.ndarray:
+    """The outputs of the last hidden layer, float32 [B, 4096] at width 1, for crops [B, 3, S, S]."""
+    crops = crops.to(next(net.parameters()).device).contiguous()
+    return net.features(crops).cpu().numpy()
 
 
 @torch.inference_mode()

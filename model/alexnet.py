@@ -175,6 +175,10 @@ class AlexNet(nn.Module):
                 layer.bias.fill_(self.config.hidden_bias if name in BIASED else 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.fc8(self.features(x))  # [B, num_classes]
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the last layer is given: the outputs of the last hidden one, [B, 4096] at width 1."""
         config = self.config
         if config.initialisation == "he" and config.inputs == "grey levels":
             x = x / GREY_LEVELS
@@ -189,11 +193,9 @@ class AlexNet(nn.Module):
         x = x.flatten(1)  # [B, 9216]
         if config.dropout_at == "inputs":
             x = self._relu(5, self.fc6(self._dropout(x)))  # [B, 4096]
-            x = self._relu(6, self.fc7(self._dropout(x)))  # [B, 4096]
-        else:
-            x = self._dropout(self._relu(5, self.fc6(x)))  # [B, 4096]
-            x = self._dropout(self._relu(6, self.fc7(x)))  # [B, 4096]
-        return self.fc8(x)  # [B, num_classes]
+            return self._relu(6, self.fc7(self._dropout(x)))  # [B, 4096]
+        x = self._dropout(self._relu(5, self.fc6(x)))  # [B, 4096]
+        return self._dropout(self._relu(6, self.fc7(x)))  # [B, 4096]
 
     def _relu(self, number: int, x: Tensor) -> Tensor:
         """ReLU, after batch norm where there is one."""

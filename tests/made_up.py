@@ -1,11 +1,13 @@
 """An evaluation that was never made, for the tests of its page: random numbers in the place of a net's."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from jobs.curves import Record, training_curves
 from jobs.judgement import examples, judged
-from jobs.report import ReportInputs, shown_ids
+from jobs.report import ReportInputs, neighbour_ids, shown_ids
 from jobs.scores import Part, Protocol, Scores, joined, rank_classes
 
 NUM_SAMPLES = 120
@@ -72,6 +74,7 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
             "splits": {"train": {**split, "num_samples": 9876}, "val": split},
             "pixels": pixels,
         },
+        "neighbours": made_up_neighbours(num_classes),
         "training": {"net 1": training_curves(made_up_metrics())},
         "predictions_sha256": "f" * 64,
         "command": "python jobs/evaluate.py --made-up",
@@ -83,7 +86,16 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
         kernels=rng.normal(size=(num_kernels, 3, 11, 11)).astype(np.float32),
         mean_image=rng.uniform(100, 150, (256, 256, 3)),
         images={i: rng.integers(0, 256, (224, 224, 3), dtype=np.uint8) for i in shown_ids(summary)},
+        train_images={i: rng.integers(0, 256, (224, 224, 3), dtype=np.uint8) for i in neighbour_ids(summary)},
     )
+
+
+def made_up_neighbours(num_classes: int) -> dict[str, Any]:
+    def row(number: int) -> dict[str, Any]:
+        return {"id": number, "key": f"key-{number}", "label": number % num_classes}
+
+    queries = [row(q) | {"nearest": [row(7 * q + i) | {"distance": 0.5 + i} for i in range(6)]} for q in (3, 50, 117)]
+    return {"num_searched": 9876, "queries": queries}
 
 
 def made_up_metrics() -> list[Record]:

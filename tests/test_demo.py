@@ -94,7 +94,9 @@ def test_stages_are_commands_that_the_jobs_understand(tmp_path: Path) -> None:
     (_, train) = stages(DemoConfig(), tmp_path)[2]
     assert parse(train[train.index("jobs/train.py") + 1 :]) == SAMPLE
     assert tyro.cli(ShardConfig, args=shard[shard.index("jobs/shard.py") + 1 :]) == ShardConfig()
-    assert tyro.cli(EvaluateConfig, args=evaluate[evaluate.index("jobs/evaluate.py") + 1 :]) == EvaluateConfig()
+    assert tyro.cli(EvaluateConfig, args=evaluate[evaluate.index("jobs/evaluate.py") + 1 :]) == EvaluateConfig(
+        neighbours=True
+    )
 
 
 def report(folder: Path, error: float) -> Path:

@@ -31,6 +31,7 @@ from pipeline.manifest import Manifest, file_sha256, read_mean_image, read_sampl
 from pipeline.sampling import PAD, Share, epoch_order
 
 ROOT = Path(__file__).resolve().parents[1]
+MORE = ("--features", "--neighbours")
 RESULTS = ("predictions.parquet", "report.json", "report.html")
 
 # Decisions, without a cluster
@@ -358,7 +359,7 @@ def finish(job: subprocess.Popen[str]) -> tuple[int, str]:
 def evaluated(two_checkpoints: list[Path], shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of an undisturbed evaluation of two nets by one actor."""
     out = tmp_path_factory.mktemp("evaluated")
-    status, output = finish(start(two_checkpoints, shards / "tar", out, "--num-actors", "1"))
+    status, output = finish(start(two_checkpoints, shards / "tar", out, "--num-actors", "1", *MORE))
     assert status == 0, output
     return out
 
@@ -408,6 +409,37 @@ def test_the_job_says_what_a_plain_loop_says(evaluated: Path, two_checkpoints: l
             assert predictions[f"{name}_true_rank"].to_pylist() == expected.true_rank.tolist()
 
 
+def plain_features(checkpoint: Path, data: Path, split: str) -> np.ndarray:
+    """What the last layer is given for the centre crop of each sample of a split, [n, hidden], one by one."""
+    content = torch.load(checkpoint, weights_only=True)
+    net = AlexNet(**content["model_config"]).eval()
+    net.load_state_dict(content["model"])
+    mean, rows = read_mean_image(data / "train"), []
+    for sample in read_samples(data / split).to_pylist():
+        shard = data / split / Manifest.load(data / split).shards[sample["shard"]].name
+        payload = shard.read_bytes()[sample["offset"] :][: sample["size"]]
+        image = (np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")) - mean)[16:240, 16:240]
+        with torch.no_grad():
+            rows.append(net.features(torch.tensor(image.transpose(2, 0, 1)[None], dtype=torch.float32))[0].numpy())
+    return np.stack(rows)
+
+
+def test_features_and_neighbours_are_those_of_a_plain_loop(
+    evaluated: Path, two_checkpoints: list[Path], shards: Path
+) -> None:
+    val, train = (plain_features(two_checkpoints[0], shards / "tar", split) for split in ("val", "train"))
+    predictions = pq.read_table(evaluated / "predictions.parquet")
+    np.testing.assert_allclose(np.stack(predictions["features"].to_pylist()), val, rtol=1e-4, atol=1e-4)
+    samples = {row["id"]: row for row in read_samples(shards / "tar" / "train").to_pylist()}
+    ids = np.array(list(samples))
+    for query in json.loads((evaluated / "report.json").read_bytes())["neighbours"]["queries"]:
+        distances = np.linalg.norm(train - val[query["id"]], axis=1)
+        assert [row["id"] for row in query["nearest"]] == ids[np.argsort(distances)[:6]].tolist()
+        for row in query["nearest"]:
+            assert (row["key"], row["label"]) == (samples[row["id"]]["key"], samples[row["id"]]["label"])
+            assert row["distance"] == pytest.approx(distances[ids == row["id"]].item(), rel=1e-4)
+
+
 def test_report_json_holds_the_counts(evaluated: Path, two_checkpoints: list[Path], shards: Path) -> None:
     summary = json.loads((evaluated / "report.json").read_bytes())
     predictions = pq.read_table(evaluated / "predictions.parquet")
@@ -450,7 +482,7 @@ def kill_an_actor_at_work(job: subprocess.Popen[str]) -> bool:
 def test_two_actors_one_of_them_killed_give_the_bytes_of_one(
     evaluated: Path, two_checkpoints: list[Path], shards: Path, tmp_path: Path
 ) -> None:
-    job = start(two_checkpoints, shards / "tar", tmp_path, "--num-actors", "2")
+    job = start(two_checkpoints, shards / "tar", tmp_path, "--num-actors", "2", *MORE)
     killed = kill_an_actor_at_work(job)
     status, output = finish(job)
     assert status == 0, output

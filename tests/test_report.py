@@ -92,6 +92,17 @@ def test_the_worst_mistakes_stand_with_their_images() -> None:
             )
 
 
+def test_each_query_stands_with_its_nearest_images() -> None:
+    inputs, page = made_up_inputs(), Page(made_up_page())
+    small = {each["alt"]: image_of(each["src"]) for each in page.of("img")}
+    for query in inputs.summary["neighbours"]["queries"]:
+        for row in query["nearest"]:
+            drawn = small[f"{row['key']}: made-up class {row['label']}"].astype(float)
+            assert np.abs(drawn - thumbnail(inputs.train_images[row["id"]])).mean() < 25, "another image, or none"
+        words = [f"made-up class {row['label']} {row['distance']:.3g}" for row in query["nearest"]]
+        assert f"made-up class {query['label']} {' '.join(words)}" in page.words
+
+
 def test_classes_come_by_their_error() -> None:
     counts = {"total": [4, 0, 3, 5], "wrong_top1": [3, 0, 0, 5], "wrong_top5": [0, 0, 0, 1]}
     found = classes_by_error(counts, ["a", "b", "c", "d"])
@@ -198,7 +209,13 @@ def test_the_papers_figures_are_the_papers() -> None:
 def test_one_protocol_alone_no_curves_no_mistakes_no_statistics() -> None:
     inputs = made_up_inputs()
     centre = {**inputs.summary["protocols"]["centre"], "confusions": [], "mistakes": {"surest": [], "hardest": []}}
-    bare = changed(inputs, protocols={"centre": centre}, training={}, data={**inputs.summary["data"], "pixels": None})
+    bare = changed(
+        inputs,
+        protocols={"centre": centre},
+        training={},
+        neighbours=None,
+        data={**inputs.summary["data"], "pixels": None},
+    )
     page = Page(render(replace(bare, mean_image=None)))
     assert "Ten crops" not in page.text
     assert [each["data-chart"] for each in page.of("figure") if each.get("data-chart")] == [
@@ -209,7 +226,7 @@ def test_one_protocol_alone_no_curves_no_mistakes_no_statistics() -> None:
         "by-brightness",
     ]
     targets = {each["href"] for each in page.of("a")}
-    assert not targets & {"#curves", "#mistakes", "#comparisons"}
+    assert not targets & {"#curves", "#mistakes", "#neighbours", "#comparisons"}
 
 
 @pytest.mark.parametrize(
