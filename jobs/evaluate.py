@@ -6,6 +6,7 @@
 
     python jobs/evaluate.py --checkpoint F --data DIR --out DIR    # starts a Ray of its own
     python jobs/evaluate.py --checkpoint F G H --data DIR --out DIR    # each net, their ensemble, and who is better
+    python jobs/evaluate.py --compare A B --out DIR                # two finished evaluations beside each other
     python jobs/evaluate.py                                        # the sample data and the net trained on it
 
 Writes OUT/predictions.parquet, OUT/report.json and, last, OUT/report.html. Actors score slices of the split,
@@ -29,6 +30,7 @@ import tyro
 
 from jobs.checkpoints import crop_size_of, read_checkpoints, recipe_of, sample_checkpoint
 from jobs.cluster import absolute, connected, on_actors
+from jobs.compare import comparison, read_evaluation, render_comparison
 from jobs.curves import read_metrics, training_curves
 from jobs.data_facts import data_facts
 from jobs.judgement import judgement, versions
@@ -47,7 +49,13 @@ from pipeline.home import home, sample_shards
 from pipeline.manifest import file_sha256
 from pipeline.progress import track
 
-NOT_DECISIVE = {"checkpoint", "data", "out", "num_actors"}  # options: where things lie, and who does the work
+NOT_DECISIVE = {
+    "checkpoint",
+    "data",
+    "out",
+    "compare",
+    "num_actors",
+}  # where things lie, and who works
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,9 @@ class EvaluateConfig:
     """The split to judge on."""
     out: Path | None = None
     """Folder for the results; by default $IMAGEFEED_HOME/evaluation."""
+    compare: tuple[Path, Path] | None = None
+    """Judge nothing, but set two finished evaluations of one split beside each other, by their folders or their runs':
+    OUT/compare.html and OUT/compare.json."""
     protocols: tuple[Protocol, ...] = ("centre", "ten-crop")
     """Which crops to judge by."""
     batch_size: int = 32
@@ -89,12 +100,17 @@ class EvaluateConfig:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         if not self.protocols or len(set(self.protocols)) < len(self.protocols):
             raise ValueError(f"protocols must be one or more, each once, not {self.protocols}")
+        if self.compare and (self.checkpoint or self.data or self.out is None):
+            raise ValueError("compare takes two evaluations and --out, no checkpoint and no data")
         if bool(self.checkpoint) != (self.data is not None):
             raise ValueError("checkpoint and data go together: give both, or neither to judge the sample run")
 
 
 def main(config: EvaluateConfig) -> None:
     """Evaluates, and says how it came out and where the report is."""
+    if config.compare:
+        compare(config.compare, out_folder(config))
+        return
     summary = evaluate(config)
     for name, entry in {**summary["protocols"], "chance": summary["chance"]}.items():
         print(f"{name}: top-1 error {entry['top1']['error']:.1%}, top-5 error {entry['top5']['error']:.1%}")
@@ -154,6 +170,19 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     )
     write_atomically(out / "report.html", page.encode())
     return summary
+
+
+def compare(folders: tuple[Path, Path], out: Path) -> None:
+    """Writes compare.json and, last, compare.html, and says how it came out. Raises as `jobs.compare` does."""
+    summary = comparison(*(read_evaluation(absolute(folder)) for folder in folders))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "compare.html").unlink(missing_ok=True)
+    write_atomically(out / "compare.json", (json.dumps(summary, indent=1) + "\n").encode())
+    write_atomically(out / "compare.html", render_comparison(summary).encode())
+    for name, entry in summary["protocols"].items():
+        errors = ", ".join(f"{label} {each['top1']['error']:.1%}" for label, each in entry["errors"].items())
+        print(f"{name}: top-1 error {errors}; p = {entry['test']['p']:.2g} if both are equally good")
+    print(f"comparison: {out / 'compare.html'}")
 
 
 def predict(

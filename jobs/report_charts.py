@@ -145,3 +145,27 @@ def histogram_chart(histograms: Mapping[str, Rows]) -> Chart:
             "tooltip": tooltip,
         },
     )
+
+
+def class_difference_chart(changes: Rows) -> Chart:
+    """How the top-1 error of every class differs between A and B; `changes` as `jobs.compare.class_changes`."""
+    rows = [{"place": place, **row} for place, row in enumerate(changes, start=1)]
+    tooltip = told(
+        ("words", "class"), ("A", "A", ".1%"), ("B", "B", ".1%"), ("change", "B less A", "+.1%"), ("total", "of", ",d")
+    )
+    x: Spec = {"field": "place", "type": "ordinal", "title": "classes, by change", "axis": {"labels": False}}
+    colour = {"condition": {"test": "datum.change > 0", "value": SECOND}, "value": FIRST}
+    return chart(
+        "class-changes",
+        "Every class",
+        f"Top-1 error of B less that of A, of {len(rows)} classes: from {rows[0]['change']:+.1%} to "
+        f"{rows[-1]['change']:+.1%}.",
+        rows,
+        mark={"type": "bar", "width": {"band": 0.8 if len(rows) <= 100 else 1}},
+        encoding={
+            "x": x,
+            "y": quantity("change", "error of B less A", axis={"format": "+%"}),
+            "color": colour,
+            "tooltip": tooltip,
+        },
+    )
