@@ -23,9 +23,9 @@ class GreyLevels:
         return (means / self.scale + self.offset).mean(1).astype(np.float32)
 
 
-def grey_levels(dataset: Dataset, options: LoaderOptions) -> GreyLevels:
-    """Those of a loader of `dataset` with these options, in planes and without colour."""
-    look, size = looks(dataset, options)[1], options.crop_size
+def grey_levels(dataset: Dataset, options: LoaderOptions, size: int) -> GreyLevels:
+    """Those of a loader of `dataset` with these options, in planes and without colour, for centre crops of `size`."""
+    look = looks(dataset, options)[1]
     means = look.means[0].astype(np.float64)  # [3, H, W]
     top, left = ((means.shape[i] - size) // 2 if look.follows else 0 for i in (1, 2))
     window = means[:, top : top + size, left : left + size]

@@ -17,7 +17,7 @@ the results are the same, to the byte, for any number of actors.
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from jobs.cluster import absolute, connected, on_actors
 from jobs.compare import comparison, read_evaluation, render_comparison
 from jobs.curves import read_metrics, training_curves
 from jobs.data_facts import data_facts
+from jobs.dense import Dense, whole_side
 from jobs.judgement import judgement, versions
 from jobs.neighbours import neighbours, query_ids
 from jobs.pictures import images_of
@@ -75,7 +76,11 @@ class EvaluateConfig:
     """Judge nothing, but set two finished evaluations of one split beside each other, by their folders or their runs':
     OUT/compare.html and OUT/compare.json."""
     protocols: tuple[Protocol, ...] = ("centre", "ten-crop")
-    """Which crops to judge by."""
+    """Which crops to judge by: see docs/evaluation.md."""
+    dense_sides: tuple[int, ...] = Dense.sides
+    """For dense crops: the sides to which the whole image is scaled, pixels."""
+    dense_grid: int = Dense.grid
+    """For dense crops: at each scale, this many times as many places; each crop is also mirrored."""
     batch_size: int = 32
     """Images that an actor scores at a time; the ten crops of one take 6 MB."""
     num_actors: int | None = None
@@ -94,10 +99,12 @@ class EvaluateConfig:
     """Accept a checkpoint that was trained on other shards than DATA/train, with the same classes."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "num_actors", "threads"):
+        for name in ("batch_size", "num_actors", "threads", "dense_grid"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
+        if not self.dense_sides:
+            raise ValueError("dense_sides must be one or more")
         if not self.protocols or len(set(self.protocols)) < len(self.protocols):
             raise ValueError(f"protocols must be one or more, each once, not {self.protocols}")
         if self.compare and (self.checkpoint or self.data or self.out is None):
@@ -150,6 +157,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             **data_facts(dataset, train),
         },
         "training": curves,
+        "dense": None if (dense := dense_of(config)) is None else asdict(dense),
         "neighbours": similar,
         "predictions_sha256": file_sha256(out / "predictions.parquet"),
         "command": command(config, device, len(paths)),
@@ -189,11 +197,15 @@ def predict(
     config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint], device: Device, num_actors: int
 ) -> pa.Table:
     """The predictions for all of the split, as `jobs.scores.joined` has them, from the connected cluster."""
+    dense = dense_of(config)
+    recipe, size = recipe_of(checkpoints[0]), crop_size_of(checkpoints[0])
     options = ScorerOptions(
         split=dataset.path,
+        dense=dense,
+        whole_side=whole_side(dataset, recipe, size, dense) if dense else 0,
         features=config.features,
-        recipe=recipe_of(checkpoints[0]),
-        crop_size=crop_size_of(checkpoints[0]),
+        recipe=recipe,
+        crop_size=size,
         protocols=config.protocols,
         batch_size=config.batch_size,
         num_slices=num_slices(len(dataset), config.batch_size),
@@ -210,6 +222,11 @@ def predict(
     for _ in track(counts(), len(dataset), "evaluated", "images"):
         pass
     return joined(parts, dataset.samples)
+
+
+def dense_of(config: EvaluateConfig) -> Dense | None:
+    """Which dense crops are asked for, if any."""
+    return Dense(config.dense_sides, config.dense_grid) if "dense" in config.protocols else None
 
 
 def find_neighbours(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs.brightness import grey_levels
+from jobs.dense import Dense, dense_views, ten_views
 from jobs.scores import Part, Protocol, concatenated, entry_name, rank_classes
 from model.alexnet import AlexNet
 from pipeline import Batch, Dataset, open_dataset
@@ -32,6 +33,8 @@ class ScorerOptions:
     num_slices: int
     threads: int  # CPU threads of the nets, and of decoding
     device: Device
+    dense: Dense | None = None  # with protocol dense: which crops
+    whole_side: int = 0  # and then the side of the stored images, pixels
     features: bool = False  # also the last hidden layer's outputs for the centre crop, of the first net
 
 
@@ -62,11 +65,13 @@ class Scorer:
 
     def score(self, number: int) -> Part:
         """The scores of slice `number`. The loader's errors name the shard and the sample."""
+        dense, size = self.options.dense, self.options.crop_size
         loader = self.dataset.loader(
-            recipe="ten-crop" if "ten-crop" in self.options.protocols else "eval",
+            # Of whole images all crops are cut here.
+            recipe="ten-crop" if "ten-crop" in self.options.protocols and not dense else "eval",
             shuffle=False,
             last="pad",
-            crop_size=self.options.crop_size,
+            crop_size=self.options.whole_side if dense else size,
             **values_of(self.options.recipe),
             batch_size=self.options.batch_size,
             rank=number,
@@ -75,12 +80,12 @@ class Scorer:
         )
         # Batches keep their full size, padding and all, so that the arithmetic never depends on who is short
         # of rows.
-        levels = grey_levels(self.dataset, loader.options)
+        levels = grey_levels(self.dataset, loader.options, size)
         parts = []
         for batch in loader:
             if batch.valid.any():
-                part = score_batch(self.nets, batch, self.options.protocols)
-                centre, valid = centre_crop(batch.images), batch.valid.numpy()
+                part = score_batch(self.nets, batch, self.options.protocols, dense)
+                centre, valid = centre_crop(batch.images, size), batch.valid.numpy()
                 more = {"brightness": levels.mean_of(centre)[valid]}
                 if self.options.features:
                     more["features"] = features(self.nets[0], centre)[valid]
@@ -88,9 +93,12 @@ class Scorer:
         return concatenated(parts)
 
 
-def centre_crop(images: Tensor) -> Tensor:
-    """The centre crop [B, 3, H, W] of a batch's images, [B, 3, H, W] or [B, 10, 3, H, W]."""
-    return images[:, CENTRE] if images.ndim == 5 else images
+def centre_crop(images: Tensor, size: int) -> Tensor:
+    """The centre crop [B, 3, S, S] of a batch's images: ten crops of each, [B, 10, 3, S, S], that alone, or it all."""
+    if images.ndim == 5:
+        return images[:, CENTRE]
+    top, left = ((side - size) // 2 for side in images.shape[2:])
+    return images[:, :, top : top + size, left : left + size]
 
 
 def exactly() -> None:
@@ -114,19 +122,27 @@ def features(net: AlexNet, crops: Tensor) -> np.ndarray:
 
 
 @torch.inference_mode()
-def score_batch(nets: Sequence[AlexNet], batch: Batch, protocols: tuple[Protocol, ...]) -> Part:
-    """The scores of a batch's valid rows. `batch.images`: float32 [B, 3, H, W], or [B, 10, 3, H, W].
+def score_batch(
+    nets: Sequence[AlexNet], batch: Batch, protocols: tuple[Protocol, ...], dense: Dense | None = None
+) -> Part:
+    """The scores of a batch's valid rows. `batch.images`: float32 [B, 3, S, S], or ten crops, [B, 10, 3, S, S].
+
+    With `dense`, which protocol dense needs, they are the whole images [B, 3, H, W], from which all crops are cut.
 
     Of several nets each has its own entries, and the ensemble, the mean of their probabilities, those of net 0.
     One crop of all images goes through a net at a time: the centre crop's scores are then the same to the last
     bit whether or not the other nine are asked for. Raises `ValueError` where an output is not a finite number.
     """
-    crops = batch.images if batch.images.ndim == 5 else batch.images[:, None]
-    crops = crops.to(next(nets[0].parameters()).device, non_blocking=True)
-    views = [crop.contiguous() for crop in crops.unbind(1)]
+    images = batch.images.to(next(nets[0].parameters()).device, non_blocking=True)
+    size = nets[0].config.input_size
+    if dense is not None and "ten-crop" in protocols:
+        views = ten_views(images, size)
+    else:
+        views = [crop.contiguous() for crop in (images.unbind(1) if images.ndim == 5 else [centre_crop(images, size)])]
+    whole = images if dense is not None else None
     valid = batch.valid.numpy()
     sample_ids, labels = batch.sample_ids.numpy()[valid], batch.labels.numpy()[valid]
-    each_net = [probabilities(net, views) for net in nets]
+    each_net = [probabilities(net, views, whole, dense) for net in nets]
     scores = {}
     for protocol in protocols:
         alone = [by_protocol[protocol] for by_protocol in each_net]  # each [B, classes]
@@ -143,8 +159,15 @@ def score_batch(nets: Sequence[AlexNet], batch: Batch, protocols: tuple[Protocol
     return Part(sample_ids, labels, scores)
 
 
-def probabilities(net: AlexNet, views: Sequence[Tensor]) -> dict[Protocol, Tensor]:
-    """A net's softmax outputs [B, classes] by each protocol, from one crop or ten, each [B, 3, H, W]."""
+def probabilities(
+    net: AlexNet, views: Sequence[Tensor], whole: Tensor | None, dense: Dense | None
+) -> dict[Protocol, Tensor]:
+    """A net's softmax outputs [B, classes] by each protocol, from one crop or ten, each [B, 3, S, S], and from whole
+    images [B, 3, H, W] where dense crops are asked for."""
     outputs = [net(view).softmax(1) for view in views]
     centre = outputs[CENTRE if len(outputs) == 10 else 0]
-    return {"centre": centre, "ten-crop": torch.stack(outputs).mean(0)}
+    found: dict[Protocol, Tensor] = {"centre": centre, "ten-crop": torch.stack(outputs).mean(0)}
+    if whole is not None and dense is not None:
+        size = net.config.input_size
+        found["dense"] = torch.stack([net(view).softmax(1) for view in dense_views(whole, size, dense)]).mean(0)
+    return found

@@ -14,12 +14,14 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-Protocol = Literal["centre", "ten-crop"]
+Protocol = Literal["centre", "ten-crop", "dense"]
 
 DESCRIPTION: dict[Protocol, str] = {
     "centre": "the central 224 x 224 of the 256 x 256 image, not mirrored; its softmax output",
     "ten-crop": "the four corner crops and the central one of 224 x 224, and the mirror image of each; "
     "the mean of the ten softmax outputs",
+    "dense": "at each scale of the whole image a grid of crops of 224 x 224, and the mirror image of each; the mean of "
+    "all softmax outputs",
 }
 TOP = 5
 

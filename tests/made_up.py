@@ -75,6 +75,7 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
             "pixels": pixels,
         },
         "neighbours": made_up_neighbours(num_classes),
+        "dense": None,
         "training": {"net 1": training_curves(made_up_metrics())},
         "predictions_sha256": "f" * 64,
         "command": "python jobs/evaluate.py --made-up",

@@ -13,7 +13,7 @@ import pytest
 from jobs.compare import comparison, read_evaluation, render_comparison
 from jobs.evaluate import EvaluateConfig, compare
 from jobs.judgement import judged
-from jobs.scores import Part, joined, rank_classes
+from jobs.scores import Part, Scores, joined, rank_classes
 from pipeline.manifest import file_sha256
 from tests.made_up import NUM_SAMPLES, PROTOCOLS, made_up_inputs
 from tests.pages import DARK, Page, seen
@@ -27,7 +27,7 @@ def write_evaluation(folder: Path, seed: int, **changes: Any) -> Path:
     labels = np.arange(NUM_SAMPLES) % NUM_CLASSES
     probabilities = rng.dirichlet(np.ones(NUM_CLASSES), NUM_SAMPLES)
     probabilities[np.arange(NUM_SAMPLES), labels] += (rng.random(NUM_SAMPLES) < seed / 10) * 1.0
-    scores = {name: rank_classes(probabilities.astype(np.float32), labels) for name in PROTOCOLS}
+    scores: dict[str, Scores] = {name: rank_classes(probabilities.astype(np.float32), labels) for name in PROTOCOLS}
     keys = [f"val/{i:03d}" for i in range(NUM_SAMPLES)]
     samples = pa.table({"id": np.arange(NUM_SAMPLES), "key": keys, "label": labels.astype(np.int32)})
     predictions = joined([Part(np.arange(NUM_SAMPLES), labels, scores)], samples)

@@ -349,7 +349,7 @@ def start(checkpoints: list[Path], data: Path, out: Path, *more: str) -> subproc
 def finish(job: subprocess.Popen[str]) -> tuple[int, str]:
     """The status and the output of a job, which must end by itself."""
     try:
-        output, _ = job.communicate(timeout=150)
+        output, _ = job.communicate(timeout=300)
     finally:
         job.terminate()
     return job.returncode, output

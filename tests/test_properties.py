@@ -44,7 +44,7 @@ def test_brightness_is_the_mean_of_the_pixels_that_the_net_sees(shards: Path, op
         dataset.loader(recipe="eval", batch_size=9, num_threads=1, **each) for each in ({"dtype": "uint8"}, options)
     )
     (pixels,), (values,) = plain, loader
-    found = grey_levels(dataset, loader.options).mean_of(values.images)
+    found = grey_levels(dataset, loader.options, 224).mean_of(values.images)
     np.testing.assert_allclose(found, pixels.images.double().mean((1, 2, 3)), rtol=1e-5)
     assert np.ptp(found) > 5
 
