@@ -23,9 +23,10 @@ from pipeline import convert, open_dataset
 from pipeline.codec import load_square
 from pipeline.compiled import njit
 from pipeline.decoders import Decoder, decode, decode_part, examine, new_decoder, planes_of
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg import Coding, JpegCodec
 from pipeline.jpeg_planes import pixel_row
 from pipeline.loader import Loader
+from pipeline.manifest import HuffmanTables
 from pipeline.options import ConvertOptions
 
 SIDE, CROP = 256, 224
@@ -38,6 +39,8 @@ class BenchConfig:
     source: Path
     """A folder with a folder a class, of photographs."""
     quality: int = 90
+    huffman: HuffmanTables = "standard"
+    """Codes of the JPEGs, as in a conversion."""
     repeats: int = 7
     """Measurements of each contender, in turn."""
 
@@ -77,13 +80,13 @@ def each(images: list[np.ndarray], function: Callable[[np.ndarray], Any]) -> Cal
 
 def main(config: BenchConfig) -> None:
     """Prints the table and records its rows."""
-    codec = JpegCodec()
+    codec, coding = JpegCodec(), Coding(config.quality, recoded=config.huffman == "shared")
     paths = sorted(path for path in config.source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    images = [codec.encode(load_square(path.read_bytes()), config.quality).copy() for path in paths]
+    images = [codec.encode(load_square(path.read_bytes()), coding).copy() for path in paths]
     image = np.empty((SIDE, SIDE, 3), np.uint8)
     window, nothing = np.array([[16.0, 17, CROP, CROP, 0]]), np.array([[0.0, 0, 1, 1, 0]])
     with tempfile.TemporaryDirectory() as folder:
-        convert(config.source, Path(folder) / "data", ConvertOptions(quality=config.quality))
+        convert(config.source, Path(folder) / "data", ConvertOptions(quality=config.quality, huffman=config.huffman))
         train = open_dataset(Path(folder) / "data" / "train")
         turbo, own = (new_decoder(name, SIDE * SIDE) for name in ("turbojpeg", "own"))
         loaders = {
@@ -113,7 +116,8 @@ def main(config: BenchConfig) -> None:
     )
     for name, values in times.items():
         print(f"{name:28} {min(values):7.1f} {median(values):7.1f} {max(values):7.1f} {bare / median(values):7.2f}")
-        record("decoder", name, {"microseconds": values, "quality": config.quality, "mean_bytes": size})
+        stored = {"quality": config.quality, "huffman": config.huffman, "mean_bytes": size}
+        record("decoder", name, {"microseconds": values, **stored})
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ JPEG, RAW, OTHER = 0, 1, 2  # kinds of payload, see `docs/format.md`
 
 Format = Literal["tar", "beton"]
 Encoding = Literal["jpeg", "raw", "as found"]
+Sampling = Literal["4:2:0", "4:4:4"]
+HuffmanTables = Literal["shared", "standard"]
 
 SAMPLES_SCHEMA = pa.schema(
     [
@@ -86,6 +88,8 @@ class Storage:
     encoding: Encoding
     quality: int | None  # of the JPEG, 1 to 100; None for raw pixels and for files as they were found
     codec: str  # the library that wrote the JPEGs: other versions may write other bytes
+    sampling: Sampling = "4:2:0"  # of the JPEGs that were written; the defaults are those of older manifests
+    huffman: HuffmanTables = "standard"
 
 
 @dataclass(frozen=True, kw_only=True)

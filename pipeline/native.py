@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit, types
 
 TJPF_RGB = 0
-TJSAMP_420 = 2
+TJSAMP_444, TJSAMP_420 = 0, 2
 TJFLAG_NOREALLOC = 1024
 TJFLAG_ACCURATEDCT = 4096
 TJCS_CMYK, TJCS_YCCK = 3, 4
@@ -150,23 +150,23 @@ def tj_close(encoder: int) -> None:
 
 @njit(cache=True, nogil=True)
 def most_jpeg_bytes(height: int, width: int) -> int:
-    """The bytes that a 4:2:0 JPEG of `height` x `width` pixels takes at most."""
-    return _tj_most_bytes(width, height, TJSAMP_420)
+    """The bytes that a JPEG of `height` x `width` pixels takes at most, 4:4:4 or 4:2:0."""
+    return _tj_most_bytes(width, height, TJSAMP_444)
 
 
 @njit(cache=True, nogil=True)
-def encode_420(handle: int, image: np.ndarray, quality: int, out: np.ndarray) -> int:
-    """Writes `image` (uint8 [H, W, 3], RGB, contiguous) as a baseline 4:2:0 JPEG to `out` (uint8 [bytes]).
+def compress(handle: int, image: np.ndarray, quality: int, sampling: int, out: np.ndarray) -> int:
+    """Writes `image` (uint8 [H, W, 3], RGB, contiguous) as a baseline JPEG to `out` (uint8 [bytes]).
 
     Returns its length in bytes, 0 where the encoder failed. `out` has at least `most_jpeg_bytes`. `quality` is 1 to
-    100, in the scale of libjpeg; the forward DCT is "islow".
+    100, in the scale of libjpeg, `sampling` TJSAMP_444 or TJSAMP_420; the forward DCT is "islow".
     """
     height, width = image.shape[0], image.shape[1]
     place = np.array([out.ctypes.data, out.size], np.int64)  # the two are written back: where, and how many bytes
     at = place.ctypes.data
     flags = TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC
     pixels = image.ctypes.data
-    status = _tj_compress(handle, pixels, width, 3 * width, height, TJPF_RGB, at, at + 8, TJSAMP_420, quality, flags)
+    status = _tj_compress(handle, pixels, width, 3 * width, height, TJPF_RGB, at, at + 8, sampling, quality, flags)
     return place[1] if status == 0 else 0
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.jpeg import codec_name
-from pipeline.manifest import Format, Storage
+from pipeline.manifest import Format, HuffmanTables, Sampling, Storage
 from pipeline.resizing import Resize
 
 
@@ -20,6 +20,11 @@ class ConvertOptions:
     FFCV cannot decode (PNG, CMYK) becomes raw pixels."""
     quality: int = 90
     """Quality of the stored JPEGs, 1 to 100; of no meaning with --raw and --resize none."""
+    sampling: Sampling = "4:2:0"
+    """Colour of the stored JPEGs: 4:2:0 in half as many rows and columns, as nearly every JPEG; 4:4:4 in full."""
+    huffman: HuffmanTables = "shared"
+    """Codes of the stored JPEGs: shared, a pair of tables that decodes faster, or the standard's. Pixels are the
+    same."""
     raw: bool = False
     """Store raw pixels instead of JPEGs (beton only): nine times the bytes, nothing to decode."""
     statistics: bool = False
@@ -65,6 +70,8 @@ class ConvertOptions:
             encoding="as found" if copied else "raw" if self.raw else "jpeg",
             quality=None if copied or self.raw else self.quality,
             codec=codec_name(),
+            sampling=self.sampling,
+            huffman="standard" if copied or self.raw else self.huffman,
         )
 
     def folders(self, split: str) -> dict[Format, str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import native
 from pipeline.codec import MOST_PIXELS, BadImage, load_rgb, open_header
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg import SAMPLINGS, Coding, JpegCodec
 from pipeline.manifest import JPEG, OTHER, RAW, Format, Storage
 from pipeline.resizing import LONGEST_SIDE, Resize
 from pipeline.shrinking import NO_ROOM, TOO_LONG, Made, new_desk, pixels_in, shrink, shrink_jpeg, with_room
@@ -34,6 +34,7 @@ class Preparer:
         self.storage, self.resize, self.look = storage, Resize.parse(storage.resize), look
         self.for_beton = "beton" in formats
         self.jpeg = JpegCodec()
+        self._coding = Coding(storage.quality or 0, SAMPLINGS[storage.sampling], storage.huffman == "shared")
         self._desk = new_desk(self.jpeg.encoder)
 
     def prepare(self, data: bytes) -> Prepared:
@@ -57,11 +58,11 @@ class Preparer:
 
     def _made(self, make: Callable[..., Made], image: np.ndarray) -> Made:
         """What `make` makes of the image, once the desk has room for it."""
-        rule, quality = self.resize.rule, self.storage.quality or 0
-        made = make(self._desk, image, rule, quality)
+        rule, coding = self.resize.rule, self._coding
+        made = make(self._desk, image, rule, coding)
         if made.state == NO_ROOM:
             self._desk = with_room(self._desk, made)
-            made = make(self._desk, image, rule, quality)
+            made = make(self._desk, image, rule, coding)
         return made
 
     def _copied(self, data: bytes) -> Prepared:

@@ -15,6 +15,7 @@ from pipeline import native
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
 from pipeline.decoders import Decoder, decode, decode_box, examine, new_decoder, planes_of
+from pipeline.jpeg import Coding, Encoder, encode, most_bytes
 from pipeline.jpeg_pixels import STEP
 from pipeline.native import CORRUPT, OK
 from pipeline.resample import apply, filters, reach
@@ -28,10 +29,11 @@ class Desk(NamedTuple):
     """What one thread works with; the arrays are uint8 [bytes]."""
 
     decoder: Decoder
-    encoder: int  # libjpeg-turbo's, of `native.tj_open_compress`
+    encoder: Encoder
     image: np.ndarray  # as it is decoded
     resized: np.ndarray
     stored: np.ndarray  # `resized` as it decodes once it is encoded
+    draft: np.ndarray  # the JPEG in the codes that libjpeg-turbo gave it
     payload: np.ndarray  # the JPEG
 
 
@@ -44,19 +46,20 @@ class Made(NamedTuple):
     num_bytes: int  # of the payload; for NO_ROOM those of `Desk.image` that are needed
 
 
-def new_desk(encoder: int) -> Desk:
-    """A desk with no room yet for images; the encoder, of `native`, stays the caller's."""
-    return Desk(new_decoder("own", MOST_OWN), encoder, *(np.empty(0, np.uint8) for _ in range(4)))
+def new_desk(encoder: Encoder) -> Desk:
+    """A desk with no room yet for images; the encoder's handle stays the caller's."""
+    return Desk(new_decoder("own", MOST_OWN), encoder, *(np.empty(0, np.uint8) for _ in range(5)))
 
 
 def with_room(desk: Desk, made: Made) -> Desk:
     """The desk with room for what `made` says that it lacked."""
     pixels = 3 * made.height * made.width
-    most = native.most_jpeg_bytes(made.height, made.width)
+    most = most_bytes(made.height, made.width)
     return desk._replace(
         image=at_least(desk.image, made.num_bytes),
         resized=at_least(desk.resized, pixels),
         stored=at_least(desk.stored, pixels),
+        draft=at_least(desk.draft, most),
         payload=at_least(desk.payload, most),
     )
 
@@ -67,8 +70,8 @@ def at_least(memory: np.ndarray, size: int) -> np.ndarray:
 
 
 @njit
-def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, quality: int) -> Made:
-    """Makes what is stored of the JPEG `data` (uint8 [bytes]) at a quality, or of its raw pixels for quality 0.
+def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coding: Coding) -> Made:
+    """Makes what is stored of the JPEG `data` (uint8 [bytes]), or of its raw pixels for quality 0.
 
     Whatever has a state other than OK, NO_ROOM or TOO_LONG is for Pillow to judge.
     """
@@ -89,11 +92,11 @@ def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, quality: int) -> Made:
         apply(image, down, across, resized, None)
     else:
         return Made(CORRUPT, 0, 0, 0)
-    return store(desk, resized, quality)
+    return store(desk, resized, coding)
 
 
 @njit
-def shrink(desk: Desk, image: np.ndarray, rule: Rule, quality: int) -> Made:
+def shrink(desk: Desk, image: np.ndarray, rule: Rule, coding: Coding) -> Made:
     """The same of an image that is decoded already (uint8 [H, W, 3])."""
     window, height, width = place(rule, image.shape[0], image.shape[1])
     state = room(desk, 0, 0, height, width)
@@ -102,16 +105,16 @@ def shrink(desk: Desk, image: np.ndarray, rule: Rule, quality: int) -> Made:
     resized = pixels_in(desk.resized, height, width)
     down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
     apply(image, down, across, resized, None)
-    return store(desk, resized, quality)
+    return store(desk, resized, coding)
 
 
 @njit
-def store(desk: Desk, resized: np.ndarray, quality: int) -> Made:
+def store(desk: Desk, resized: np.ndarray, coding: Coding) -> Made:
     """Encodes `resized` into the desk's payload and decodes that again into `Desk.stored`, unless the quality is 0."""
     height, width = resized.shape[0], resized.shape[1]
-    if quality == 0:
+    if coding.quality == 0:
         return Made(OK, height, width, resized.size)
-    size = native.encode_420(desk.encoder, resized, quality, desk.payload)
+    size = encode(desk.encoder, resized, coding, desk.draft, desk.payload)
     payload = desk.payload[:size]
     found = examine(desk.decoder, payload)
     if size == 0 or found.height != height or found.width != width:
@@ -124,7 +127,7 @@ def room(desk: Desk, rows: int, columns: int, height: int, width: int) -> int:
     """OK where the desk has room for an image of `rows` x `columns` that becomes `height` x `width`."""
     if max(height, width) > LONGEST_SIDE:
         return TOO_LONG
-    pixels, most = 3 * height * width, native.most_jpeg_bytes(height, width)
+    pixels, most = 3 * height * width, most_bytes(height, width)
     fits = desk.image.size >= image_bytes(rows, columns) and desk.payload.size >= most
     return OK if fits and min(desk.resized.size, desk.stored.size) >= pixels else NO_ROOM
 

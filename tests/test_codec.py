@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.codec import SIZE, BadImage, load_rgb, load_square
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg import Coding, JpegCodec
 from tests.conftest import REAL_DATA, encoded, picture
 
 
@@ -97,7 +97,7 @@ def test_what_does_not_decode_is_a_bad_image_with_a_stable_reason(damage) -> Non
 
 
 def test_encoding_is_baseline_420() -> None:
-    data = JpegCodec().encode(picture(8, SIZE, SIZE), 90).tobytes()
+    data = JpegCodec().encode(picture(8, SIZE, SIZE), Coding(90)).tobytes()
     image = Image.open(io.BytesIO(data))
     layers = image.layer  # type: ignore[attr-defined]
     assert [layer[1:3] for layer in layers] == [(2, 2), (1, 1), (1, 1)]
@@ -135,6 +135,6 @@ def test_libjpeg_turbo_alone_gives_pillows_pixels_of_real_photographs() -> None:
 def test_our_jpegs_decode_to_the_pixels_of_pillows() -> None:
     codec, image = JpegCodec(), picture(3, 256, 256)
     for quality in (1, 50, 90, 100):
-        ours = np.asarray(Image.open(io.BytesIO(codec.encode(image, quality).tobytes())))
+        ours = np.asarray(Image.open(io.BytesIO(codec.encode(image, Coding(quality)).tobytes())))
         pillows = np.asarray(Image.open(io.BytesIO(encoded(image, quality=quality, subsampling="4:2:0"))))
         assert (ours == pillows).all()

@@ -21,7 +21,7 @@ from benchmarks.synthetic import synthetic_source
 from pipeline import native
 from pipeline.codec import load_square
 from pipeline.conversion import convert, only_writer
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg import Coding, JpegCodec
 from pipeline.manifest import MANIFEST, Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.moments import Moments, statistics
 from pipeline.options import ConvertOptions
@@ -56,7 +56,7 @@ def test_the_shards_hold_every_usable_image_once_as_the_slow_twin_makes_it(image
                 data = read_range(images, origin["file"], origin["offset"], origin["size"])
                 shard = folder / manifest.shards[row["shard"]].name
                 payload = shard.read_bytes()[row["offset"] : row["offset"] + row["size"]]
-                assert payload == JpegCodec().encode(load_square(data), 90).tobytes()
+                assert payload == JpegCodec().encode(load_square(data), Coding(90)).tobytes()
                 assert row["xxh3"] == native.xxh3_64(np.frombuffer(payload, np.uint8))
 
 
@@ -298,12 +298,14 @@ def test_the_digest_follows_what_shapes_the_bytes(images: Path, tmp_path: Path) 
         for name, options in {
             "plain": ConvertOptions(),
             "quality": ConvertOptions(quality=80),
+            "sampling": ConvertOptions(sampling="4:4:4"),
+            "codes": ConvertOptions(huffman="standard"),
             "order": ConvertOptions(shuffle="none"),
             "beton": ConvertOptions(format="beton"),
         }.items()
     }
     assert digests["plain"] == digests["beton"]  # the same samples in another container
-    assert len(set(digests.values())) == 3
+    assert len(set(digests.values())) == 5
 
 
 def test_a_task_is_all_that_a_worker_needs(images: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline import native
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.decoders import Decoder, decode_part, examine, new_decoder, planes_of
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg import Coding, JpegCodec
 from pipeline.jpeg_planes import pixel_row
 from pipeline.pointers import run
 from tests import jpeg_twin
@@ -189,7 +189,7 @@ def test_real_photographs() -> None:
         if image is None or image.shape[0] < 256 or image.shape[1] < 256:
             continue
         square = np.ascontiguousarray(image[:256, :256])
-        written = codec.encode(square, (90, 75, 98)[number % 3]).tobytes()
+        written = codec.encode(square, Coding((90, 75, 98)[number % 3])).tobytes()
         np.testing.assert_array_equal(own(written), turbo(written), err_msg=path.name)
 
 

@@ -57,3 +57,11 @@ def test_a_folder_that_is_no_split_says_what_it_is(shards: Path, tmp_path: Path)
     with pytest.raises(FileNotFoundError, match="its conversion has not finished; run it again"):
         Manifest.load(tmp_path)
     assert missing(tmp_path / "nowhere").endswith("nowhere: no such folder")
+
+
+def test_a_manifest_from_before_codes_could_be_chosen_says_what_they_were(shards: Path) -> None:
+    record = json.loads((shards / "tar" / "train" / MANIFEST).read_text())
+    for name in ("sampling", "huffman"):
+        del record["storage"][name]
+    storage = Manifest.parse(json.dumps(record).encode(), MANIFEST).storage
+    assert storage is not None and (storage.sampling, storage.huffman) == ("4:2:0", "standard")

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline import ConvertOptions, convert, open_dataset
 from pipeline.codec import load_rgb
 from pipeline.index_statistics import take_statistics
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg import Coding, JpegCodec
 from pipeline.manifest import JPEG, MEAN_IMAGE, OTHER, RAW, Manifest, read_samples
 from pipeline.resizing import Resize, place
 from pipeline.selection import select
@@ -81,7 +81,7 @@ def test_a_whole_image_is_stored_as_the_slow_twin_makes_it(text: str, side, phot
         assert (row["height"], row["width"], row["kind"]) == (*size, JPEG)
         if size != image.shape[:2]:
             image = reference.resized(image, size)
-        assert payload == JpegCodec().encode(image, 90).tobytes()
+        assert payload == JpegCodec().encode(image, Coding(90)).tobytes()
         pixels.append(np.asarray(Image.open(io.BytesIO(payload))).reshape(-1, 3).astype(np.int64))
     assert manifest.statistics and manifest.statistics.sums == tuple(np.concatenate(pixels).sum(axis=0))
     assert MEAN_IMAGE not in manifest.files  # of several sizes

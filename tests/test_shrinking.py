@@ -1,17 +1,17 @@
 """The one compiled call of conversion beside its slow twin: decode as a whole, resample, encode, each by itself."""
 
 import io
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from pipeline.codec import BadImage, load_rgb
-from pipeline.jpeg import JpegCodec
-from pipeline.manifest import Format
+from pipeline.jpeg import Coding, JpegCodec
+from pipeline.manifest import Format, HuffmanTables, Sampling
 from pipeline.native import CORRUPT, OK
 from pipeline.options import ConvertOptions
 from pipeline.preparing import Preparer
@@ -58,16 +58,28 @@ def images(draw: st.DrawFn) -> bytes:
 @settings(max_examples=60, deadline=None)
 def test_what_is_stored_is_what_the_slow_twin_makes(data: bytes, resize: str) -> None:
     made, resized = preparer(resize).prepare(data), twin(data, resize)
-    assert bytes(made.payload) == CODEC.encode(resized, 90).tobytes()
+    assert bytes(made.payload) == CODEC.encode(resized, Coding(90)).tobytes()
     assert made.pixels is not None and (made.pixels == np.asarray(Image.open(io.BytesIO(made.payload)))).all()
     assert (np.frombuffer(preparer(resize, raw=True).prepare(data).payload, np.uint8) == resized.reshape(-1)).all()
+
+
+@pytest.mark.parametrize("sampling", ["4:2:0", "4:4:4"])
+def test_the_codes_change_bytes_and_no_pixel(sampling: Sampling) -> None:
+    data = encoded(picture(1, 150, 90), quality=95)
+    payloads = []
+    for huffman in get_args(HuffmanTables):
+        options = ConvertOptions(sampling=sampling, huffman=huffman)
+        payloads.append(bytes(Preparer(options.storage(), ("tar",), True).prepare(data).payload))
+    shared, standard = (Image.open(io.BytesIO(payload)) for payload in payloads)
+    assert payloads[0] != payloads[1] and (np.asarray(shared) == np.asarray(standard)).all()
+    assert {JpegImagePlugin.get_sampling(image) for image in (shared, standard)} == {2 if sampling == "4:2:0" else 0}
 
 
 def test_a_desk_serves_images_of_any_size_after_each_other() -> None:
     one = preparer("short:60")
     for height, width in ((70, 90), (300, 500), (61, 61), (5, 900), (900, 5), (70, 90)):
         data = encoded(picture(height, height, width))
-        assert bytes(one.prepare(data).payload) == CODEC.encode(twin(data, "short:60"), 90).tobytes()
+        assert bytes(one.prepare(data).payload) == CODEC.encode(twin(data, "short:60"), Coding(90)).tobytes()
 
 
 @pytest.mark.parametrize("part", [0.5, 0.97])
@@ -81,10 +93,10 @@ def test_damage_outside_of_the_crop_is_seen() -> None:
     """Blocks at the foot of a tall image are not looked at; what is wrong with their bytes is, and Pillow judges it."""
     data = np.frombuffer(encoded(picture(3, 400, 64), quality=95), np.uint8).copy()
     rule, desk = Resize.parse("paper").rule, new_desk(CODEC.encoder)
-    desk = with_room(desk, shrink_jpeg(desk, data, rule, 90))
-    assert shrink_jpeg(desk, data, rule, 90).state == OK
+    desk = with_room(desk, shrink_jpeg(desk, data, rule, Coding(90)))
+    assert shrink_jpeg(desk, data, rule, Coding(90)).state == OK
     data[-300:-200] = 0
-    assert shrink_jpeg(desk, data, rule, 90).state == CORRUPT
+    assert shrink_jpeg(desk, data, rule, Coding(90)).state == CORRUPT
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs real photographs")
@@ -92,4 +104,4 @@ def test_real_photographs() -> None:
     one = preparer("paper")
     for path in sorted(REAL_DATA.glob("imagenet-photos/*/*.JPEG"))[::4]:
         data = path.read_bytes()
-        assert bytes(one.prepare(data).payload) == CODEC.encode(twin(data, "paper"), 90).tobytes(), path
+        assert bytes(one.prepare(data).payload) == CODEC.encode(twin(data, "paper"), Coding(90)).tobytes(), path
