@@ -1,0 +1,84 @@
+"""Finds the Huffman tables of `pipeline/jpeg_recode.py`: the best ones for photographs whose codes fit a lookup.
+
+    python -m benchmarks.fit_huffman --source DIR
+
+Counts the symbols of all components together, and prints which of them get codes of which length, by the algorithm of
+Larmore and Hirschberg (1990, package-merge): the fewest bits that a limit on the length of a code allows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from pipeline.codec import load_square
+from pipeline.compiled import njit
+from pipeline.intrinsics import big_endian
+from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg_decoder import MCU_BYTES, read_header, unstuff
+from pipeline.jpeg_recode import AC_SYMBOLS, DC_SYMBOLS, LONGEST, Recoder, recoder, spell_out
+from pipeline.jpeg_tables import CODE_BITS
+
+NONE = -1  # the code of ones alone, which no symbol may have (ITU-T T.81, C.2)
+SCARCE = 1e-3  # of a time, a symbol that was not met is taken to occur
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """What to fit them to."""
+
+    source: Path
+    """A folder with photographs, which are brought to 256x256."""
+    quality: int = 90
+
+
+@njit
+def count(tools: Recoder, data: np.ndarray, times: np.ndarray) -> None:
+    """Adds how often each symbol comes in a 4:2:0 JPEG of 256x256 to `times` (int64 [2, 256]: DC, AC)."""
+    header = read_header(tools.space, data)
+    spell_out(tools.space.huffman, tools.spelled)
+    clean = np.empty(data.size + MCU_BYTES, np.uint8)
+    unstuff(data, header.scan, clean)
+    at: Any = 0
+    for block in range(256 * 6):
+        k: Any = 0
+        while k < 64:
+            table = 0 if k == 0 else 1
+            ahead = big_endian(clean, np.uint64(at >> 3)) << np.uint64(at & 7)
+            slot = tools.space.blocks[block % 6, 1 + table]
+            entry = np.int64(tools.spelled[slot, ahead >> np.uint64(64 - CODE_BITS)])
+            symbol = entry >> 8
+            times[table, symbol] += 1
+            at += (entry & 255) + (symbol & 15)
+            k = 1 if k == 0 else 64 if symbol == 0 else k + (symbol >> 4) + 1
+
+
+def lengths(times: np.ndarray, symbols: Sequence[int], longest: int) -> dict[int, int]:
+    """The length of each symbol's code, at most `longest` bits; `times` is how often each comes."""
+    singles = sorted([(max(float(times[symbol]), SCARCE), (symbol,)) for symbol in symbols] + [(0.0, (NONE,))])
+    packages: list[tuple[float, tuple[int, ...]]] = []
+    for _ in range(longest):
+        merged = sorted(singles + packages)
+        pairs = zip(merged[::2], merged[1::2], strict=False)
+        packages = [(a[0] + b[0], a[1] + b[1]) for a, b in pairs]
+    chosen = [symbol for _, group in merged[: 2 * len(singles) - 2] for symbol in group]
+    return {symbol: chosen.count(symbol) for symbol in symbols}
+
+
+def main(config: FitConfig) -> None:
+    """Prints both tables."""
+    codec, tools, times = JpegCodec(), recoder(), np.zeros((2, 256), np.int64)
+    for path in sorted(path for path in config.source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")):
+        count(tools, codec.encode(load_square(path.read_bytes()), Coding(config.quality, recoded=False)), times)
+    for name, table, symbols in (("DC", times[0], DC_SYMBOLS), ("AC", times[1], AC_SYMBOLS)):
+        found = lengths(table, symbols, LONGEST)
+        print(f"{name}: {sum(table)} codes of {sum(table[s] * n for s, n in found.items()) / sum(table):.3f} bits")
+        for bits in range(1, LONGEST):
+            print(f"{bits:3} {bytes(sorted(s for s, n in found.items() if n == bits)).hex()}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(FitConfig, description=__doc__))
