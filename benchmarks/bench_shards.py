@@ -3,7 +3,8 @@
     python -m benchmarks.bench_shards --source DIR
 
 Each setting is the whole `alexnet` recipe, float16 channels-last, over tars of the same photographs, each several times
-an epoch. `share` is of libjpeg-turbo's bare full decoding of the ordinary JPEGs (quality 90, 4:2:0, the standard's
+an epoch. Times are of the processor, of all threads together, microseconds an image, so that a busy machine matters
+little. `share` is of libjpeg-turbo's bare full decoding of the ordinary JPEGs (quality 90, 4:2:0, the standard's
 tables). PSNR is that of the decoded pixels against the resized ones, dB, mean over the photographs.
 """
 
@@ -26,7 +27,6 @@ from pipeline.jpeg import SAMPLINGS, Coding, JpegCodec
 from pipeline.limits import decode_all
 from pipeline.manifest import HuffmanTables, Sampling
 from pipeline.options import ConvertOptions
-from pipeline.runners import processes
 
 Setting = tuple[int, Sampling, HuffmanTables]
 ORDINARY: Setting = (90, "4:2:0", "standard")
@@ -79,7 +79,7 @@ def main(config: BenchConfig) -> None:
             quality, sampling, huffman = setting
             out = Path(scratch) / f"{quality}{sampling.replace(':', '')}{huffman}"
             options = ConvertOptions(quality=quality, sampling=sampling, huffman=huffman)
-            splits[setting] = next(iter(convert(copied, out, options, processes(2))))
+            splits[setting] = next(iter(convert(copied, out, options)))
         for threads in config.threads:
             compare(config, {setting: looks(paths, setting) for setting in SETTINGS}, splits, threads)
 
@@ -97,21 +97,23 @@ def compare(
         )
         epochs[setting] = epoch(loader)
     rates: dict[Setting | None, list[float]] = {key: [] for key in epochs}
+    costs: dict[Setting | None, list[float]] = {key: [] for key in epochs}
     for turn in range(config.repeats + 1):
         for key, run in epochs.items():
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             num_images = run()
             if turn > 0:  # the first one warms up
                 rates[key].append(num_images / (time.perf_counter() - began))
-    print(f"\n{threads} threads{'':20} bytes   PSNR    images/s: min median    max  share")
-    for key, values in rates.items():
+                costs[key].append(1e6 * (time.process_time() - used) / num_images)
+    print(f"\n{threads} threads{'':20} bytes   PSNR      us: min median    max  share   images/s")
+    for key, values in costs.items():
         name = "bare decode" if key is None else " ".join(map(str, key))
         size, ratio = seen[ORDINARY if key is None else key]
-        share = median(values) / median(rates[None])
-        speed = f"{min(values):15.0f} {median(values):6.0f} {max(values):6.0f} {share:6.2f}"
+        share = median(costs[None]) / median(values)
+        speed = f"{min(values):13.1f} {median(values):6.1f} {max(values):6.1f} {share:6.2f} {median(rates[key]):10.0f}"
         print(f"{name:26} {size:8.0f} {ratio:6.2f} {speed}")
-        figures = {"threads": threads, "bytes": size, "psnr_db": ratio, "images_per_second": values, "share": share}
-        record("shards", name, figures)
+        figures = {"threads": threads, "bytes": size, "psnr_db": ratio, "cpu_microseconds": values, "share": share}
+        record("shards", name, {**figures, "images_per_second": rates[key]})
 
 
 if __name__ == "__main__":
