@@ -71,15 +71,17 @@ class Split:
         parts = shard_ids(len(self.table), self.options.shard_size, shuffle)
         for number in costliest_first(parts, self.table["size"].to_numpy()):
             ids = parts[number]
+            rows = self.table.take(ids)
+            stamps = rows["stamp"].to_numpy().astype("<i8").tobytes()
             yield ShardTask(
                 number=number,
                 root=self.source.root,
                 out=self.out,
                 ids=ids,
-                rows=self.table.take(ids),
+                rows=rows,
                 storage=self.options.storage(),
                 look=self.options.look,
-                digest=self.digest,
+                digest=hashlib.sha256(self.digest.encode() + stamps).hexdigest(),
             )
 
 

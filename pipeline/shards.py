@@ -34,7 +34,7 @@ class ShardTask:
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
     storage: Storage
     look: bool  # whether pixels are looked at that are not resized
-    digest: str
+    digest: str  # the split's, with the stamps of the files: a shard of files that were altered since is made again
 
     def name(self, format: Format) -> str:
         """The shard's file name."""

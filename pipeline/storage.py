@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
 
@@ -19,7 +19,10 @@ CHUNK = 2**23  # bytes of one request, at most; a server that knows no ranges se
 TRANSIENT = {408, 425, 429}  # of the HTTP statuses from 400 to 499: those that pass
 POLL = 0.05  # seconds between two looks at whether anybody still waits
 LONG = 40  # timeouts that a listing or an upload gets: many requests of the protocol in one of ours
-STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")  # any one will do
+STAMPS = (  # under which file systems tell that a file is another one now, the surest first; any one will do
+    *("ETag", "etag", "md5Hash", "Content-MD5", "Digest"),
+    *("LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created"),
+)
 
 T = TypeVar("T")
 
@@ -117,28 +120,34 @@ class Storage:
         """A file's size and stamp. `ValueError` where the server does not say how large it is."""
         return _found(self.name(file), file, self._ask(file, "info", never))
 
-    def folder(self, name: str = "") -> tuple[list[Found], list[str]]:
-        """The files directly in a folder ("" for the URL itself), and the names of the folders in it."""
+    def folder(self, name: str = "") -> tuple[list[Found], list[str], list[str]]:
+        """What lies directly in a folder ("" for the URL itself): files; names of files of which the server lists the
+        names alone, as those of http do; names of folders."""
         entries = self._ask(name, "ls", never, patience=LONG, detail=True)
-        root = self._path(name)
-        files, folders = [], []
+        root, web = self._path(name), self._web()
+        files, bare, folders = [], [], []
         for entry in entries:
             last = entry["name"].rstrip("/").rpartition("/")[2]
             if not last or entry["name"].rstrip("/") == root:  # a mark that stands for the folder itself
                 continue
+            if web and not {"?", "#"}.isdisjoint(last):  # a link that sorts the page in another way
+                continue
+            last = unquote(last) if web else last
             path = f"{name}/{last}" if name else last
             if entry["type"] == "directory":
                 folders.append(path)
+            elif entry.get("size") is None:
+                bare.append(path)
             else:
                 files.append(_found(self.name(path), path, entry))
-        return files, folders
+        return files, bare, folders
 
-    def part(self, file: str, start: int, size: int) -> bytes:
+    def part(self, file: str, start: int, size: int, given_up: Callable[[], bool] = never) -> bytes:
         """`size` bytes of a file from `start` on, all of which are there."""
         pieces = []
         for at in range(start, start + size, CHUNK):
             end = min(at + CHUNK, start + size)
-            pieces.append(self._ask(file, "cat_file", never, lengths=(end - at,), start=at, end=end))
+            pieces.append(self._ask(file, "cat_file", given_up, lengths=(end - at,), start=at, end=end))
         return b"".join(pieces)
 
     def put(self, path: Path, file: str) -> None:
@@ -165,15 +174,22 @@ class Storage:
             position += len(chunk)
 
     def _root(self) -> tuple[Any, str]:
-        """The file system, which fsspec keeps for each process (a fork needs another), and our place in it."""
-        system, root = fsspec.core.url_to_fs(self.url)
+        """The file system, which fsspec keeps for each process (a fork needs another), and our place in it.
+
+        It remembers no listing: what it says of a file would be of old, and it would hold a million files for ever.
+        """
+        known = fsspec.get_filesystem_class(urlsplit(self.url).scheme).async_impl  # others may not know the word
+        system, root = fsspec.core.url_to_fs(self.url, **({"use_listings_cache": False} if known else {}))
         return system, root.rstrip("/")
+
+    def _web(self) -> bool:
+        """Whether names are parts of an http URL, where they are quoted."""
+        return urlsplit(self.url).scheme in ("http", "https")
 
     def _path(self, file: str) -> str:
         """A file as the file system is asked for it."""
-        system, root = self._root()
-        web = "http" in ([system.protocol] if isinstance(system.protocol, str) else system.protocol)
-        return f"{root}/{quote(file) if web else file}".rstrip("/")
+        _, root = self._root()
+        return f"{root}/{quote(file) if self._web() else file}".rstrip("/")
 
     def _ask(
         self,
@@ -208,8 +224,13 @@ def _found(name: str, file: str, described: Mapping[str, Any]) -> Found:
     if not isinstance(size, int):
         raise ValueError(f"{name}: the server does not say how large it is: use another server")
     stamp = next((described[key] for key in STAMPS if described.get(key) is not None), None)
-    digest = hashlib.sha256(repr(stamp).encode()).digest()
-    return Found(file, size, 0 if stamp is None else int.from_bytes(digest[:8], "little") >> 1)
+    return Found(file, size, 0 if stamp is None else stamp_of(str(stamp).strip('"'), size))
+
+
+def stamp_of(*facts: object) -> int:
+    """A number above 0, below 2**63, that is another one where any of the facts is."""
+    digest = hashlib.sha256(repr(facts).encode()).digest()
+    return (int.from_bytes(digest[:8], "little") >> 1) or 1
 
 
 def persist(request: Callable[[], T], name: str, options: StorageOptions, given_up: Callable[[], bool]) -> T:
@@ -221,7 +242,7 @@ def persist(request: Callable[[], T], name: str, options: StorageOptions, given_
         try:
             return request()
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{name} is not there: check the URL, or upload the whole split again") from error
+            raise FileNotFoundError(f"{name} is not there: check the URL, or upload it again") from error
         except Exception as error:
             if isinstance(error, PermissionError) or status(error) in (401, 403):
                 raise PermissionError(f"{name} may not be read ({error}): docs/remote.md on credentials") from error

@@ -1,5 +1,6 @@
 """Servers on loopback for the tests of remote data: one of http that can be made to fail, and moto's S3."""
 
+import html
 import http.client
 import http.server
 import re
@@ -10,7 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+import fsspec
+import pytest
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 Fault = Callable[[str, int], str | None]  # (file, how many requests for it came before) -> what goes wrong
@@ -25,7 +29,8 @@ def at_first(fault: str, times: int, file: str = "shard-00001.tar") -> Fault:
 
 
 class FileServer(http.server.ThreadingHTTPServer):
-    """The files of a folder, with ranges, or what the server at `upstream` says, unless `fault` says otherwise.
+    """The files of a folder, with ranges and a page that lists them, or what the server at `upstream` says, unless
+    `fault` says otherwise.
 
     Faults: "drop" (the connection, half-way), "stall" (half-way), "short", "wrong", "whole" (ranges are not known), or
     a status.
@@ -57,13 +62,23 @@ class FileServer(http.server.ThreadingHTTPServer):
             kept = {name: value for name, value in response.getheaders() if name.lower() not in HOP_BY_HOP}
             return response.status, kept, content
         file = self.folder / unquote(path.lstrip("/"))
+        if file.is_dir():
+            return 200, {"Content-Type": "text/html"}, listing(file)
         if not file.is_file():
             return 404, {}, b""
         content = file.read_bytes()
+        stamp = {"ETag": f'"{file.stat().st_mtime_ns:x}-{len(content):x}"'}  # as nginx makes it
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", headers.get("Range", ""))
         if asked:
-            return 206, {}, content[int(asked[1]) : int(asked[2]) + 1]
-        return 200, {"Content-Length": str(len(content))}, content
+            return 206, stamp, content[int(asked[1]) : int(asked[2]) + 1]
+        return 200, {"Content-Length": str(len(content)), **stamp}, content
+
+
+def listing(folder: Path) -> bytes:
+    """A page with a link to each entry, as servers of files make it."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    links = (f'<a href="{quote(name)}">{html.escape(name)}</a>\n' for name in ["../", *names])
+    return f"<html><body>{''.join(links)}</body></html>".encode()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -152,3 +167,16 @@ def moto_server() -> Iterator[str]:
     ) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
+
+
+def use_s3(patch: pytest.MonkeyPatch, address: str) -> None:
+    """Credentials and place of the server, as boto takes them."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_ENDPOINT_URL": f"http://{address}",
+    }.items():
+        patch.setenv(name, value)
+    fsspec.filesystem("s3").clear_instance_cache()

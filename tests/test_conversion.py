@@ -161,6 +161,32 @@ def test_a_shard_damaged_after_an_interruption_is_made_again(images: Path, shard
     assert contents(tmp_path) == contents(shards)
 
 
+def test_a_shard_of_a_file_that_was_altered_after_an_interruption_is_made_again(images: Path, tmp_path: Path) -> None:
+    """Its name and size are the old ones; the shards of other files are kept."""
+
+    def stops_after_three(make, tasks: Iterable) -> Iterator:
+        for _, task in zip(range(3), tasks, strict=False):
+            yield make(task)
+        raise ConnectionError
+
+    def counts(make, tasks: Iterable) -> Iterator:
+        for task in tasks:
+            made.append(make(task))
+            yield made[-1]
+
+    source, made = Path(shutil.copytree(images, tmp_path / "source")), []
+    options = ConvertOptions(shard_size=7, resize="none", statistics=True)
+    with pytest.raises(ConnectionError):
+        convert(source, tmp_path / "out", options, stops_after_three)
+    key = pq.read_table(next((tmp_path / "out" / "train").rglob("shard-*.parquet")))["key"][0].as_py()
+    file = next((source / "train").glob(f"{key}.*"))
+    file.write_bytes(file.read_bytes()[:-2] + b"\xff\xd9")  # the same bytes at another time will do
+    convert(source, tmp_path / "out", options, counts)
+    assert [result.reused for result in made].count(True) == 2
+    convert(source, tmp_path / "afresh", options)
+    assert contents(tmp_path / "out") == contents(tmp_path / "afresh")
+
+
 COMMAND = [sys.executable, "-m", "pipeline", "convert"]
 
 

@@ -22,7 +22,7 @@ from pipeline import ConvertOptions, Dataset, LoaderOptions, convert, open_datas
 from pipeline.cache import GB, CacheOptions
 from pipeline.loader import order_of, spans_of
 from pipeline.storage import StorageOptions
-from tests.servers import FileServer, always, at_first, file_server, moto_server
+from tests.servers import FileServer, always, at_first, file_server, moto_server, use_s3
 from tests.test_dataset import edit_manifest
 from tests.test_loader import ids, rows
 
@@ -321,7 +321,7 @@ def s3(split: Path) -> Iterator[str]:
     """moto's S3 server in a process of its own with the splits in bucket `images`; its address."""
     pytest.importorskip("s3fs", reason="the extra s3 is not installed")
     with moto_server() as address, pytest.MonkeyPatch.context() as patch:
-        use(patch, address)
+        use_s3(patch, address)
         bucket = fsspec.filesystem("s3")
         bucket.mkdir("images")
         for path in split.parent.glob("*/*.*"):
@@ -329,25 +329,12 @@ def s3(split: Path) -> Iterator[str]:
         yield address
 
 
-def use(patch: pytest.MonkeyPatch, address: str) -> None:
-    """Credentials and place of the server, as boto takes them."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_ENDPOINT_URL": f"http://{address}",
-    }.items():
-        patch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()
-
-
 @pytest.mark.parametrize("fault", [None, "drop", "stall", "short", "wrong", "503"])
 def test_s3_gives_the_same_batches(
     s3: str, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str | None
 ) -> None:
     with file_server(tmp_path, upstream=s3) as proxy:
-        use(monkeypatch, proxy.url.removeprefix("http://"))
+        use_s3(monkeypatch, proxy.url.removeprefix("http://"))
         cache, storage = CacheOptions(folder=tmp_path), StorageOptions(timeout=2, attempts=3, pause=0.01)
         dataset = open_dataset("s3://images/train", cache=cache, storage=storage)
         if fault is not None:
@@ -363,7 +350,7 @@ def test_s3_gives_the_same_batches(
 
 
 def test_s3_names_what_is_not_there(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, s3)
+    use_s3(monkeypatch, s3)
     for url in ("s3://images/nothing", "s3://nobody/train"):
         with pytest.raises(FileNotFoundError, match=f"{url}/manifest.json is not there"):
             open_dataset(url, cache=CacheOptions(folder=tmp_path), storage=FAST)

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 from pipeline.formats.readable import Readable
 from pipeline.formats.tar import AHEAD
 from pipeline.shard_paths import braces
-from pipeline.storage import Found, Storage, StorageOptions, is_url
+from pipeline.storage import Found, Storage, StorageOptions, is_url, stamp_of
 
 FILES = pa.schema(
     [
         ("name", pa.string()),  # relative to the root
         ("size", pa.int64()),  # bytes
-        ("stamp", pa.int64()),  # changes when the file is written to: nanoseconds since 1970, or a digest; 0: unknown
+        ("stamp", pa.int64()),  # of size and time, or a server's mark: another when the file is; 0: nobody says
     ]
 )
 REQUESTS = 16  # at once, of one process: they wait for the server far longer than for the network
@@ -48,8 +48,7 @@ class Folder:
             found = []
             for file in files:
                 if not file.startswith("."):
-                    stat = os.stat(os.path.join(folder, file))
-                    found.append(Found(prefix + file, stat.st_size, stat.st_mtime_ns))
+                    found.append(_found(prefix + file, os.stat(os.path.join(folder, file))))
             yield found
 
     def found(self, name: str) -> Found:
@@ -57,8 +56,7 @@ class Folder:
         path = self.path(name)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{path}: no such file or folder")
-        stat = os.stat(path)
-        return Found(name, stat.st_size, stat.st_mtime_ns)
+        return _found(name, os.stat(path))
 
     def read(self, name: str) -> bytes:
         """The whole of a small file."""
@@ -92,9 +90,10 @@ class Bucket:
             waiting = [""]
             while waiting:
                 answers = list(pool.map(self.storage.folder, waiting))
-                waiting = [each for _, folders in answers for each in folders if not _hidden(each)]
-                for files, _ in answers:
-                    yield [each for each in files if not _hidden(each.name)]
+                waiting = [each for _, _, folders in answers for each in folders if not _hidden(each)]
+                for files, bare, _ in answers:
+                    described = pool.map(self.storage.found, [name for name in bare if not _hidden(name)])
+                    yield [*(each for each in files if not _hidden(each.name)), *described]
 
     def found(self, name: str) -> Found:
         """One file. Raises what `Storage` does."""
@@ -190,6 +189,15 @@ def below(files: pa.Table, folder: str) -> pa.Table:
 def named(files: pa.Table, pattern: str) -> pa.Table:
     """The files whose whole name matches a regular expression (RE2)."""
     return files.filter(pc.match_substring_regex(files["name"], f"^(?:{pattern})$"))
+
+
+def stamp_here(stat: os.stat_result) -> int:
+    """The stamp of a file of this machine. Its size is in it, because tools that copy files may set their times."""
+    return stamp_of(stat.st_mtime_ns, stat.st_size)
+
+
+def _found(name: str, stat: os.stat_result) -> Found:
+    return Found(name, stat.st_size, stamp_here(stat))
 
 
 def _hidden(name: str) -> bool:

@@ -1,14 +1,17 @@
 """The bytes of a source's images, for whoever has the rows: from this machine one by one, from elsewhere ahead.
 
 From elsewhere a window of rows is asked for while the one before is used. Within a window ranges that lie close to each
-other come with one request, and several requests are under way. Memory holds two windows, `WINDOW` bytes each, and what
-lies between close ranges.
+other come with one request, and several requests are under way. Memory holds two windows of at most `WINDOW` bytes,
+what lies between close ranges among them, and one image more.
+
+A file is the one that was listed if its stamp, looked at after its last range has come, is that of the listing.
 """
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.sources.address import Address, image_file, parse
-from pipeline.sources.place import REQUESTS, Bucket, Folder, place_at
+from pipeline.sources.place import REQUESTS, Bucket, Folder, place_at, stamp_here
 
-WINDOW = 1 << 26  # bytes of images that are asked for at once, at least one image
+WINDOW = 1 << 26  # bytes that are asked for at once; at least one image
 GAP = 1 << 17  # bytes between two ranges that are read through sooner than to make two requests
 LARGEST = 1 << 23  # bytes of a request, unless one image is larger
 OPEN_FILES = 16
-FEW = 64  # files whose stamps are looked at again at the end; of more, each is an image, and has its size
+CHANGED = "it has changed since it was listed; run again"
 
 
 def read_rows(root: str, rows: pa.Table) -> Iterator[bytes]:
@@ -48,7 +51,7 @@ def _read_here(place: Folder, rows: pa.Table) -> Iterator[bytes]:
             data = os.pread(files[path], row["size"], row["offset"])
             if len(data) != row["size"]:
                 raise ValueError(f"{path} ends within the image at byte {row['offset']}: {CHANGED}")
-            if os.fstat(files[path]).st_mtime_ns != row["stamp"]:
+            if stamp_here(os.fstat(files[path])) != row["stamp"]:
                 raise ValueError(f"{path} was written to: {CHANGED}")
             yield image_file(data, address.how)
     finally:
@@ -56,31 +59,31 @@ def _read_here(place: Folder, rows: pa.Table) -> Iterator[bytes]:
             os.close(descriptor)
 
 
-CHANGED = "it has changed since it was listed; run again"
-
-
 def _read_elsewhere(place: Bucket, rows: pa.Table) -> Iterator[bytes]:
     addresses = [parse(file) for file in rows["file"].to_pylist()]
     offsets, sizes = rows["offset"].to_numpy(), rows["size"].to_numpy()
     limits = windows(sizes)
+    stamps = dict(zip((address.file for address in addresses), rows["stamp"].to_pylist(), strict=True))
     pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="imagefeed-source")
+    left = False  # whether nobody wants the images any more
+    part = partial(place.storage.part, given_up=lambda: left)
     try:
-        ahead = [_ask(pool, place, addresses, offsets, sizes, *limit) for limit in limits[:1]]
+        ahead = [_ask(pool, part, addresses, offsets, sizes, *limit) for limit in limits[:1]]
         for following in [*limits[1:], None]:
             if following:
-                ahead.append(_ask(pool, place, addresses, offsets, sizes, *following))
+                ahead.append(_ask(pool, part, addresses, offsets, sizes, *following))
             yield from ahead.pop(0)
+        for found in pool.map(place.found, stamps):
+            if found.stamp != stamps[found.name]:
+                raise ValueError(f"{place.path(found.name)} was written to: {CHANGED}")
     finally:
+        left = True
         pool.shutdown(cancel_futures=True)
-    stamps = dict(zip((address.file for address in addresses), rows["stamp"].to_pylist(), strict=True))
-    for file, stamp in stamps.items() if len(stamps) <= FEW else ():
-        if place.found(file).stamp != stamp:
-            raise ValueError(f"{place.path(file)} was written to: {CHANGED}")
 
 
 def _ask(
     pool: ThreadPoolExecutor,
-    place: Bucket,
+    part: Callable[[str, int, int], bytes],
     addresses: list[Address],
     offsets: np.ndarray,
     sizes: np.ndarray,
@@ -89,12 +92,10 @@ def _ask(
 ) -> Iterator[bytes]:
     """Asks for the images of rows `start` to `stop`, and returns what waits for each of them."""
     names = sorted({address.file for address in addresses[start:stop]})
-    number = {name: place for place, name in enumerate(names)}
+    number = {name: index for index, name in enumerate(names)}
     files = np.array([number[address.file] for address in addresses[start:stop]])
     requests, of_row = coalesce(files, offsets[start:stop], sizes[start:stop])
-    answers: list[Future[bytes]] = [
-        pool.submit(place.storage.part, names[each.file], each.start, each.size) for each in requests
-    ]
+    answers: list[Future[bytes]] = [pool.submit(part, names[each.file], each.start, each.size) for each in requests]
 
     def images() -> Iterator[bytes]:
         left = np.bincount(of_row, minlength=len(requests))
@@ -110,13 +111,13 @@ def _ask(
 
 
 def windows(sizes: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges [start, stop) of rows, by their sizes in bytes (int64 [n]): as many as fit, at least one."""
+    """Ranges [start, stop) of rows by their sizes in bytes (int64 [n]): as many as fit, each with a gap, or one."""
     starts, held = [0], 0
     for row, size in enumerate(sizes.tolist()):
-        if held and held + size > WINDOW:
+        if held and held + size + GAP > WINDOW:
             starts.append(row)
             held = 0
-        held += size
+        held += size + GAP
     return list(pairwise([*starts, len(sizes)]))
 
 
