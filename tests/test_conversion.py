@@ -174,7 +174,8 @@ def test_a_shard_of_a_file_that_was_altered_after_an_interruption_is_made_again(
             made.append(make(task))
             yield made[-1]
 
-    source, made = Path(shutil.copytree(images, tmp_path / "source")), []
+    source = Path(shutil.copytree(images, tmp_path / "source"))
+    made: list[ShardResult] = []
     options = ConvertOptions(shard_size=7, resize="none", statistics=True)
     with pytest.raises(ConnectionError):
         convert(source, tmp_path / "out", options, stops_after_three)
