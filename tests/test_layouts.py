@@ -1,5 +1,6 @@
 """Every layout of the same images gives the same table and the same pixels; what is not clear is refused."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.cli_look import verify_command
 from pipeline.conversion import convert
 from pipeline.dataset import open_dataset
 from pipeline.options import ConvertOptions
-from pipeline.sources import open_source
+from pipeline.sources import ilsvrc2012, open_source
 from pipeline.sources.ilsvrc2012 import check_archives
 from pipeline.sources.reading import read_rows
 from pipeline.sources.table import Source
@@ -229,3 +231,18 @@ def test_a_file_written_to_meanwhile_is_noticed(places: dict[str, Path], tmp_pat
     tar.write_bytes(tar.read_bytes()[::-1])
     with pytest.raises(ValueError, match=r"imagenet-val-0000\.tar was written to: .* run again"):
         list(read_rows(source.root, source.splits["val"]))
+
+
+def test_verify_compares_the_downloads_with_the_published_sums(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"devkit_t12\.tar\.gz has the MD5 [0-9a-f]{32} and not fa75699e.*get it again"
+    ):
+        verify_command(str(images.folder))
+    with pytest.raises(ValueError, match="leave out --quick"):
+        verify_command(str(images.folder), quick=True)
+    for file in images.folder.iterdir():
+        monkeypatch.setitem(ilsvrc2012.MD5, file.name, hashlib.md5(file.read_bytes()).hexdigest())
+    verify_command(str(images.folder))
+    assert capsys.readouterr().out.count("as it was published") == 3

@@ -6,6 +6,7 @@ kit's ground truth for the validation images is translated through `meta.mat`.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
@@ -16,8 +17,9 @@ import pyarrow as pa
 from pipeline.formats.readable import pread
 from pipeline.formats.tar import Member, Members, scan
 from pipeline.sources.devkit import DEVKIT, Devkit, read_devkit
-from pipeline.sources.place import REQUESTS, Place, look, named
+from pipeline.sources.place import REQUESTS, Place, look, named, place_at
 from pipeline.sources.table import Source, by_key, key_of, last_part, rows
+from pipeline.storage import is_url
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"
@@ -93,6 +95,18 @@ def images(tar: dict, members: Members, labels: np.ndarray) -> pa.Table:
         size=members.sizes,
         stamp=np.full(count, tar["stamp"]),
     )
+
+
+def holds_archives(where: str) -> bool:
+    """Whether one of the two archives of images lies in `where`, a folder or a URL; nothing is read."""
+    place = place_at(where if is_url(where) else os.path.abspath(where))
+    for name in (TRAIN, VAL):
+        try:
+            place.found(name)
+        except FileNotFoundError:
+            continue
+        return True
+    return False
 
 
 def check_archives(where: str) -> Iterator[str]:
