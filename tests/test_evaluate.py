@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,18 @@ def test_a_checkpoint_comes_with_the_digest_of_its_file(checkpoint: Path, tmp_pa
         read_checkpoint(tmp_path / "cut.pt")
 
 
+def test_a_checkpoint_that_would_run_something_is_refused_and_runs_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, "train_config": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(ValueError, match=r"trap\.pt"):
+        read_checkpoint(tmp_path / "trap.pt")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_checkpoint_of_other_data_is_refused(checkpoint: Path, shards: Path) -> None:
     content, _ = read_checkpoint(checkpoint)
     data = shards / "tar"
@@ -288,6 +301,12 @@ def test_a_checkpoint_of_other_data_is_refused(checkpoint: Path, shards: Path) -
     with pytest.raises(ValueError, match="--other-data"):
         check_fit(checkpoint, other, data, train, dataset, other_data=False)
     check_fit(checkpoint, other, data, train, dataset, other_data=True)
+    fewer: Any = {**content, "classes": content["classes"][:2]}
+    with pytest.raises(ValueError, match=r"last\.pt knows 2 classes, .*tar has 3"):
+        check_fit(checkpoint, fewer, data, train, dataset, other_data=True)
+    empty = replace(dataset, manifest=replace(dataset.manifest, num_samples=0))
+    with pytest.raises(ValueError, match=r"val holds no samples: there is nothing to judge on"):
+        check_fit(checkpoint, content, data, train, empty, other_data=False)
     swapped: Any = {**other, "classes": content["classes"][::-1]}
     with pytest.raises(ValueError, match="not the same"):
         check_fit(checkpoint, swapped, data, train, dataset, other_data=True)
