@@ -27,6 +27,7 @@ from benchmarks.contenders import NAMES, Work
 from benchmarks.record import record
 from pipeline import ConvertOptions, convert, open_dataset
 from pipeline.bench import busy_seconds
+from pipeline.manifest import HuffmanTables
 from pipeline.runners import processes
 
 QUIET = 0.3  # seconds between epochs, for what the last contender still has in work
@@ -43,6 +44,8 @@ class BenchConfig:
     """How often each photograph comes in an epoch of JPEGs."""
     raw_copies: int = 60
     """The same for raw pixels, 200 kB each."""
+    huffman: HuffmanTables = "standard"
+    """Codes of the JPEGs: those of everybody's, or shared, which our decoder reads faster and conversion writes."""
     batch_size: int = 128
     repeats: int = 5
     """Counted epochs of each contender, alternating."""
@@ -92,7 +95,7 @@ class Runs:
 def prepare(config: BenchConfig, data: Path) -> None:
     """Everything that the contenders read: tars, a beton, a raw beton, one file an image."""
     for copies, out, options in (
-        (config.copies, data, {"format": "both"}),
+        (config.copies, data, {"format": "both", "huffman": config.huffman}),
         (config.raw_copies, data / "raw", {"format": "beton", "raw": True}),
     ):
         with tempfile.TemporaryDirectory(dir=data) as source:
@@ -101,7 +104,7 @@ def prepare(config: BenchConfig, data: Path) -> None:
             size = count if "raw" in options else -(-count // (2 * max(config.threads)))
             convert(Path(source), out, ConvertOptions(shard_size=size, **options), processes(max(config.threads)))
             if "raw" not in options:
-                whole = ConvertOptions(format="beton", shard_size=count)
+                whole = ConvertOptions(format="beton", shard_size=count, huffman=config.huffman)
                 convert(Path(source), data / "whole", whole, processes(max(config.threads)))
     (data / "beton").rename(data / "beton-shards")
     (data / "whole").rename(data / "beton")
@@ -126,6 +129,7 @@ def main(config: BenchConfig) -> None:
             for runs in results:
                 values = {
                     "run": started,
+                    "huffman": config.huffman,
                     **{key: value for key, value in asdict(runs.work).items() if key != "data"},
                     "epochs": len(runs.images_per_second),
                     "median": statistics.median(runs.counted),
