@@ -5,11 +5,14 @@ run at once.
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from itertools import islice
+from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -31,7 +34,7 @@ def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) 
     others = set(multiprocessing.active_children())
     # "spawn": a fork would copy whatever threads and locks the caller holds.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_quietly_on_interrupt)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
         waiting = iter(tasks)
         running: set[Future[R]] = {pool.submit(make, task) for task in islice(waiting, 2 * workers)}
@@ -48,5 +51,15 @@ def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) 
         pool.shutdown(cancel_futures=True)
 
 
-def _die_quietly_on_interrupt() -> None:
+def _begin() -> None:
+    """First thing in a worker: it ends quietly on an interrupt, and with its driver, also when that one is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # The workers hold the ends of each other's pipes: nothing else would tell them that nobody has work any more.
+    threading.Thread(target=_end_with_the_driver, name="imagefeed-driver", daemon=True).start()
+
+
+def _end_with_the_driver() -> None:
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    wait_for([driver.sentinel])
+    os._exit(1)
