@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -59,6 +59,15 @@ class BenchConfig:
     batch_size: int = 32
     width: float = 0.25
     """Of the net; 1 is the paper's."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One measurement of one contender."""
+
+    images_per_second: float
+    cpu_ms_per_image: float
+    share_of_net: float  # of the seconds; 0 for another process, where nobody looks
 
 
 @dataclass
@@ -179,23 +188,23 @@ def main(config: BenchConfig) -> None:
         warm_up(scorer, net, files, train.mean_image, config)
         stopwatch = Stopwatch()
         stopwatch.watch(net)
-        rates: dict[str, list[float]] = {name: [] for name in contenders}
-        shares: dict[str, list[float]] = {name: [] for name in contenders}
-        costs: dict[str, list[float]] = {name: [] for name in contenders}
+        turns: dict[str, list[Turn]] = {name: [] for name in contenders}
         answers: list[np.ndarray] = []
         for _ in range(config.repeats):
             for name, run in contenders.items():
                 stopwatch.seconds, burnt, started = 0.0, processor_seconds(), time.perf_counter()
                 answer = run()
                 seconds = time.perf_counter() - started
-                costs[name].append(1000 * (processor_seconds() - burnt) / len(val))
-                rates[name].append(len(val) / seconds)
-                shares[name].append(stopwatch.seconds / seconds)
+                burnt = processor_seconds() - burnt
+                turns[name].append(Turn(len(val) / seconds, 1000 * burnt / len(val), stopwatch.seconds / seconds))
                 answers += [answer] if isinstance(answer, np.ndarray) else []
+                more = {"width": config.width, "threads": config.threads, "batch_size": config.batch_size}
+                # Each at once: a run that is cut off has measured something.
+                record("evaluate", name, {**asdict(turns[name][-1]), **more, "images": len(val)})
         agreement = min(float((answer == answers[0]).mean()) for answer in answers)
         if agreement < 0.999:  # ties may fall either way in the last bit
             raise RuntimeError(f"the contenders agree on {agreement:.1%} of the images only: they do not do the same")
-        report(rates, costs, shares, len(val), config)
+        report(turns, len(val), config)
 
 
 def warm_up(scorer: Scorer, net: AlexNet, files: list[Path], mean: np.ndarray, config: BenchConfig) -> None:
@@ -209,23 +218,15 @@ def processor_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def report(
-    rates: dict[str, list[float]],
-    costs: dict[str, list[float]],
-    shares: dict[str, list[float]],
-    images: int,
-    config: BenchConfig,
-) -> None:
-    """One row a contender, on the terminal and in the record."""
+def report(turns: dict[str, list[Turn]], images: int, config: BenchConfig) -> None:
+    """One row a contender, on the terminal."""
     print(f"{images} images, width {config.width}, {config.threads} threads; images a second, CPU ms an image\n")
     print(f"{'':10}" + 2 * f" {'min':>7} {'median':>7} {'max':>7}" + f" {'the net itself':>15}")
-    for name in rates:
-        figures = [number(values) for values in (rates[name], costs[name]) for number in (min, median, max)]
-        within = f"{median(shares[name]):15.0%}" if any(shares[name]) else ""
-        print(f"{name:10}" + "".join(f" {figure:7.1f}" for figure in figures) + f" {within}")
-        more = {"width": config.width, "threads": config.threads, "batch_size": config.batch_size, "images": images}
-        values = {"images_per_second": rates[name], "cpu_ms_per_image": costs[name], "share_of_net": shares[name]}
-        record("evaluate", name, {**values, **more})
+    for name, each in turns.items():
+        columns = [turn.images_per_second for turn in each], [turn.cpu_ms_per_image for turn in each]
+        figures = [number(values) for values in columns for number in (min, median, max)]
+        share = median(turn.share_of_net for turn in each)
+        print(f"{name:10}" + "".join(f" {figure:7.1f}" for figure in figures) + f" {share or float('nan'):15.0%}")
 
 
 if __name__ == "__main__":
