@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jobs.checkpoints import check_fit, check_together, crop_size_of, in_run, read_checkpoint, recipe_of
-from jobs.scorer import CENTRE, exactly, ready, score_batch
+from jobs.scorer import centre_crop, exactly, features, ready, score_batch
 from jobs.scores import Protocol
 from model.alexnet import AlexNet
 from model.checkpoint import Checkpoint
@@ -113,23 +113,16 @@ class Predictor:
             )
         ]
 
-    @torch.inference_mode()
     def inside(self, image: Prepared) -> Inside:
         """What the first net makes of the centre crop on the way to its answer."""
         net = self.nets[0]
-        kept: dict[str, Tensor] = {}
-        crops = image.crops if image.crops.ndim == 4 else image.crops[None]
-        centre = crops[CENTRE if len(crops) == 10 else 0][None].to(net.conv1.weight.device)
-        hooks = [
-            net.conv1.register_forward_hook(lambda _net, _given, maps: kept.update(conv1=maps.relu())),
-            net.fc8.register_forward_pre_hook(lambda _net, given: kept.update(features=given[0])),
-        ]
+        kept: list[Tensor] = []
+        hook = net.conv1.register_forward_hook(lambda _net, _given, maps: kept.append(maps.relu()))
         try:
-            net(centre)
+            (last,) = features(net, centre_crop(image.crops[None], image.crops.shape[-1]))
         finally:
-            for hook in hooks:
-                hook.remove()
-        return Inside(kept["conv1"][0].cpu().numpy(), kept["features"][0].cpu().numpy())
+            hook.remove()
+        return Inside(kept[0][0].cpu().numpy(), last)
 
 
 def open_predictor(

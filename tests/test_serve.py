@@ -68,7 +68,7 @@ def port(predictor: Predictor, neighbourhood: Neighbourhood) -> Iterator[int]:
 
 def ask(port: int, data: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
     """Status and answer to an upload."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+    connection = http.client.HTTPConnection(HOST, port, timeout=300)
     connection.request("POST", "/predict", data, headers)
     response = connection.getresponse()
     content = response.read()
@@ -155,7 +155,7 @@ def test_a_hundred_megabytes_are_refused_and_not_kept(announced: bool, port: int
     chunk, number = bytes(1_000_000), 100
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
-    with socket.create_connection((HOST, port), timeout=60) as connection:
+    with socket.create_connection((HOST, port), timeout=300) as connection:
         length = f"Content-Length: {number * len(chunk)}" if announced else "Transfer-Encoding: chunked"
         connection.sendall(f"POST /predict HTTP/1.1\r\nHost: {HOST}:{port}\r\n{length}\r\n\r\n".encode())
         try:
@@ -189,7 +189,7 @@ def test_every_answer_carries_the_policy_and_no_other_path_is_there(port: int) -
         ("GET", "/../pyproject.toml", 404),
         ("GET", "/docs", 404),
     ):
-        connection = http.client.HTTPConnection(HOST, port, timeout=60)
+        connection = http.client.HTTPConnection(HOST, port, timeout=300)
         connection.request(method, path)
         response = connection.getresponse()
         response.read()
