@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.compiled import njit
 
-WINDOW = 11  # bits of the stream; a table is 16 kB
+WINDOW = 12  # bits of the stream; a table is 32 kB
 END = 128  # how far the end of a block moves on: beyond every index that a damaged run can reach
 MOST_BITS = 11, 10  # of a difference of DC and of an AC coefficient, for 8-bit samples (T.81, F.1.2)
 CODE_BITS = 16  # of the longest code
