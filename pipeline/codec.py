@@ -25,6 +25,8 @@ from pipeline.resample import resample
 from pipeline.resizing import PAPER, PAPER_SIDE, Rule, place
 
 SIZE = PAPER_SIDE
+# What is read at all. Pillow knows more, but an EPS is a program, which it would have Ghostscript run.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
 MOST_PIXELS = 178_956_970  # Pillow's own limit: beyond it a file is taken for an attack
 
 
@@ -75,14 +77,22 @@ def load_square(data: bytes, size: int = SIZE) -> np.ndarray:
 
 def open_header(data: bytes) -> tuple[int, int]:
     """Height and width of the image file `data`, which is not decoded. Raises `BadImage`."""
-    with refusing(data), silence, Image.open(io.BytesIO(data)) as image:
+    with refusing(data), silence, opened(data) as image:
         return image.height, image.width
 
 
 def open_rgb(data: bytes) -> Image.Image:
     """The image file `data`, decoded, in mode RGB. Raises `BadImage`."""
     with refusing(data), silence:
-        return to_rgb(Image.open(io.BytesIO(data)))
+        return to_rgb(opened(data))
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image file `data`, of which no pixel is read yet. Raises what Pillow does, for other `FORMATS` too."""
+    image = Image.open(io.BytesIO(data))
+    if image.format not in FORMATS:
+        raise UnidentifiedImageError
+    return image
 
 
 @contextmanager

@@ -45,8 +45,9 @@ class Stage:
 
         `position` is that of the first image in the epoch's order; only alexnet-2012 asks for it, whose windows are
         shared by samples in a row. `seed` takes the place of that of the options. Raises `ValueError` where an image
-        is too small for the crop.
+        is too small for the crop, or not of the mean image's size.
         """
+        self._check(images, sample_ids)
         batch, memory = self._memory(len(images))
         ids = np.ascontiguousarray(sample_ids, np.int64)
         job = self._feed.job(self.options.seed if seed is None else seed, epoch, ids, position, memory)
@@ -61,6 +62,21 @@ class Stage:
             first = int(job.states.nonzero()[0][0])
             raise ValueError(f"sample {ids[first]}: {WHY[int(job.states[first])]}")
         return batch
+
+    def _check(self, images: np.ndarray | Sequence[np.ndarray], sample_ids: np.ndarray) -> None:
+        """Raises `ValueError` for what the kernel, which checks nothing, would read beyond."""
+        if len(images) != len(sample_ids):
+            raise ValueError(f"{len(images)} images and {len(sample_ids)} sample ids: give one for each")
+        look = self._feed.colourful
+        height, width = look.means.shape[-2:] if look.means.ndim == 4 else look.means[0, :, ::3].shape
+        for image, sample_id in zip(images, sample_ids, strict=True):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"sample {sample_id}: an image is uint8 [H, W, 3], not {image.dtype} {image.shape}")
+            if look.follows and image.shape[:2] != (height, width):
+                raise ValueError(
+                    f"sample {sample_id}: its image has {image.shape[0]}x{image.shape[1]} pixels and the mean image "
+                    f"{height}x{width}: resize it, or choose mean='channel'"
+                )
 
     @property
     def shape(self) -> tuple[int, ...]:

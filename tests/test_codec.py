@@ -96,6 +96,11 @@ def test_what_does_not_decode_is_a_bad_image_with_a_stable_reason(damage) -> Non
     assert len(reasons) == 1 and "0x" not in reasons.pop()  # it goes into a file whose bytes are to be the same
 
 
+def test_no_file_is_a_program() -> None:
+    with pytest.raises(BadImage, match="no image format"):
+        load_square(encoded(picture(3, 20, 20), "EPS"))
+
+
 def test_encoding_is_baseline_420() -> None:
     data = JpegCodec().encode(picture(8, SIZE, SIZE), Coding(90)).tobytes()
     image = Image.open(io.BytesIO(data))

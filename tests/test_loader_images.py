@@ -287,7 +287,21 @@ def test_the_stage_alone_gives_the_loaders_bits(many: Dataset, recipe: str) -> N
         position += len(ids)
 
 
+def test_the_stage_refuses_what_the_kernel_would_read_beyond(shards: Path) -> None:
+    for layout in ("NCHW", "NHWC"):
+        stage = Stage(open_dataset(shards / "tar" / "train"), LoaderOptions(layout=layout))
+        whole = np.zeros((256, 256, 3), np.uint8)
+        stage([whole], np.array([4]), epoch=0)
+        with pytest.raises(ValueError, match="sample 4: its image has 300x256 pixels and the mean image 256x256"):
+            stage([whole, np.zeros((300, 256, 3), np.uint8)], np.array([3, 4]), epoch=0)
+        for wrong in (whole.astype(np.float32), whole[:, :, :1], whole[0]):
+            with pytest.raises(ValueError, match=r"sample 4: an image is uint8 \[H, W, 3\], not"):
+                stage([wrong], np.array([4]), epoch=0)
+        with pytest.raises(ValueError, match="1 images and 2 sample ids"):
+            stage([whole], np.array([4, 5]), epoch=0)
+
+
 def test_the_stage_names_the_sample_that_is_too_small(shards: Path) -> None:
-    stage = Stage(open_dataset(shards / "tar" / "train"), LoaderOptions())
+    stage = Stage(open_dataset(shards / "tar" / "train"), LoaderOptions(mean="channel"))
     with pytest.raises(ValueError, match="sample 9: its image is smaller than the crop"):
         stage([np.zeros((300, 300, 3), np.uint8), np.zeros((100, 300, 3), np.uint8)], np.array([4, 9]), epoch=0)
