@@ -20,6 +20,7 @@ TITLES = {
     "codec": "bare libjpeg-turbo decode",
     "memory": "bare copy",
     "imagefeed": "imagefeed",
+    "turbojpeg": "imagefeed, libjpeg-turbo",
     "hybrid": "imagefeed in FFCV's loop",
     "ffcv": "FFCV",
     "dali": "DALI (CPU)",
