@@ -127,12 +127,11 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__name__", function)).strip("<>")
 
 
-def rows_of(dataset: Dataset, options: LoaderOptions) -> np.ndarray:
-    """The rows of the table that are used, ascending (int64 [n]). Raises `ValueError` for ids that it has not."""
-    ids = dataset.columns.id
+def rows_of(dataset: Dataset, options: LoaderOptions) -> np.ndarray | slice:
+    """The rows of the table that are used, ascending (int64 [n], or all). Raises `ValueError` for ids it has not."""
     if options.samples is None:
-        return np.arange(len(ids))
-    wanted = np.sort(np.asarray(options.samples, np.int64))
+        return slice(None)  # of which no copy is made
+    ids, wanted = dataset.columns.id, np.sort(np.asarray(options.samples, np.int64))
     rows = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     wrong = (ids[rows] != wanted) | (np.diff(wanted, prepend=wanted[:1] - 1) == 0)
     if wrong.any() or not len(wanted):
@@ -145,28 +144,33 @@ def rows_of(dataset: Dataset, options: LoaderOptions) -> np.ndarray:
 
 def order_of(dataset: Dataset, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
     """The places of an epoch as its loader goes through them (int64 [n]), see `sampling`."""
-    rows = rows_of(dataset, options)
-    ids, shards, labels = (
-        column[rows] for column in (dataset.columns.id, dataset.columns.shard, dataset.columns.label)
-    )
+    rows, columns = rows_of(dataset, options), dataset.columns
+    ids, count = columns.id[rows], len(columns.id)
+
+    def of_all(places: np.ndarray) -> np.ndarray:
+        """Places among the rows that are used as places in the whole table."""
+        if isinstance(rows, slice):
+            return places
+        turns, used = np.divmod(places, len(rows))
+        return turns * count + rows[used]
+
     if options.per_class is not None:
-        places = balanced_order(ids, labels, seed=seed, epoch=epoch, per_class=options.per_class)
-        turns, places = np.divmod(places, len(rows))
-        return turns * len(dataset.columns.id) + rows[places]
+        labels = columns.label[rows]
+        return of_all(balanced_order(ids, labels, seed=seed, epoch=epoch, per_class=options.per_class))
     shuffle: bool | str = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
     if options.shuffle is None and shuffle and dataset.remote is not None:
         num_bytes = sum(shard.num_bytes for shard in dataset.manifest.shards)
         # By the cache's stated size, never by what the disk has: all ranks must come to the same order.
         shuffle = "shards" if num_bytes > dataset.remote.cache_options.num_bytes else True
     if shuffle == "shards":
-        return rows[shard_order(ids, shards, seed=seed, epoch=epoch, window=options.window)]
-    return rows[epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle))]
+        return of_all(shard_order(ids, columns.shard[rows], seed=seed, epoch=epoch, window=options.window))
+    return of_all(epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle)))
 
 
 def num_samples_of(dataset: Dataset, options: LoaderOptions) -> int:
     """Samples of a whole epoch, over all ranks."""
     if options.per_class is None:
-        return len(dataset) if options.samples is None else len(rows_of(dataset, options))
+        return len(dataset.columns.id[rows_of(dataset, options)])
     return balanced_length(dataset.columns.label[rows_of(dataset, options)], options.per_class)
 
 
