@@ -21,6 +21,7 @@ from pipeline.dataset import Dataset
 from pipeline.feed import Batch, BatchTask, Feed, at_once
 from pipeline.fetch import Fetcher
 from pipeline.fused import Step
+from pipeline.mapping import libc
 from pipeline.position import Place, Positioned
 from pipeline.recipes import RECIPES, Recipe
 from pipeline.sampling import Share, balanced_length, balanced_order, epoch_order, shard_order
@@ -219,6 +220,12 @@ class Loader(Positioned):
         return Epoch(self._feed, self.begin(), self.num_samples)
 
 
+def give_back() -> None:
+    """Freed memory goes back to the system: glibc keeps what sorting an order took, 17 MiB for ImageNet."""
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
 class Epoch:
     """One pass over what is left of an epoch, which keeps `place` up to date; made by `iter(loader)`.
 
@@ -231,6 +238,7 @@ class Epoch:
         options = feed.options
         share, seed, epoch, start = options.share, place.seed, place.epoch, place.position
         order = order_of(feed.dataset, options, seed, epoch)
+        give_back()
         fetcher = fetcher_of(feed.dataset, options, order[start:])
         if fetcher is not None:
             weakref.finalize(self, fetcher.stop).atexit = False
