@@ -31,6 +31,10 @@ from torch.optim import Optimizer
 from model.alexnet import AlexNet
 from model.parallel import Exchange
 
+# torch 2.13 has new names for these two and warns of the old ones, which are all that 2.11 has.
+_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+
 
 def split_classifier(network: AlexNet, exchange: Exchange) -> set[str]:
     """Leaves of fc6, fc7, fc8 (and their batch norm) what this rank of the process group holds; returns its names.
@@ -79,7 +83,7 @@ def all_gather(x: Tensor, axis: int, exchange: Exchange | None = None) -> Tensor
     """The ranks' x, [..., n, ...], one behind the other along `axis`: [..., K n, ...]."""
     size = dist.get_world_size()
     parts = x.new_empty(size * x.shape[0], *x.shape[1:])
-    dist.all_gather_single(parts, x.contiguous())
+    _gather(parts, x.contiguous())
     if exchange is not None:
         exchange.num_bytes += (size - 1) * x.numel() * x.element_size()
     return parts.unflatten(0, (size, -1)).movedim(0, axis).flatten(axis, axis + 1)
@@ -90,7 +94,7 @@ def reduce_scatter(x: Tensor, axis: int, exchange: Exchange) -> Tensor:
     size = dist.get_world_size()
     parts = x.unflatten(axis, (size, -1)).movedim(axis, 0).contiguous()
     mine = torch.empty_like(parts[0])
-    dist.reduce_scatter_single(mine, parts.flatten(0, 1))
+    _reduce_scatter(mine, parts.flatten(0, 1))
     exchange.num_bytes += (size - 1) * mine.numel() * mine.element_size()
     return mine
 

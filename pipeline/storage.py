@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -18,7 +17,7 @@ import fsspec
 CHUNK = 2**23  # bytes of one request, at most; a server that knows no ranges sends the whole file at once
 TRANSIENT = {408, 425, 429}  # of the HTTP statuses from 400 to 499: those that pass
 POLL = 0.05  # seconds between two looks at whether anybody still waits
-LONG = 40  # timeouts that a listing or an upload gets: many requests of the protocol in one of ours
+LONG = 40  # timeouts that a listing gets: many requests of the protocol in one of ours
 STAMPS = (  # under which file systems tell that a file is another one now, the surest first; any one will do
     *("ETag", "etag", "md5Hash", "Content-MD5", "Digest"),
     *("LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created"),
@@ -150,19 +149,6 @@ class Storage:
             pieces.append(self._ask(file, "cat_file", given_up, lengths=(end - at,), start=at, end=end))
         return b"".join(pieces)
 
-    def put(self, path: Path, file: str) -> None:
-        """Uploads a local file, in parts where it is large; it appears whole or not at all, as the protocol has it."""
-        self._ask(file, "put_file", never, patience=LONG, source=str(path))
-
-    def write(self, content: bytes, file: str) -> None:
-        """Writes a small file."""
-        self._ask(file, "pipe_file", never, value=content)
-
-    def remove(self, files: list[str]) -> None:
-        """Removes files."""
-        for file in files:
-            self._ask(file, "rm_file", never)
-
     def chunks(self, file: str, size: int, given_up: Callable[[], bool] = never) -> Iterator[bytes]:
         """The first `size` bytes of a file, in order and in pieces."""
         position = 0
@@ -198,19 +184,17 @@ class Storage:
         given_up: Callable[[], bool],
         lengths: tuple[int, ...] = (),
         patience: int = 1,
-        source: str | None = None,
         **arguments: Any,
     ) -> Any:
         """What a method of the file system returns for `file`; an answer of none of the `lengths` is a failure.
 
-        `patience` times the timeout are given; `source` goes before the file.
+        `patience` times the timeout are given.
         """
         system, _ = self._root()
-        paths = [self._path(file)] if source is None else [source, self._path(file)]
         limit = {"timeout": patience * self.options.timeout} if system.async_impl else {}
 
         def request() -> Any:
-            answer = getattr(system, method)(*paths, **arguments, **limit)
+            answer = getattr(system, method)(self._path(file), **arguments, **limit)
             if lengths and len(answer) not in lengths:
                 raise ConnectionError(f"{len(answer)} bytes came instead of {lengths[0]}")
             return answer
