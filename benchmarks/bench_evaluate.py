@@ -66,8 +66,8 @@ class Turn:
     """One measurement of one contender."""
 
     images_per_second: float
-    cpu_ms_per_image: float
-    share_of_net: float  # of the seconds; 0 for another process, where nobody looks
+    cpu_ms_per_image: float | None
+    share_of_net: float | None  # of the seconds; None, as the time, for another process, where nobody looks
 
 
 @dataclass
@@ -196,7 +196,9 @@ def main(config: BenchConfig) -> None:
                 answer = run()
                 seconds = time.perf_counter() - started
                 burnt = processor_seconds() - burnt
-                turns[name].append(Turn(len(val) / seconds, 1000 * burnt / len(val), stopwatch.seconds / seconds))
+                # The job's actors are children of Ray, whose time is not seen here, nor is what happens in their nets.
+                inside = (1000 * burnt / len(val), stopwatch.seconds / seconds) if name != "the job" else (None, None)
+                turns[name].append(Turn(len(val) / seconds, *inside))
                 answers += [answer] if isinstance(answer, np.ndarray) else []
                 more = {"width": config.width, "threads": config.threads, "batch_size": config.batch_size}
                 # Each at once: a run that is cut off has measured something.
@@ -223,10 +225,15 @@ def report(turns: dict[str, list[Turn]], images: int, config: BenchConfig) -> No
     print(f"{images} images, width {config.width}, {config.threads} threads; images a second, CPU ms an image\n")
     print(f"{'':10}" + 2 * f" {'min':>7} {'median':>7} {'max':>7}" + f" {'the net itself':>15}")
     for name, each in turns.items():
-        columns = [turn.images_per_second for turn in each], [turn.cpu_ms_per_image for turn in each]
-        figures = [number(values) for values in columns for number in (min, median, max)]
-        share = median(turn.share_of_net for turn in each)
-        print(f"{name:10}" + "".join(f" {figure:7.1f}" for figure in figures) + f" {share or float('nan'):15.0%}")
+        figures = spread([turn.images_per_second for turn in each]) + spread([turn.cpu_ms_per_image for turn in each])
+        shares = [turn.share_of_net for turn in each if turn.share_of_net is not None]
+        print(f"{name:10}{figures}" + (f" {median(shares):15.0%}" if shares else f" {'-':>15}"))
+
+
+def spread(values: list[float | None]) -> str:
+    """Least, median and most; dashes for what was not seen."""
+    seen = [value for value in values if value is not None]
+    return "".join(f" {number(seen):7.1f}" for number in (min, median, max)) if seen else 3 * f" {'-':>7}"
 
 
 if __name__ == "__main__":
