@@ -180,3 +180,16 @@ def use_s3(patch: pytest.MonkeyPatch, address: str) -> None:
     }.items():
         patch.setenv(name, value)
     fsspec.filesystem("s3").clear_instance_cache()
+
+
+@contextmanager
+def s3_bucket(name: str, folder: Path) -> Iterator[str]:
+    """The address of a moto's S3 whose bucket `name` holds all files below `folder`."""
+    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
+        use_s3(patch, address)
+        system = fsspec.filesystem("s3")
+        system.mkdir(name)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                system.put_file(str(path), f"{name}/{path.relative_to(folder)}")
+        yield address

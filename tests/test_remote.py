@@ -15,14 +15,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
 from pipeline import ConvertOptions, Dataset, LoaderOptions, convert, open_dataset
 from pipeline.cache import GB, CacheOptions
 from pipeline.loader import order_of, spans_of
 from pipeline.storage import StorageOptions
-from tests.servers import FileServer, always, at_first, file_server, moto_server, use_s3
+from tests.servers import FileServer, always, at_first, file_server, s3_bucket, use_s3
 from tests.test_dataset import edit_manifest
 from tests.test_loader import ids, rows
 
@@ -320,12 +319,7 @@ def test_python_ends_at_once_beside_a_stalled_server(server: FileServer, tmp_pat
 def s3(split: Path) -> Iterator[str]:
     """moto's S3 server in a process of its own with the splits in bucket `images`; its address."""
     pytest.importorskip("s3fs", reason="the extra s3 is not installed")
-    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
-        use_s3(patch, address)
-        bucket = fsspec.filesystem("s3")
-        bucket.mkdir("images")
-        for path in split.parent.glob("*/*.*"):
-            bucket.put_file(str(path), f"images/{path.parent.name}/{path.name}")
+    with s3_bucket("images", split.parent) as address:
         yield address
 
 

@@ -19,7 +19,7 @@ from pipeline.sources import open_source, place, reading
 from pipeline.sources.reading import read_rows
 from pipeline.storage import StorageOptions
 from tests.layouts import LAYOUTS, Images, drawn
-from tests.servers import Fault, FileServer, file_server, moto_server, use_s3
+from tests.servers import Fault, FileServer, file_server, s3_bucket, use_s3
 from tests.test_conversion import contents
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,13 +77,7 @@ def server(root: Path) -> Iterator[FileServer]:
 def s3(root: Path) -> Iterator[str]:
     """moto's S3 with all of them in the bucket `sources`; its address."""
     pytest.importorskip("s3fs", reason="the extra s3 is not installed")
-    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
-        use_s3(patch, address)
-        bucket = fsspec.filesystem("s3")
-        bucket.mkdir("sources")
-        for path in root.rglob("*"):
-            if path.is_file():
-                bucket.put_file(str(path), f"sources/{path.relative_to(root)}")
+    with s3_bucket("sources", root) as address:
         yield address
 
 
