@@ -29,6 +29,7 @@ from benchmarks.bench_convert import copies_of, processor_seconds
 from benchmarks.record import record
 from benchmarks.synthetic import synthetic_source
 from pipeline.conversion import convert, plan_split
+from pipeline.folder import LocalFolder
 from pipeline.formats.tar import header
 from pipeline.options import ConvertOptions
 from pipeline.runners import processes
@@ -64,13 +65,14 @@ from pathlib import Path
 from benchmarks.bench_scale import join, memory
 from benchmarks.synthetic import synthetic_source
 from pipeline.conversion import plan_split
+from pipeline.folder import LocalFolder
 from pipeline.options import ConvertOptions
 
 stages, began = {"imports": memory()}, time.perf_counter()
 source = synthetic_source(int(sys.argv[1]))
 stages["table"] = {"seconds": time.perf_counter() - began} | memory()
 with tempfile.TemporaryDirectory() as scratch:
-    split, largest, count = plan_split(source, "train", Path(scratch), ConvertOptions()), 0, 0
+    split, largest, count = plan_split(source, "train", LocalFolder(Path(scratch)), ConvertOptions()), 0, 0
     began = time.perf_counter()
     for task in split.tasks():
         largest, count = max(largest, len(pickle.dumps(task, protocol=5))), count + 1
@@ -94,7 +96,6 @@ def join(split) -> dict[str, float]:
     from pipeline.records import ShardRecord, save_record
 
     folder = split.out["tar"]
-    folder.mkdir(parents=True)
     moments = Moments(1, np.ones(3, np.int64), np.ones((3, 3), np.int64))
     for task in split.tasks():
         rows = task.rows.select(["key", "label", "size", "offset"])
@@ -113,7 +114,7 @@ def join(split) -> dict[str, float]:
             ),
         )
     before, start = memory(), time.perf_counter()
-    finish(split, "tar")
+    finish(split, "tar", lambda: None)
     return {"seconds": time.perf_counter() - start, "mib_before": before["mib"], "peak_mib_before": before["peak_mib"]}
 
 
@@ -140,7 +141,9 @@ def ray(config: BenchConfig) -> None:
     began = time.perf_counter()
     with connected(), tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter() - began
-        tasks = list(plan_split(synthetic_source(400 * 4096), "train", Path(scratch), ConvertOptions()).tasks())
+        tasks = list(
+            plan_split(synthetic_source(400 * 4096), "train", LocalFolder(Path(scratch)), ConvertOptions()).tasks()
+        )
         list(on_ray(nothing, tasks[:50]))  # the workers come up
         began, used = time.perf_counter(), processor_seconds()
         list(on_ray(nothing, tasks))

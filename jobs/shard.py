@@ -7,8 +7,8 @@
     python jobs/shard.py                                                         # the sample dataset
 
 One task makes one shard and sees the source and the output folder under the same path as the driver does, so on
-many machines both lie on a shared file system. A task whose worker or machine dies is run again; a job that died is
-run again by the same command and goes on where it stopped.
+many machines each lies on a shared file system or in an object store. A task whose worker or machine dies is run again;
+a job that died is run again by the same command and goes on where it stopped.
 """
 
 import sys
@@ -42,8 +42,8 @@ class ShardConfig:
 
     source: str | None = None
     """Whatever `imagefeed convert` takes, here or at a URL; by default the sample dataset, drawn if missing."""
-    out: Path | None = None
-    """Folder for the splits, OUT/train and OUT/val; by default $IMAGEFEED_HOME/shards."""
+    out: str | None = None
+    """Folder for the splits, OUT/train and OUT/val, or a URL in an object store; by default $IMAGEFEED_HOME/shards."""
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions()
 
 
@@ -61,15 +61,15 @@ def on_ray(make: Callable[[ShardTask], ShardResult], tasks: Iterable[ShardTask])
         running.extend(remote.remote(task) for task in islice(waiting, 1))
 
 
-def place(source: str) -> str:
+def place(given: str) -> str:
     """A path made absolute; a URL is one."""
-    return source if is_url(source) else str(absolute(Path(source)))
+    return given if is_url(given) else str(absolute(Path(given)))
 
 
 def main(config: ShardConfig) -> None:
     """Runs the conversion on the cluster that the job belongs to, or on a Ray of its own."""
     source = place(config.source) if config.source else str(sample_source())
-    out = absolute(config.out) if config.out else home() / "shards"
+    out = place(config.out) if config.out else str(home() / "shards")
     with connected():
         report(convert(source, out, config.options, on_ray))
 

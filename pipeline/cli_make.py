@@ -6,11 +6,11 @@ from typing import Annotated
 import tyro
 
 from pipeline.cli import app
-from pipeline.conversion import convert
+from pipeline.conversion import Place, convert
 from pipeline.cores import usable_cores
 from pipeline.dataset import open_dataset
 from pipeline.estimate import estimate, told
-from pipeline.manifest import Format, Manifest
+from pipeline.manifest import QUARANTINE, Format, Manifest
 from pipeline.options import ConvertOptions
 from pipeline.runners import processes
 from pipeline.sample import SampleConfig, make_sample
@@ -19,7 +19,7 @@ from pipeline.sample import SampleConfig, make_sample
 @app.command(name="convert")
 def convert_command(
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
-    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions(),
     workers: int = usable_cores(),
     dry_run: bool = False,
@@ -29,7 +29,7 @@ def convert_command(
     Args:
         source: A folder, files such as 'DIR/train-*.tar', or a URL: the ILSVRC2012 downloads, packed or not, Kaggle's,
             Parquet, WebDataset tars, betons, a list of paths and labels, or a folder a class.
-        out: The folder for the splits.
+        out: The folder for the splits, or a URL in an object store, such as s3://BUCKET/NAME.
         options: How images become shards.
         workers: Processes to use; by default one for each core that may be used.
         dry_run: Say what would be written, how large it would be and how long it would take; write nothing.
@@ -103,7 +103,7 @@ def checked(workers: int) -> int:
     return workers
 
 
-def report(manifests: dict[Path, Manifest]) -> None:
+def report(manifests: dict[Place, Manifest]) -> None:
     """Says what has been made, one line a split."""
     for folder, manifest in manifests.items():
         size = sum(shard.num_bytes for shard in manifest.shards)
@@ -112,8 +112,6 @@ def report(manifests: dict[Path, Manifest]) -> None:
             f"{len(manifest.shards):,} {manifest.format} shards, {size / 1e6:,.1f} MB"
         )
         if manifest.num_quarantined:
-            print(
-                f"  {manifest.num_quarantined:,} could not be used: {folder / 'quarantine.parquet'} says which and why"
-            )
+            print(f"  {manifest.num_quarantined:,} could not be used: {folder}/{QUARANTINE} says which and why")
         if manifest.statistics is None and not manifest.is_index:
             print(f"  no statistics of the pixels yet; to take them: imagefeed stats {folder}")

@@ -1,20 +1,19 @@
 """From a source to finished splits: plan, make the shards wherever the runner makes them, then the manifest, last."""
 
-import fcntl
 import hashlib
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.atomic import atomic, sweep
+from pipeline.folder import Folder, folder_at
 from pipeline.manifest import (
     MANIFEST,
     MEAN_IMAGE,
@@ -28,7 +27,7 @@ from pipeline.moments import Moments, PixelSums, statistics
 from pipeline.options import ConvertOptions
 from pipeline.plan import costliest_first, shard_ids, split_evenly
 from pipeline.progress import track
-from pipeline.records import FOLDER, load_record, remove_records
+from pipeline.records import FOLDER, ShardRecord, load_record
 from pipeline.resizing import Resize
 from pipeline.runners import Runner, run_here
 from pipeline.selection import select
@@ -37,6 +36,9 @@ from pipeline.sources import open_source
 from pipeline.sources.table import Source
 
 JPEG_BYTES_PER_PIXEL = 0.6  # more than photographs take at quality 95; only for the check of free space
+READERS = 16  # threads that read records: an object store takes a while for each
+
+Place = TypeVar("Place", str, Path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Split:
 
     name: str
     source: Source
-    out: dict[Format, Path]
+    out: dict[Format, Folder]
     options: ConvertOptions
 
     @property
@@ -86,53 +88,59 @@ class Split:
 
 
 def convert(
-    source: str | Path, out: Path, options: ConvertOptions = ConvertOptions(), run: Runner = run_here
-) -> dict[Path, Manifest]:
-    """Converts every split of `source` into `out`; returns the manifest of each folder that now holds a split.
+    source: str | Path, out: Place, options: ConvertOptions = ConvertOptions(), run: Runner = run_here
+) -> dict[Place, Manifest]:
+    """Converts every split of `source` into `out`, a folder or the URL of one in an object store.
 
-    A finished split is left as it is, an interrupted one is gone on with. Raises `ValueError`, `RuntimeError` or
-    `OSError` with the file and the cure; then no unfinished file has a final name.
+    Returns the manifest of each folder that now holds a split. A finished split is left as it is, an interrupted one is
+    gone on with. Raises `ValueError`, `RuntimeError` or `OSError` with the file and the cure; then no unfinished file
+    has a final name.
     """
+    target = folder_at(out)
     opened = select(open_source(source), options.classes, options.limit)
-    out = Path(out).resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    with only_writer(out):
-        splits = [split for name in opened.splits if not is_finished(split := plan_split(opened, name, out, options))]
-        check_space(out, splits)
-        for split in splits:
-            for folder in split.out.values():
-                folder.mkdir(parents=True, exist_ok=True)
+    with target.held() as check:
+        plans = [plan_split(opened, name, target, options) for name in opened.splits]
+        splits = [split for split in plans if not is_finished(split)]
+        check_space(target, splits)
         try:
             tasks = (task for split in splits for task in split.tasks())
             done = (result.num_samples for result in run(write_shard, tasks))
             total = sum(len(split.table) for split in splits)
             for _ in track(done, total, "sharding", "images"):
-                pass
+                check()
         finally:
             for split in splits:
                 for folder in split.out.values():
-                    sweep(folder)
-                    sweep(folder / FOLDER)
+                    folder.sweep()
+                    folder.below(FOLDER).sweep()
         for split in splits:
             for format in split.out:
-                finish(split, format)
-        plans = [plan_split(opened, name, out, options) for name in opened.splits]
-        return {folder: Manifest.load(folder) for split in plans for folder in split.out.values()}
+                finish(split, format, check)
+        kind = type(out) if isinstance(out, str) else Path
+        return {kind(str(folder)): load(folder) for split in plans for folder in split.out.values()}
 
 
-def plan_split(source: Source, name: str, out: Path, options: ConvertOptions) -> Split:
+def plan_split(source: Source, name: str, out: Folder, options: ConvertOptions) -> Split:
     """One split of `source`, with the folders below `out` that it goes to."""
-    folders: dict[Format, Path] = {format: out / folder for format, folder in options.folders(name).items()}
+    folders: dict[Format, Folder] = {format: out.below(folder) for format, folder in options.folders(name).items()}
     return Split(name=name, source=source, out=folders, options=options)
+
+
+def load(folder: Folder) -> Manifest:
+    """A folder's manifest. Raises `FileNotFoundError` where there is none, `ValueError` where it is another file."""
+    content = folder.read(MANIFEST)
+    if content is None:
+        raise FileNotFoundError(f"{folder} holds no {MANIFEST}: somebody has removed it; run the conversion again")
+    return Manifest.parse(content, f"{folder}/{MANIFEST}")
 
 
 def is_finished(split: Split) -> bool:
     """Whether every folder of the split has a manifest made from the same. Raises `FileExistsError` for another's."""
     finished = []
     for format, folder in split.out.items():
-        if not (folder / MANIFEST).exists():
+        if folder.size(MANIFEST) is None:
             continue
-        there = Manifest.load(folder)
+        there = load(folder)
         if there.digest != split.digest or there.format != format:
             raise FileExistsError(
                 f"{folder} already holds a split made from another source or with other options: "
@@ -142,10 +150,10 @@ def is_finished(split: Split) -> bool:
     return len(finished) == len(split.out)
 
 
-def check_space(out: Path, splits: list[Split]) -> None:
+def check_space(out: Folder, splits: list[Split]) -> None:
     """Raises `OSError` where the disk has less room than the shards will take."""
     need = sum(bytes_expected(split) * len(split.out) for split in splits)
-    free = shutil.disk_usage(out).free
+    free = out.free()
     if need > free:
         raise OSError(
             f"{out} has {free / 1e9:.1f} GB free and the shards may take {need / 1e9:.1f} GB: "
@@ -162,30 +170,16 @@ def bytes_expected(split: Split) -> float:
     return len(split.table) * pixels * (3 if split.options.raw else JPEG_BYTES_PER_PIXEL)
 
 
-@contextmanager
-def only_writer(out: Path) -> Iterator[None]:
-    """Holds the folder for this conversion. Raises `RuntimeError` while another one holds it."""
-    with open(out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(
-                f"another conversion is writing to {out}: wait for it, or choose another folder"
-            ) from None
-        yield
-
-
-def finish(split: Split, format: Format) -> None:
+def finish(split: Split, format: Format, check: Callable[[], None]) -> None:
     """Joins the records of all shards into the split's tables and statistics, then writes the manifest.
 
-    Raises `RuntimeError` where the counts do not add up to the source's.
+    Raises `RuntimeError` where the counts do not add up to the source's, and what `check` raises, before the manifest.
     """
     folder = split.out[format]
     moments: Moments | None = Moments()
     pixel_sums = PixelSums()
     shards, samples, quarantine = [], [], []
-    for number in range(split.num_shards):
-        record = load_record(folder, shard_name(number, format))
+    for record in load_records(folder, [shard_name(number, format) for number in range(split.num_shards)]):
         shards.append(record.shard)
         samples.append(record.samples)
         quarantine.append(record.quarantine)
@@ -200,16 +194,13 @@ def finish(split: Split, format: Format) -> None:
         )
     if len(rows) == 0:
         raise ValueError(f"{folder}: not one image could be used; the first: {refused['reason'][0]}")
-    with atomic(folder / SAMPLES) as path:
-        pq.write_table(rows, path)
-    with atomic(folder / QUARANTINE) as path:
-        pq.write_table(refused, path)
-    files = [SAMPLES, QUARANTINE]
+    files = {SAMPLES: write_table(folder, SAMPLES, rows), QUARANTINE: write_table(folder, QUARANTINE, refused)}
     if pixel_sums.sums is not None:
-        with atomic(folder / MEAN_IMAGE) as path, open(path, "wb") as file:
-            np.save(file, pixel_sums.sums / len(rows))
-        files.append(MEAN_IMAGE)
-    Manifest(
+        with folder.new(MEAN_IMAGE) as path:
+            with open(path, "wb") as file:
+                np.save(file, pixel_sums.sums / len(rows))
+            files[MEAN_IMAGE] = file_sha256(path)
+    manifest = Manifest(
         split=split.name,
         format=format,
         classes=split.source.classes,
@@ -218,7 +209,24 @@ def finish(split: Split, format: Format) -> None:
         storage=split.options.storage(),
         shards=tuple(shards),
         statistics=None if moments is None else statistics(moments),
-        files={name: file_sha256(folder / name) for name in files},
+        files=files,
         digest=split.digest,
-    ).save(folder)
-    remove_records(folder)
+    )
+    check()
+    with folder.new(MANIFEST) as path:
+        path.write_text(manifest.to_json())
+    folder.below(FOLDER).remove()
+
+
+def load_records(folder: Folder, names: list[str]) -> Iterator[ShardRecord]:
+    """The records of shards, in order; a few are read at once, and no more are held."""
+    with ThreadPoolExecutor(READERS) as readers:
+        for start in range(0, len(names), READERS):
+            yield from readers.map(partial(load_record, folder), names[start : start + READERS])
+
+
+def write_table(folder: Folder, name: str, table: pa.Table) -> str:
+    """Writes a table; returns the SHA-256 of its file."""
+    with folder.new(name) as path:
+        pq.write_table(table, path)
+        return file_sha256(path)

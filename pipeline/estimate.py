@@ -4,12 +4,13 @@ The images lie at even distances in the source's order. Sizes are theirs, scaled
 these images, divided among the workers, so it says nothing of slow disks, and of the cluster only if it has such cores.
 """
 
-import shutil
 import time
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from pipeline.codec import BadImage
+from pipeline.folder import Folder, folder_at
 from pipeline.formats.beton import PAGE_SIZE
 from pipeline.options import ConvertOptions
 from pipeline.plan import split_evenly
@@ -26,7 +27,7 @@ TAR_OVERHEAD = 1792  # bytes a sample: two headers, the label, and half a block 
 class Estimate:
     """One split in one format that a conversion would make."""
 
-    folder: Path
+    folder: Folder
     num_images: int
     num_classes: int
     num_shards: int
@@ -36,13 +37,13 @@ class Estimate:
     bad: dict[str, str]  # key and reason of each image among these that cannot be used
 
 
-def estimate(source: str | Path, out: Path, options: ConvertOptions = ConvertOptions()) -> list[Estimate]:
+def estimate(source: str | Path, out: str | Path, options: ConvertOptions = ConvertOptions()) -> list[Estimate]:
     """What `convert` with the same arguments would do. Raises as it does where the source cannot be used."""
     opened = select(open_source(source), options.classes, options.limit)
     return [
         each
         for name, table in opened.splits.items()
-        for each in try_split(opened.root, len(opened.classes), name, table, Path(out), options)
+        for each in try_split(opened.root, len(opened.classes), name, table, folder_at(out), options)
     ]
 
 
@@ -69,7 +70,7 @@ def try_split(root, num_classes, name, table, out, options) -> list[Estimate]:  
     overhead = {"tar": TAR_OVERHEAD * len(table), "beton": PAGE_SIZE * num_shards}
     return [
         Estimate(
-            folder=out / folder,
+            folder=out.below(folder),
             num_images=len(table),
             num_classes=num_classes,
             num_shards=num_shards,
@@ -91,14 +92,12 @@ def told(estimates: list[Estimate], workers: int) -> str:
     ]
     for each in estimates:
         lines += [f"  {key} could not be used: {reason}" for key, reason in each.bad.items()]
-    out = estimates[0].folder
-    while not out.exists():
-        out = out.parent
-    free = shutil.disk_usage(out).free
+    free = estimates[0].folder.free()
+    room = "" if free == inf else f", where {free / 1e9:,.1f} GB are free,"
     seconds = sum(each.seconds for each in estimates) / workers
     size = sum(each.num_bytes for each in estimates)
     lines.append(
-        f"about {size / 1e9:,.3f} GB, where {free / 1e9:,.1f} GB are free, and {duration(seconds)} with {workers} "
+        f"about {size / 1e9:,.3f} GB{room} and {duration(seconds)} with {workers} "
         f"worker{'s' * (workers != 1)}, besides start and disk; nothing was written"
     )
     return "\n".join(lines)

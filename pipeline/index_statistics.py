@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.atomic import atomic, sync
-from pipeline.conversion import only_writer
 from pipeline.dataset import Dataset, open_dataset, open_split
+from pipeline.folder import LocalFolder
 from pipeline.index import WITH_STATISTICS, index_of, publish
 from pipeline.looking import look_at
 from pipeline.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, SAMPLES_SCHEMA, Manifest, file_sha256
@@ -68,7 +68,7 @@ def take_statistics(dataset: Dataset, run: Runner = run_here) -> Dataset:
     Raises `ValueError` where an image does not decode.
     """
     if not dataset.has_statistics:
-        with only_writer(dataset.path.parent):
+        with LocalFolder(dataset.path.parent).held():
             write_statistics(dataset.path, dataset, run)
     return open_split(dataset.path)
 

@@ -4,16 +4,15 @@ A record is two files in `<split>/.records/`, and a third where the images are o
 and its presence is the proof that the shard is complete. The folder goes when the manifest is there.
 """
 
+import io
 import json
-import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.atomic import atomic, write_atomically
+from pipeline.folder import Folder
 from pipeline.manifest import QUARANTINE_SCHEMA, Shard
 from pipeline.moments import Moments, PixelSums
 
@@ -32,15 +31,13 @@ class ShardRecord:
     pixel_sums: PixelSums
 
 
-def save_record(split_dir: Path, record: ShardRecord) -> None:
-    """Writes a record whose shard is complete and on disk."""
-    folder = split_dir / FOLDER
-    folder.mkdir(exist_ok=True)
-    name = record.shard.name
+def save_record(split: Folder, record: ShardRecord) -> None:
+    """Writes a record whose shard is complete and in its folder."""
+    folder, name = split.below(FOLDER), record.shard.name
     if record.pixel_sums.sums is not None:
-        with atomic(folder / f"{name}.npy") as path, open(path, "wb") as file:
+        with folder.new(f"{name}.npy") as path, open(path, "wb") as file:
             np.save(file, record.pixel_sums.sums)
-    with atomic(folder / f"{name}.parquet") as path:
+    with folder.new(f"{name}.parquet") as path:
         pq.write_table(record.samples, path)
     proof = {
         "digest": record.digest,
@@ -50,35 +47,37 @@ def save_record(split_dir: Path, record: ShardRecord) -> None:
         "mixed": record.pixel_sums.mixed,
         "quarantine": record.quarantine.to_pylist(),
     }
-    write_atomically(folder / f"{name}.json", json.dumps(proof).encode())
+    with folder.new(f"{name}.json") as path:
+        path.write_text(json.dumps(proof))
 
 
-def is_done(split_dir: Path, name: str, digest: str) -> bool:
+def is_done(split: Folder, name: str, digest: str) -> bool:
     """Whether the shard `name` was completed from what `digest` stands for, and still has its size."""
-    proof = split_dir / FOLDER / f"{name}.json"
-    shard = split_dir / name
-    if not proof.is_file() or not shard.is_file():
+    proof = split.below(FOLDER).read(f"{name}.json")
+    if proof is None:
         return False
-    record = json.loads(proof.read_bytes())
-    return bool(record["digest"] == digest and record["shard"]["num_bytes"] == shard.stat().st_size)
+    record = json.loads(proof)
+    return bool(record["digest"] == digest and record["shard"]["num_bytes"] == split.size(name))
 
 
-def load_record(split_dir: Path, name: str) -> ShardRecord:
+def load_record(split: Folder, name: str) -> ShardRecord:
     """Reads the record of the shard `name`. Raises `FileNotFoundError` where the shard was not finished."""
-    base = split_dir / FOLDER / name
-    proof = json.loads(base.with_name(f"{name}.json").read_bytes())
+    folder = split.below(FOLDER)
+
+    def content(suffix: str) -> bytes:
+        found = folder.read(name + suffix)
+        if found is None:
+            raise FileNotFoundError(f"{folder} has no {name + suffix}: run the conversion again")
+        return found
+
+    proof = json.loads(content(".json"))
     return ShardRecord(
         digest=proof["digest"],
         shard=Shard(**proof["shard"]),
         moments=None if proof["moments"] is None else Moments.from_json(proof["moments"]),
-        samples=pq.read_table(base.with_name(f"{name}.parquet")),
+        samples=pq.read_table(io.BytesIO(content(".parquet"))),
         quarantine=pa.Table.from_pylist(proof["quarantine"], QUARANTINE_SCHEMA),
         pixel_sums=PixelSums(
-            np.load(base.with_name(f"{name}.npy"), allow_pickle=False) if proof["pixel_sums"] else None, proof["mixed"]
+            np.load(io.BytesIO(content(".npy")), allow_pickle=False) if proof["pixel_sums"] else None, proof["mixed"]
         ),
     )
-
-
-def remove_records(split_dir: Path) -> None:
-    """Removes the records once a manifest has taken their place."""
-    shutil.rmtree(split_dir / FOLDER, ignore_errors=True)

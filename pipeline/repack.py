@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from pipeline import native
 from pipeline.atomic import atomic, sweep
 from pipeline.codec import open_header
-from pipeline.conversion import only_writer
 from pipeline.dataset import Dataset
+from pipeline.folder import LocalFolder
 from pipeline.formats import shard_writer
 from pipeline.jpeg import JpegCodec, codec_name
 from pipeline.manifest import JPEG, MANIFEST, OTHER, RAW, SAMPLES, SAMPLES_SCHEMA, Format, Manifest, Shard, Storage
@@ -59,7 +59,7 @@ def repack(dataset: Dataset, out: Path, format: Format, run: Runner = run_here) 
         raise ValueError(f"{dataset.source} is elsewhere: copy it here first")
     out = Path(out).absolute()
     out.mkdir(parents=True, exist_ok=True)
-    with only_writer(out):
+    with LocalFolder(out).held():
         if (out / MANIFEST).exists():
             raise FileExistsError(f"{out} already holds a split: choose another folder, or remove this one")
         try:

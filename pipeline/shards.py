@@ -4,7 +4,6 @@
 somebody else's choice, and any of them writes the same bytes.
 """
 
-import errno
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import native
-from pipeline.atomic import atomic
 from pipeline.codec import BadImage
+from pipeline.folder import Folder
 from pipeline.formats import shard_writer
 from pipeline.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Format, Shard, Storage, file_sha256
 from pipeline.moments import Moments, PixelSums
@@ -29,7 +28,7 @@ class ShardTask:
 
     number: int
     root: str  # of the source, a path or a URL
-    out: dict[Format, Path]  # the split's folder in each format
+    out: dict[Format, Folder]  # the split's in each format
     ids: np.ndarray  # int64 [samples], in the order in which they are written
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
     storage: Storage
@@ -64,23 +63,17 @@ def write_shard(task: ShardTask) -> ShardResult:
     if all(is_done(folder, task.name(format), task.digest) for format, folder in task.out.items()):
         return ShardResult(num_samples=len(task.ids), reused=True)
     contents = Contents(task)
-    try:
-        with ExitStack() as stack:
-            # The stack closes each writer before the rename of its file.
-            for format, folder in task.out.items():
-                path = stack.enter_context(atomic(folder / task.name(format)))
-                contents.writers[format] = stack.enter_context(shard_writer(path, format, len(task.ids)))
+    with ExitStack() as files:
+        paths = {format: files.enter_context(folder.new(task.name(format))) for format, folder in task.out.items()}
+        with ExitStack() as writers:
+            for format, path in paths.items():
+                contents.writers[format] = writers.enter_context(shard_writer(path, format, len(task.ids)))
             images = read_rows(task.root, task.rows)
             for id, row, data in zip(task.ids.tolist(), task.rows.to_pylist(), images, strict=True):
                 contents.take(id, row, data)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            folders = ", ".join(map(str, task.out.values()))
-            # No OSError: to try again at once, as a cluster does with those, would not help.
-            raise RuntimeError(f"{folders}: the disk is full; make room and run again, finished shards stay") from error
-        raise
+        records = {format: contents.record(format, path) for format, path in paths.items()}
     for format, folder in task.out.items():
-        save_record(folder, contents.record(format, folder / task.name(format)))
+        save_record(folder, records[format])
     return ShardResult(num_samples=len(task.ids), reused=False)
 
 
@@ -123,9 +116,14 @@ class Contents:
         )
 
     def record(self, format: Format, path: Path) -> ShardRecord:
-        """The record of the finished file `path`."""
+        """The record of the shard that was written to `path`."""
         rows = [{**sample, "offset": at} for sample, at in zip(self.samples, self.offsets[format], strict=True)]
-        shard = Shard(name=path.name, num_samples=len(rows), num_bytes=path.stat().st_size, sha256=file_sha256(path))
+        shard = Shard(
+            name=self.task.name(format),
+            num_samples=len(rows),
+            num_bytes=path.stat().st_size,
+            sha256=file_sha256(path),
+        )
         return ShardRecord(
             digest=self.task.digest,
             shard=shard,

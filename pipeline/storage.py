@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,7 +18,7 @@ import fsspec
 CHUNK = 2**23  # bytes of one request, at most; a server that knows no ranges sends the whole file at once
 TRANSIENT = {408, 425, 429}  # of the HTTP statuses from 400 to 499: those that pass
 POLL = 0.05  # seconds between two looks at whether anybody still waits
-LONG = 40  # timeouts that a listing gets: many requests of the protocol in one of ours
+LONG = 40  # timeouts that a listing or an upload gets: many requests of the protocol in one of ours
 STAMPS = (  # under which file systems tell that a file is another one now, the surest first; any one will do
     *("ETag", "etag", "md5Hash", "Content-MD5", "Digest"),
     *("LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created"),
@@ -104,6 +105,10 @@ class Storage:
         """The file's URL."""
         return f"{self.url.rstrip('/')}/{file}"
 
+    def below(self, folder: str) -> "Storage":
+        """The files directly below a folder of this one."""
+        return Storage(self.name(folder), self.options)
+
     def read(self, file: str) -> bytes:
         """The whole of a small file."""
         return self._ask(file, "cat_file", never)
@@ -149,6 +154,30 @@ class Storage:
             pieces.append(self._ask(file, "cat_file", given_up, lengths=(end - at,), start=at, end=end))
         return b"".join(pieces)
 
+    def put(self, path: Path, file: str) -> None:
+        """Uploads a local file, in parts where it is large."""
+        self._ask(file, "put_file", never, patience=LONG, before=(str(path),))
+
+    def write(self, content: bytes, file: str) -> None:
+        """Writes a small file."""
+        self._ask(file, "pipe_file", never, after=(content,))
+
+    def create(self, content: bytes, file: str) -> bool:
+        """Writes a small file unless it is there already; of several that try at once one succeeds, where the store can
+        do that (S3 and Google's can)."""
+        try:
+            self._ask(file, "pipe_file", never, after=(content,), mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self) -> None:
+        """Removes all files below the URL, if there are any."""
+        try:
+            self._ask("", "rm", never, patience=LONG, recursive=True)
+        except FileNotFoundError:
+            return
+
     def chunks(self, file: str, size: int, given_up: Callable[[], bool] = never) -> Iterator[bytes]:
         """The first `size` bytes of a file, in order and in pieces."""
         position = 0
@@ -184,9 +213,12 @@ class Storage:
         given_up: Callable[[], bool],
         lengths: tuple[int, ...] = (),
         patience: int = 1,
+        before: tuple[Any, ...] = (),
+        after: tuple[Any, ...] = (),
         **arguments: Any,
     ) -> Any:
-        """What a method of the file system returns for `file`; an answer of none of the `lengths` is a failure.
+        """What a method of the file system returns for `file`, which stands between its arguments `before` and `after`;
+        an answer of none of the `lengths` is a failure.
 
         `patience` times the timeout are given.
         """
@@ -194,7 +226,7 @@ class Storage:
         limit = {"timeout": patience * self.options.timeout} if system.async_impl else {}
 
         def request() -> Any:
-            answer = getattr(system, method)(self._path(file), **arguments, **limit)
+            answer = getattr(system, method)(*before, self._path(file), *after, **arguments, **limit)
             if lengths and len(answer) not in lengths:
                 raise ConnectionError(f"{len(answer)} bytes came instead of {lengths[0]}")
             return answer
@@ -225,11 +257,13 @@ def persist(request: Callable[[], T], name: str, options: StorageOptions, given_
             raise GivenUp
         try:
             return request()
+        except FileExistsError:
+            raise
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{name} is not there: check the URL, or upload it again") from error
         except Exception as error:
             if isinstance(error, PermissionError) or status(error) in (401, 403):
-                raise PermissionError(f"{name} may not be read ({error}): docs/remote.md on credentials") from error
+                raise PermissionError(f"{name} is refused ({error}): docs/remote.md on credentials") from error
             pause = next(pauses, None)
             if pause is None or (400 <= status(error) < 500 and status(error) not in TRANSIENT):
                 seconds = time.monotonic() - began

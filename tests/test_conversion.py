@@ -20,7 +20,8 @@ from PIL import Image
 from benchmarks.synthetic import synthetic_source
 from pipeline import native
 from pipeline.codec import load_square
-from pipeline.conversion import convert, only_writer
+from pipeline.conversion import convert
+from pipeline.folder import LocalFolder
 from pipeline.jpeg import Coding, JpegCodec
 from pipeline.manifest import MANIFEST, Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.moments import Moments, statistics
@@ -253,7 +254,7 @@ def die(task: ShardTask) -> ShardResult:
 
 def test_two_conversions_into_one_folder_are_refused(images: Path, tmp_path: Path) -> None:
     with (
-        only_writer(tmp_path),
+        LocalFolder(tmp_path).held(),
         pytest.raises(RuntimeError, match=f"another conversion is writing to {tmp_path}"),
     ):
         convert(images, tmp_path, OPTIONS)
@@ -341,12 +342,11 @@ def test_a_task_is_all_that_a_worker_needs(images: Path, tmp_path: Path) -> None
 
     from pipeline.conversion import plan_split
 
-    split = plan_split(open_source(images), "train", tmp_path / "a", ConvertOptions(shard_size=7))
+    split = plan_split(open_source(images), "train", LocalFolder(tmp_path / "a"), ConvertOptions(shard_size=7))
     here = next(split.tasks())
     there = pickle.loads(pickle.dumps(here))  # noqa: S301 - our own bytes
-    there = replace(there, out={"tar": tmp_path / "b"})
+    there = replace(there, out={"tar": LocalFolder(tmp_path / "b")})
     for task in (here, there):
-        task.out["tar"].mkdir(parents=True)
         list(run_here(write_shard, [task]))
     first, second = (json.loads(next(p.rglob("*.json")).read_text()) for p in (tmp_path / "a", tmp_path / "b"))
     assert first == second and len(pickle.dumps(here)) < 20_000
@@ -361,7 +361,7 @@ def test_the_driver_holds_the_table_and_no_task(tmp_path: Path) -> None:
     from pipeline.conversion import plan_split
 
     source, sizes = synthetic_source(300_000), []
-    tasks = plan_split(source, "train", tmp_path, ConvertOptions()).tasks()
+    tasks = plan_split(source, "train", LocalFolder(tmp_path), ConvertOptions()).tasks()
     next(tasks)
     before = pa.total_allocated_bytes()
     for task in tasks:

@@ -18,7 +18,7 @@ from pipeline.options import ConvertOptions
     ],
 )
 def test_a_dry_run_is_near_the_truth(options: ConvertOptions, images: Path, tmp_path: Path) -> None:
-    estimates = {each.folder: each for each in estimate(images, tmp_path, options)}
+    estimates = {Path(str(each.folder)): each for each in estimate(images, tmp_path, options)}
     assert not list(tmp_path.iterdir())
     made = convert(images, tmp_path, options)
     assert estimates.keys() == made.keys()
