@@ -18,8 +18,8 @@ class Dense:
     grid: int = 3  # places along a side, the outermost at the edges; 1: the centre
 
 
-def whole_side(dataset: Dataset, recipe: str, size: int, dense: Dense) -> int:
-    """The side of the stored images, pixels. Raises `ValueError` where dense crops cannot be cut from them."""
+def check_dense(dataset: Dataset, recipe: str, size: int, dense: Dense) -> None:
+    """Raises `ValueError` where dense crops of `size` pixels cannot be cut from the stored images."""
     heights, widths = dataset.columns.height, dataset.columns.width
     side = int(heights[0])
     if side == 0 or not ((heights == side) & (widths == side)).all():
@@ -32,9 +32,8 @@ def whole_side(dataset: Dataset, recipe: str, size: int, dense: Dense) -> int:
         )
     if side < size or min(dense.sides) < size:
         raise ValueError(
-            f"dense crops of {size} pixels need images and dense_sides of at least that, not {dense.sides}"
+            f"dense crops of {size} pixels need images and dense_sides of at least that, not {side} and {dense.sides}"
         )
-    return side
 
 
 def places(side: int, size: int, grid: int) -> list[int]:

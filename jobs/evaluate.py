@@ -33,7 +33,7 @@ from jobs.cluster import absolute, connected, on_actors
 from jobs.compare import comparison, read_evaluation, render_comparison
 from jobs.curves import read_metrics, training_curves
 from jobs.data_facts import data_facts
-from jobs.dense import Dense, whole_side
+from jobs.dense import Dense, check_dense
 from jobs.judgement import judgement, versions
 from jobs.neighbours import neighbours, query_ids
 from jobs.pictures import images_of
@@ -136,6 +136,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     paths = [absolute(path) for path in config.checkpoint] or [sample_checkpoint()]
     dataset, train = open_dataset(data / config.split), open_dataset(data / "train")
     checkpoints, digests = read_checkpoints(paths, data, train.manifest, dataset, config.other_data)
+    if dense := dense_of(config):
+        check_dense(dataset, recipe_of(checkpoints[0]), crop_size_of(checkpoints[0]), dense)
     curves = curves_of(paths)
 
     out.mkdir(parents=True, exist_ok=True)  # while a folder that cannot be made costs nothing yet
@@ -157,7 +159,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             **data_facts(dataset, train),
         },
         "training": curves,
-        "dense": None if (dense := dense_of(config)) is None else asdict(dense),
+        "dense": asdict(dense) if dense else None,
         "neighbours": similar,
         "predictions_sha256": file_sha256(out / "predictions.parquet"),
         "command": command(config, device, len(paths)),
@@ -197,15 +199,12 @@ def predict(
     config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint], device: Device, num_actors: int
 ) -> pa.Table:
     """The predictions for all of the split, as `jobs.scores.joined` has them, from the connected cluster."""
-    dense = dense_of(config)
-    recipe, size = recipe_of(checkpoints[0]), crop_size_of(checkpoints[0])
     options = ScorerOptions(
         split=dataset.path,
-        dense=dense,
-        whole_side=whole_side(dataset, recipe, size, dense) if dense else 0,
+        dense=dense_of(config),
         features=config.features,
-        recipe=recipe,
-        crop_size=size,
+        recipe=recipe_of(checkpoints[0]),
+        crop_size=crop_size_of(checkpoints[0]),
         protocols=config.protocols,
         batch_size=config.batch_size,
         num_slices=num_slices(len(dataset), config.batch_size),

@@ -33,8 +33,7 @@ class ScorerOptions:
     num_slices: int
     threads: int  # CPU threads of the nets, and of decoding
     device: Device
-    dense: Dense | None = None  # with protocol dense: which crops
-    whole_side: int = 0  # and then the side of the stored images, pixels
+    dense: Dense | None = None  # with protocol dense: which crops; `check_dense` has passed the split
     features: bool = False  # also the last hidden layer's outputs for the centre crop, of the first net
 
 
@@ -71,7 +70,7 @@ class Scorer:
             recipe="ten-crop" if "ten-crop" in self.options.protocols and not dense else "eval",
             shuffle=False,
             last="pad",
-            crop_size=self.options.whole_side if dense else size,
+            crop_size=int(self.dataset.columns.height[0]) if dense else size,
             **values_of(self.options.recipe),
             batch_size=self.options.batch_size,
             rank=number,

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from jobs.brightness import grey_levels
-from jobs.dense import Dense, dense_views, places, ten_views, whole_side
+from jobs.dense import Dense, check_dense, dense_views, places, ten_views
 from jobs.scorer import score_batch
 from model.alexnet import AlexNet
-from pipeline import open_dataset
+from pipeline import Dataset, open_dataset
 from tests.conftest import encoded, picture
 from tests.splits import Payload, write_split
 
@@ -75,11 +75,24 @@ def test_places_reach_from_edge_to_edge(side: int, grid: int, expected: list[int
 
 def test_images_that_are_not_square_or_too_small_are_refused(shards: Path, tmp_path: Path) -> None:
     val = open_dataset(shards / "tar" / "val")
-    assert whole_side(val, "alexnet", 224, Dense()) == 256
-    with pytest.raises(ValueError, match=r"dense_sides of at least that, not \(200,\)"):
-        whole_side(val, "alexnet", 224, Dense(sides=(200,)))
+    check_dense(val, "alexnet", 224, Dense())
+    with pytest.raises(ValueError, match=r"dense_sides of at least that, not 256 and \(288, 200\)"):
+        check_dense(val, "alexnet", 224, Dense(sides=(288, 200)))
     with pytest.raises(ValueError, match="recipe alexnet-2012 has not"):
-        whole_side(val, "alexnet-2012", 224, Dense())
-    odd = write_split(tmp_path / "odd", [Payload(encoded(picture(1, 256, 300)), height=256, width=300)])
-    with pytest.raises(ValueError, match="odd: dense crops need images that are stored square"):
-        whole_side(odd, "alexnet", 224, Dense())
+        check_dense(val, "alexnet-2012", 224, Dense())
+
+    def split_of(name: str, *shapes: tuple[int, int]) -> Dataset:
+        data = encoded(picture(1, 9, 9))  # which is not looked at: the table says how large it is
+        return write_split(tmp_path / name, [Payload(data, height=height, width=width) for height, width in shapes])
+
+    check_dense(split_of("small", (224, 224)), "alexnet", 224, Dense())
+    with pytest.raises(ValueError, match="of at least that, not 223 and"):
+        check_dense(split_of("smaller", (223, 223)), "alexnet", 224, Dense())
+    for name, shapes in {
+        "wide": [(256, 300)],
+        "several": [(256, 256), (300, 300)],
+        "one-wide": [(256, 256), (256, 300)],
+        "unknown": [(0, 0)],
+    }.items():
+        with pytest.raises(ValueError, match=f"{name}: dense crops need images that are stored square and of one size"):
+            check_dense(split_of(name, *shapes), "alexnet", 224, Dense())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,24 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jobs.checkpoints import check_fit, check_together, read_checkpoint, sample_checkpoint
-from jobs.evaluate import EvaluateConfig, command, crew
-from jobs.scorer import score_batch
+from jobs.dense import Dense
+from jobs.evaluate import EvaluateConfig, command, crew, evaluate
+from jobs.pictures import images_of
+from jobs.scorer import Scorer, ScorerOptions, score_batch
 from jobs.scores import Errors, Part, Protocol, errors, joined, num_slices, rank_classes
 from model.alexnet import AlexNet
+from model.checkpoint import save_checkpoint
 from pipeline import Batch, open_dataset
 from pipeline.manifest import Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.sampling import PAD, Share, epoch_order
+from tests.test_dense import slow_views
 
 ROOT = Path(__file__).resolve().parents[1]
-MORE = ("--features", "--neighbours")
+DENSE = Dense(sides=(300, 240), grid=2)  # one enlarges, one reduces
+MORE = (
+    *("--features", "--neighbours", "--protocols", "centre", "ten-crop", "dense"),
+    *("--dense-sides", "300", "240", "--dense-grid", "2"),
+)
 RESULTS = ("predictions.parquet", "report.json", "report.html")
 
 # Decisions, without a cluster
@@ -188,6 +197,22 @@ def test_the_command_leaves_out_what_changes_nothing() -> None:
     args = ["--checkpoint", "A", "B", *command(config, "cuda", 2).split()[5:]]
     assert tyro.cli(EvaluateConfig, args=args).batch_size == 8
     assert "CHECKPOINT1 CHECKPOINT2" in command(config, "cuda", 2)
+
+
+def test_dense_crops_that_do_not_fit_are_refused_before_ray_starts(
+    checkpoint: Path, shards: Path, tmp_path: Path
+) -> None:
+    out = checkpoint / "out"  # which cannot be made, and that would be said just before Ray starts
+    content, _ = read_checkpoint(checkpoint)
+    other: Any = {**content, "train_config": {"recipe": "alexnet-2012"}}
+    save_checkpoint(tmp_path / "other.pt", other)
+    for path, sides, why in (
+        (checkpoint, (200,), "dense_sides of at least that"),
+        (tmp_path / "other.pt", (256,), "2012"),
+    ):
+        files: dict[str, Any] = {"checkpoint": (path,), "data": shards / "tar", "out": out}
+        with pytest.raises(ValueError, match=why):
+            evaluate(EvaluateConfig(**files, protocols=("dense",), dense_sides=sides))
 
 
 # The net's scores
@@ -387,27 +412,36 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
+def stored_images(data: Path, split: str) -> Iterator[np.ndarray]:
+    """The images of a split, uint8 [H, W, 3], as Pillow decodes them, in the order of its table."""
+    manifest = Manifest.load(data / split)
+    for sample in read_samples(data / split).to_pylist():
+        shard = data / split / manifest.shards[sample["shard"]].name
+        payload = shard.read_bytes()[sample["offset"] :][: sample["size"]]
+        yield np.asarray(Image.open(io.BytesIO(payload)).convert("RGB"))
+
+
 def plain_loop(checkpoint: Path, data: Path) -> dict[Protocol, np.ndarray]:
     """The probabilities of all samples, [n, classes], without loader, batches or Ray: Pillow, slices and a loop."""
     content = torch.load(checkpoint, weights_only=True)
     net = AlexNet(**content["model_config"]).eval()
     net.load_state_dict(content["model"])
     mean = read_mean_image(data / "train")
-    rows: dict[Protocol, list[torch.Tensor]] = {"centre": [], "ten-crop": []}
-    for sample in read_samples(data / "val").to_pylist():
-        shard = data / "val" / Manifest.load(data / "val").shards[sample["shard"]].name
-        payload = shard.read_bytes()[sample["offset"] :][: sample["size"]]
-        image = np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")) - mean
-        windows = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]
-        crops = [image[y : y + 224, x : x + 224] for y, x in windows]
-        crops += [crop[:, ::-1] for crop in crops]
+    rows: dict[Protocol, list[torch.Tensor]] = {"centre": [], "ten-crop": [], "dense": []}
+
+    def outputs(crops: Sequence[np.ndarray]) -> torch.Tensor:
         with torch.no_grad():
-            outputs = [
-                net(torch.tensor(crop.transpose(2, 0, 1).copy(), dtype=torch.float32)[None])[0].softmax(0)
-                for crop in crops
-            ]
-        rows["centre"].append(outputs[4])
-        rows["ten-crop"].append(torch.stack(outputs).mean(0))
+            each = [net(torch.tensor(crop.copy(), dtype=torch.float32)[None])[0].softmax(0) for crop in crops]
+        return torch.stack(each)
+
+    for pixels in stored_images(data, "val"):
+        image = (pixels - mean).transpose(2, 0, 1)
+        windows = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]
+        crops = [image[:, y : y + 224, x : x + 224] for y, x in windows]
+        ten = outputs([*crops, *(crop[:, :, ::-1] for crop in crops)])
+        rows["centre"].append(ten[4])
+        rows["ten-crop"].append(ten.mean(0))
+        rows["dense"].append(outputs(slow_views(pixels, mean, DENSE)).mean(0))
     return {protocol: torch.stack(each).numpy() for protocol, each in rows.items()}
 
 
@@ -428,16 +462,34 @@ def test_the_job_says_what_a_plain_loop_says(evaluated: Path, two_checkpoints: l
             assert predictions[f"{name}_true_rank"].to_pylist() == expected.true_rank.tolist()
 
 
+def test_without_dense_crops_the_others_come_out_the_same_to_the_bit(
+    evaluated: Path, two_checkpoints: list[Path], shards: Path
+) -> None:
+    val, nets = open_dataset(shards / "tar" / "val"), [read_checkpoint(path)[0] for path in two_checkpoints]
+    options = ScorerOptions(
+        split=val.path,
+        recipe="alexnet",
+        crop_size=224,
+        protocols=("centre", "ten-crop"),
+        batch_size=1,
+        num_slices=num_slices(len(val), 1),
+        threads=1,
+        device="cpu",
+    )
+    scorer = Scorer(options, [net["model_config"] for net in nets], [net["model"] for net in nets])
+    found = joined([scorer.score(number) for number in range(options.num_slices)], val.samples)
+    assert len(found.column_names) == 3 + 1 + 2 * 3 * 4  # who it is, brightness, scores
+    assert pq.read_table(evaluated / "predictions.parquet").select(found.column_names).equals(found)
+
+
 def plain_features(checkpoint: Path, data: Path, split: str) -> np.ndarray:
     """What the last layer is given for the centre crop of each sample of a split, [n, hidden], one by one."""
     content = torch.load(checkpoint, weights_only=True)
     net = AlexNet(**content["model_config"]).eval()
     net.load_state_dict(content["model"])
     mean, rows = read_mean_image(data / "train"), []
-    for sample in read_samples(data / split).to_pylist():
-        shard = data / split / Manifest.load(data / split).shards[sample["shard"]].name
-        payload = shard.read_bytes()[sample["offset"] :][: sample["size"]]
-        image = (np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")) - mean)[16:240, 16:240]
+    for pixels in stored_images(data, split):
+        image = (pixels - mean)[16:240, 16:240]
         with torch.no_grad():
             rows.append(net.features(torch.tensor(image.transpose(2, 0, 1)[None], dtype=torch.float32))[0].numpy())
     return np.stack(rows)
@@ -457,6 +509,17 @@ def test_features_and_neighbours_are_those_of_a_plain_loop(
         for row in query["nearest"]:
             assert (row["key"], row["label"]) == (samples[row["id"]]["key"], samples[row["id"]]["label"])
             assert row["distance"] == pytest.approx(distances[ids == row["id"]].item(), rel=1e-4)
+
+
+def test_pictures_are_those_of_the_samples_that_were_asked_for(shards: Path) -> None:
+    train = open_dataset(shards / "tar" / "train")
+    stored = dict(zip(train.columns.id.tolist(), stored_images(shards / "tar", "train"), strict=True))
+    late, early = (list(stored)[row] for row in (20, 3))
+    found = images_of(train, (late, early, late))
+    assert list(found) == [early, late]
+    for number, image in found.items():
+        np.testing.assert_array_equal(image, stored[number][16:240, 16:240])
+    assert images_of(train, ()) == {}
 
 
 def test_report_json_holds_the_counts(evaluated: Path, two_checkpoints: list[Path], shards: Path) -> None:
@@ -479,7 +542,8 @@ def test_report_json_holds_the_counts(evaluated: Path, two_checkpoints: list[Pat
         one, other = (summary["protocols"][each[name]]["top1"]["wrong"] for name in ("first", "second"))
         assert each["only_first"] - each["only_second"] == other - one
     pairs = [(each["first"], each["second"]) for each in summary["comparisons"]]
-    assert pairs == [("net1-centre", "net2-centre"), ("net1-ten-crop", "net2-ten-crop")]
+    assert pairs == [(f"net1-{protocol}", f"net2-{protocol}") for protocol in ("centre", "ten-crop", "dense")]
+    assert summary["dense"] == {"sides": list(DENSE.sides), "grid": DENSE.grid}
     assert summary["data"]["digest"] == Manifest.load(shards / "tar" / "val").digest
     assert summary["predictions_sha256"] == file_sha256(evaluated / "predictions.parquet")
 
