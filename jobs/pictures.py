@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,16 @@ THUMBNAIL = 128  # pixels, the longer side
 def images_of(dataset: Dataset, ids: Iterable[int]) -> dict[int, np.ndarray]:
     """Samples by their ids, as a net sees them, cut to the centre: id -> uint8 [H, W, 3]. The loader's errors."""
     chosen = sorted(set(ids))
-    crops = centre_crops(dataset, chosen, dtype="uint8", layout="NHWC")
-    return {number: crop.numpy() for number, crop in zip(chosen, crops, strict=True)}
+    if not chosen:
+        return {}
+    crops = centre_crops(dataset, chosen, dtype="uint8", layout="NHWC").numpy()
+    return dict(zip(chosen, crops, strict=True))
 
 
-def centre_crops(dataset: Dataset, ids: Iterable[int], **options: Any) -> Iterator[Tensor]:
-    """The centre crops of some samples, one by one, from loaders with `options`."""
-    for row in np.searchsorted(dataset.columns.id, list(ids)).tolist():
-        # With as many ranks as samples, and one a batch, each rank is fed its one sample.
-        (batch,) = dataset.loader(
-            recipe="eval",
-            shuffle=False,
-            batch_size=1,
-            rank=row,
-            world_size=len(dataset),
-            num_threads=1,
-            **options,
-        )
-        yield batch.images[0]
+def centre_crops(dataset: Dataset, ids: Sequence[int], **options: Any) -> Tensor:
+    """The centre crops of some samples, ids ascending, [n, ...], from a loader with `options`."""
+    (batch,) = dataset.loader(recipe="eval", samples=ids, shuffle=False, batch_size=len(ids), num_threads=1, **options)
+    return batch.images
 
 
 def thumbnail(image: np.ndarray, side: int = THUMBNAIL) -> np.ndarray:

@@ -70,7 +70,7 @@ class Searcher:
         """The features of the query images, float32 [q, 4096]."""
         split = open_dataset(self.options.queries)
         options = {"crop_size": self.options.crop_size, **values_of(self.options.recipe)}
-        return features(self.net, torch.stack(list(centre_crops(split, self.options.query_ids, **options))))
+        return features(self.net, centre_crops(split, self.options.query_ids, **options))
 
     def search(self, number: int) -> Nearest:
         """The nearest images of slice `number`. The loader's errors name the shard and the sample."""
