@@ -80,7 +80,7 @@ def each(images: list[np.ndarray], function: Callable[[np.ndarray], Any]) -> Cal
 
 def main(config: BenchConfig) -> None:
     """Prints the table and records its rows."""
-    codec, coding = JpegCodec(), Coding(config.quality, recoded=config.huffman == "shared")
+    codec, coding = JpegCodec(), Coding(config.quality, huffman=config.huffman)
     paths = sorted(path for path in config.source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     images = [codec.encode(load_square(path.read_bytes()), coding).copy() for path in paths]
     image = np.empty((SIDE, SIDE, 3), np.uint8)

@@ -23,7 +23,7 @@ from benchmarks.bench_decoder import epoch
 from benchmarks.record import record
 from pipeline import convert, open_dataset
 from pipeline.codec import load_rgb, load_square
-from pipeline.jpeg import SAMPLINGS, Coding, JpegCodec
+from pipeline.jpeg import Coding, JpegCodec
 from pipeline.limits import decode_all
 from pipeline.manifest import HuffmanTables, Sampling
 from pipeline.options import ConvertOptions
@@ -56,7 +56,7 @@ class BenchConfig:
 def looks(paths: list[Path], setting: Setting) -> tuple[float, float]:
     """Mean bytes of an image, and mean PSNR, dB."""
     quality, sampling, huffman = setting
-    codec, coding = JpegCodec(), Coding(quality, SAMPLINGS[sampling], huffman == "shared")
+    codec, coding = JpegCodec(), Coding(quality, sampling, huffman)
     sizes, ratios = [], []
     for path in paths:
         image = load_square(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Finds the Huffman tables of `pipeline/jpeg_recode.py`: the best ones for photographs whose codes fit a lookup.
+"""Finds the Huffman tables of `pipeline/jpeg_codes.py`: the best ones for photographs whose codes fit a lookup.
 
     python -m benchmarks.fit_huffman --source DIR
 
@@ -18,8 +18,8 @@ from pipeline.codec import load_square
 from pipeline.compiled import njit
 from pipeline.intrinsics import big_endian
 from pipeline.jpeg import Coding, JpegCodec
-from pipeline.jpeg_decoder import MCU_BYTES, read_header, unstuff
-from pipeline.jpeg_recode import AC_SYMBOLS, DC_SYMBOLS, LONGEST, Recoder, recoder, spell_out
+from pipeline.jpeg_codes import AC_SYMBOLS, DC_SYMBOLS, LONGEST
+from pipeline.jpeg_decoder import MCU_BYTES, Workspace, read_header, unstuff, workspace
 from pipeline.jpeg_tables import CODE_BITS
 
 NONE = -1  # the code of ones alone, which no symbol may have (ITU-T T.81, C.2)
@@ -36,10 +36,20 @@ class FitConfig:
 
 
 @njit
-def count(tools: Recoder, data: np.ndarray, times: np.ndarray) -> None:
+def symbol_at(space: Workspace, table: int, ahead: Any) -> tuple[int, int]:
+    """The symbol that 16 bits begin with in a table, and the length of its code, bits (T.81, F.2.2.3, DECODE)."""
+    tables, ahead = space.huffman, np.int64(ahead)
+    for length in range(1, CODE_BITS + 1):
+        if ahead < tables.limits[table, length]:
+            number = tables.firsts[table, length] + (ahead >> (CODE_BITS - length))
+            return int(tables.symbols[table, number]), length
+    raise ValueError("no code begins so")
+
+
+@njit
+def count(space: Workspace, data: np.ndarray, times: np.ndarray) -> None:
     """Adds how often each symbol comes in a 4:2:0 JPEG of 256x256 to `times` (int64 [2, 256]: DC, AC)."""
-    header = read_header(tools.space, data)
-    spell_out(tools.space.huffman, tools.spelled)
+    header = read_header(space, data)
     clean = np.empty(data.size + MCU_BYTES, np.uint8)
     unstuff(data, header.scan, clean)
     at: Any = 0
@@ -48,11 +58,10 @@ def count(tools: Recoder, data: np.ndarray, times: np.ndarray) -> None:
         while k < 64:
             table = 0 if k == 0 else 1
             ahead = big_endian(clean, np.uint64(at >> 3)) << np.uint64(at & 7)
-            slot = tools.space.blocks[block % 6, 1 + table]
-            entry = np.int64(tools.spelled[slot, ahead >> np.uint64(64 - CODE_BITS)])
-            symbol = entry >> 8
+            slot = space.blocks[block % 6, 1 + table]
+            symbol, length = symbol_at(space, slot, ahead >> np.uint64(64 - CODE_BITS))
             times[table, symbol] += 1
-            at += (entry & 255) + (symbol & 15)
+            at += length + (symbol & 15)
             k = 1 if k == 0 else 64 if symbol == 0 else k + (symbol >> 4) + 1
 
 
@@ -70,9 +79,9 @@ def lengths(times: np.ndarray, symbols: Sequence[int], longest: int) -> dict[int
 
 def main(config: FitConfig) -> None:
     """Prints both tables."""
-    codec, tools, times = JpegCodec(), recoder(), np.zeros((2, 256), np.int64)
+    codec, space, times = JpegCodec(), workspace(0), np.zeros((2, 256), np.int64)
     for path in sorted(path for path in config.source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")):
-        count(tools, codec.encode(load_square(path.read_bytes()), Coding(config.quality, recoded=False)), times)
+        count(space, codec.encode(load_square(path.read_bytes()), Coding(config.quality, huffman="standard")), times)
     for name, table, symbols in (("DC", times[0], DC_SYMBOLS), ("AC", times[1], AC_SYMBOLS)):
         found = lengths(table, symbols, LONGEST)
         print(f"{name}: {sum(table)} codes of {sum(table[s] * n for s, n in found.items()) / sum(table):.3f} bits")

@@ -11,10 +11,8 @@ import numpy as np
 from pipeline import native
 from pipeline.compiled import njit
 from pipeline.jpeg_decoder import Header, Workspace, read_header, read_scan, workspace
-from pipeline.jpeg_pixels import STEP
-from pipeline.jpeg_planes import Planes, bytes_needed, pixel_row, planes_in
+from pipeline.jpeg_planes import Planes, bytes_needed, paint, planes_in
 from pipeline.native import OK
-from pipeline.pointers import run
 
 Name = Literal["own", "turbojpeg"]
 
@@ -60,15 +58,7 @@ def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) 
     planes = planes_of(decoder, found)
     if not found.own or not read_scan(decoder.space, found.header, planes, data, box, True):
         return native.decompress(data, image)
-    width = found.width + -found.width % STEP
-    for y in range(found.height):
-        if (found.height - y) * found.width >= width:  # what is written behind the row is written over
-            pixel_row(planes, y, 0, found.width, image.ctypes.data + 3 * y * found.width)
-            continue
-        row = image[y].reshape(-1)
-        pixels = run(pixel_row(planes, y, 0, found.width, planes.row.ctypes.data), row.size, row)
-        for x in range(row.size):  # a slice would be copied twice, for it might overlap
-            row[x] = pixels[x]
+    paint(planes, image)
     return OK
 
 

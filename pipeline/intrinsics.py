@@ -109,3 +109,36 @@ def copy_block_until_ff(context: Any, source: Any, target: Any) -> Any:
         return builder.cttz(builder.zext(block.equal_mask(0xFF), ir.IntType(64)), ir.IntType(1)(0))
 
     return types.int64(types.intp, types.intp), generate
+
+
+@intrinsic
+def store_big_endian(context: Any, data: Any, at: Any, value: Any) -> Any:
+    """Writes `value` (uint64) to `data` (uint8 [bytes]) as eight bytes from `at` on, the highest first."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
+        builder.store(builder.bswap(arguments[2]), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, types.uint64, types.uint64), generate
+
+
+@intrinsic
+def lowest_bit(context: Any, number: Any) -> Any:
+    """The place of the lowest bit that is 1, 64 where there is none: uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(0))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def bit_length(context: Any, number: Any) -> Any:
+    """How many bits a number takes, as Python's `int.bit_length` says: uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.sub(ir.IntType(64)(64), builder.ctlz(arguments[0], ir.IntType(1)(0)))
+
+    return types.uint64(types.uint64), generate

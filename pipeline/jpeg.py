@@ -1,77 +1,50 @@
-"""JPEGs by libjpeg-turbo, for one thread: what conversion decodes and encodes at the speed of the codec."""
+"""JPEGs in Python, for one thread: what is not read or written by the compiled loops."""
 
-import weakref
 from typing import NamedTuple
 
 import numpy as np
 import PIL
 
 from pipeline import native
-from pipeline.compiled import njit
-from pipeline.jpeg_decoder import MCU_BYTES
-from pipeline.jpeg_recode import Recoder, recode, recoder
-
-SAMPLINGS = {"4:4:4": native.TJSAMP_444, "4:2:0": native.TJSAMP_420}
-ROOM = 4 * MCU_BYTES  # that recoding needs behind the longest JPEG
+from pipeline.jpeg_encoder import Encoder, encode, most_bytes, new_encoder
+from pipeline.jpeg_planes import bytes_needed, planes_in
+from pipeline.manifest import HuffmanTables, Sampling
 
 
 class Coding(NamedTuple):
     """How pixels become a JPEG."""
 
-    quality: int  # 1 to 100; 0: they do not
-    sampling: int = native.TJSAMP_420
-    recoded: bool = True  # with the tables of `jpeg_recode`; else with those of the standard's annex K
+    quality: int  # 1 to 100, in the scale of libjpeg
+    sampling: Sampling = "4:2:0"
+    huffman: HuffmanTables = "shared"
 
-
-class Encoder(NamedTuple):
-    """What one thread encodes with."""
-
-    handle: int  # libjpeg-turbo's, of `native.tj_open_compress`
-    recoder: Recoder
-
-
-@njit
-def encode(encoder: Encoder, image: np.ndarray, coding: Coding, draft: np.ndarray, out: np.ndarray) -> int:
-    """Writes `image` (uint8 [H, W, 3], RGB, contiguous) as a baseline JPEG to `out`; returns its length, 0 where
-    libjpeg-turbo failed. `out` and `draft` (uint8 [bytes]) have `most_bytes`."""
-    if not coding.recoded:
-        return native.compress(encoder.handle, image, coding.quality, coding.sampling, out)
-    size = native.compress(encoder.handle, image, coding.quality, coding.sampling, draft)
-    length = recode(encoder.recoder, draft[:size], out) if size > 0 else 0
-    if length == 0:  # less than five columns, which `recode` does not know
-        out[:size] = draft[:size]
-        return size
-    return length
-
-
-@njit
-def most_bytes(height: int, width: int) -> int:
-    """What `encode` needs of memory for an image of this size."""
-    return native.most_jpeg_bytes(height, width) + ROOM
+    def encoder(self) -> Encoder:
+        """What encodes so."""
+        return new_encoder(self.quality, self.sampling == "4:2:0", self.huffman == "shared")
 
 
 def codec_name() -> str:
     """The libraries that decode and encode, as a manifest names them: others may give other bytes.
 
-    TurboJPEG 2 does not tell its version, so a probe stands for it: the hash of the JPEG that it makes of some pixels.
+    TurboJPEG 2 does not tell its version, so a probe stands for it and for our encoder: the hash of what both make of
+    some pixels.
     """
     pixels = np.arange(3 * 64 * 64, dtype=np.uint32) * 2654435761 >> 24
-    probe = JpegCodec().encode(pixels.astype(np.uint8).reshape(64, 64, 3), Coding(90))
-    return f"libjpeg-turbo ({native.xxh3_64(probe):016x}), Pillow {PIL.__version__}"
+    codec = JpegCodec()
+    payload = codec.encode(pixels.astype(np.uint8).reshape(64, 64, 3), Coding(90))
+    decoded = codec.decode(payload.tobytes(), 64 * 64)
+    assert decoded is not None
+    probe = native.xxh3_64(payload) ^ native.xxh3_64(decoded.reshape(-1))
+    return f"libjpeg-turbo ({probe:016x}), Pillow {PIL.__version__}"
 
 
 class JpegCodec:
-    """A decoder and an encoder with their memory. Raises `MemoryError` where there is none to be had."""
+    """libjpeg-turbo's decoder and our encoder with their memory."""
 
     def __init__(self) -> None:
         native.check_numba()
-        handle = native.tj_open_compress()
-        if handle == 0:
-            raise MemoryError("libturbojpeg has no memory for an encoder")
-        weakref.finalize(self, native.tj_close, handle)
-        self.encoder = Encoder(handle, recoder())
+        self._encoders: dict[Coding, Encoder] = {}
         self._pixels = np.empty(0, np.uint8)
-        self._draft, self._bytes = np.empty(0, np.uint8), np.empty(0, np.uint8)
 
     def size(self, data: bytes) -> tuple[int, int, int]:
         """What the header of `data` says: a state of `native`, OK for JPEGs of grey or three colours; height, width."""
@@ -93,16 +66,14 @@ class JpegCodec:
         return image if native.decompress(array, image) == native.OK else None
 
     def encode(self, image: np.ndarray, coding: Coding) -> np.ndarray:
-        """A baseline JPEG of `image` (uint8 [H, W, 3], RGB): uint8 [bytes], which the next call overwrites."""
-        height, width = image.shape[:2]
-        most = most_bytes(height, width)
-        if self._bytes.size < most:
-            self._draft, self._bytes = np.empty(most, np.uint8), np.empty(most, np.uint8)
-        length = encode(self.encoder, np.ascontiguousarray(image), coding, self._draft, self._bytes)
+        """A baseline JPEG of `image` (uint8 [H, W, 3], RGB): uint8 [bytes]."""
+        if coding not in self._encoders:
+            self._encoders[coding] = coding.encoder()
+        encoder, (height, width) = self._encoders[coding], image.shape[:2]
+        clean, out = (np.empty(most_bytes(height, width), np.uint8) for _ in range(2))
+        samples, row = np.empty(bytes_needed(height, width, encoder.halved), np.uint8), np.empty(0, np.uint8)
+        planes = planes_in(samples, row, height, width, encoder.halved)
+        length = encode(encoder, np.ascontiguousarray(image), clean, out, planes)
         if length == 0:
-            raise RuntimeError(f"libjpeg-turbo cannot encode {height}x{width} pixels at quality {coding.quality}")
-        return self._bytes[:length]
-
-    def decode_again(self, payload: np.ndarray, out: np.ndarray) -> int:
-        """Decodes what `encode` gave into `out` (uint8 [H, W, 3]); a state of `native`."""
-        return native.decode_rgb(payload, out)
+            raise RuntimeError(f"these {height}x{width} pixels make a JPEG larger than any image does")
+        return out[:length].copy()

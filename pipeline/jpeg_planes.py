@@ -8,7 +8,7 @@ from numba.np.numpy_support import carray
 from pipeline.compiled import njit
 from pipeline.intrinsics import pointer
 from pipeline.jpeg_pixels import BLOCK, MARGIN, STEP, colour_full, colour_halved, inverse_dct_pair
-from pipeline.pointers import unowned
+from pipeline.pointers import run, unowned
 
 PAIR = 2 * BLOCK * BLOCK  # coefficients that are transformed at once
 WIDEST = 65535  # pixels
@@ -97,3 +97,18 @@ def pixel_row(planes: Planes, y: int, left: int, count: int, out: int) -> int:
         else:
             colour_full(luma + x, near + x, near + plane + x, out + 3 * x)
     return out + 3 * (left - begin)
+
+
+@njit
+def paint(planes: Planes, image: np.ndarray) -> None:
+    """Makes all pixels: `image` is uint8 [height, width, 3]."""
+    height, width = planes.height, planes.width
+    whole = width + -width % STEP
+    for y in range(height):
+        if (height - y) * width >= whole:  # what is written behind the row is written over
+            pixel_row(planes, y, 0, width, image.ctypes.data + 3 * y * width)
+            continue
+        row = image[y].reshape(-1)
+        pixels = run(pixel_row(planes, y, 0, width, planes.row.ctypes.data), row.size, row)
+        for x in range(row.size):  # a slice would be copied twice, for it might overlap
+            row[x] = pixels[x]

@@ -31,7 +31,7 @@ class Lanes:
         values = [other] * len(self) if isinstance(other, int) else list(other)
         return ir.Constant(self.value.type, values)
 
-    def __add__(self, other: "Lanes | int") -> "Lanes":
+    def __add__(self, other: "Lanes | int | Sequence[int]") -> "Lanes":
         return Lanes(self.builder, self.builder.add(self.value, self._like(other)))
 
     def __sub__(self, other: "Lanes | int") -> "Lanes":

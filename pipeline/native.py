@@ -18,8 +18,6 @@ import numpy as np
 from numba import njit, types
 
 TJPF_RGB = 0
-TJSAMP_444, TJSAMP_420 = 0, 2
-TJFLAG_NOREALLOC = 1024
 TJFLAG_ACCURATEDCT = 4096
 TJCS_CMYK, TJCS_YCCK = 3, 4
 
@@ -78,11 +76,6 @@ _tj_open = bind(_jpeg, "tjInitDecompress", _pointer)
 _tj_close = bind(_jpeg, "tjDestroy", _int, _pointer)
 _tj_header = bind(_jpeg, "tjDecompressHeader3", _int, _pointer, _pointer, _size, _pointer, _pointer, _pointer, _pointer)
 _tj_decompress = bind(_jpeg, "tjDecompress2", _int, _pointer, _pointer, _size, _pointer, _int, _int, _int, _int, _int)
-_tj_open_compress = bind(_jpeg, "tjInitCompress", _pointer)
-_tj_most_bytes = bind(_jpeg, "tjBufSize", _size, _int, _int, _int)
-_tj_compress = bind(
-    _jpeg, "tjCompress2", _int, _pointer, _pointer, _int, _int, _int, _int, _pointer, _pointer, _int, _int, _int
-)
 _xxh3 = bind(_xxhash, "XXH3_64bits", types.uint64, _pointer, _size)
 
 
@@ -134,40 +127,6 @@ def decode_rgb(data: np.ndarray, out: np.ndarray) -> int:
     if height != out.shape[0] or width != out.shape[1]:
         return WRONG_SIZE
     return decompress(data, out)
-
-
-@njit(cache=True, nogil=True)
-def tj_open_compress() -> int:
-    """An encoder: its address, or 0 where memory is short. One thread at a time may use it; `tj_close` frees it."""
-    return _tj_open_compress()
-
-
-@njit(cache=True, nogil=True)
-def tj_close(encoder: int) -> None:
-    """Frees an encoder."""
-    _tj_close(encoder)
-
-
-@njit(cache=True, nogil=True)
-def most_jpeg_bytes(height: int, width: int) -> int:
-    """The bytes that a JPEG of `height` x `width` pixels takes at most, 4:4:4 or 4:2:0."""
-    return _tj_most_bytes(width, height, TJSAMP_444)
-
-
-@njit(cache=True, nogil=True)
-def compress(handle: int, image: np.ndarray, quality: int, sampling: int, out: np.ndarray) -> int:
-    """Writes `image` (uint8 [H, W, 3], RGB, contiguous) as a baseline JPEG to `out` (uint8 [bytes]).
-
-    Returns its length in bytes, 0 where the encoder failed. `out` has at least `most_jpeg_bytes`. `quality` is 1 to
-    100, in the scale of libjpeg, `sampling` TJSAMP_444 or TJSAMP_420; the forward DCT is "islow".
-    """
-    height, width = image.shape[0], image.shape[1]
-    place = np.array([out.ctypes.data, out.size], np.int64)  # the two are written back: where, and how many bytes
-    at = place.ctypes.data
-    flags = TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC
-    pixels = image.ctypes.data
-    status = _tj_compress(handle, pixels, width, 3 * width, height, TJPF_RGB, at, at + 8, sampling, quality, flags)
-    return place[1] if status == 0 else 0
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""One image on its way into a shard: decoded, resized, encoded and decoded again; or copied as it is.
+"""One image on its way into a shard: decoded, resized and encoded; or copied as it is.
 
 A `Preparer` keeps the codecs and buffers of one thread. What it makes of an image is a function of the image's bytes
 and the options alone.
@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import native
 from pipeline.codec import MOST_PIXELS, BadImage, load_rgb, open_header
-from pipeline.jpeg import SAMPLINGS, Coding, JpegCodec
+from pipeline.jpeg import Coding, JpegCodec
 from pipeline.manifest import JPEG, OTHER, RAW, Format, Storage
 from pipeline.resizing import LONGEST_SIDE, Resize
 from pipeline.shrinking import NO_ROOM, TOO_LONG, Made, new_desk, pixels_in, shrink, shrink_jpeg, with_room
@@ -34,8 +34,8 @@ class Preparer:
         self.storage, self.resize, self.look = storage, Resize.parse(storage.resize), look
         self.for_beton = "beton" in formats
         self.jpeg = JpegCodec()
-        self._coding = Coding(storage.quality or 0, SAMPLINGS[storage.sampling], storage.huffman == "shared")
-        self._desk = new_desk(self.jpeg.encoder)
+        self.coded = storage.quality is not None
+        self._desk = new_desk(Coding(storage.quality or 1, storage.sampling, storage.huffman).encoder())
 
     def prepare(self, data: bytes) -> Prepared:
         """What is stored of the image file `data`. Raises `BadImage` where it cannot be used."""
@@ -46,23 +46,22 @@ class Preparer:
         if made.state not in (native.OK, TOO_LONG):
             made = self._made(shrink, np.ascontiguousarray(load_rgb(data)))
             if made.state not in (native.OK, TOO_LONG):
-                raise RuntimeError(f"a JPEG just written does not decode (status {made.state}): is the memory sound?")
+                raise RuntimeError(f"these pixels cannot be stored (status {made.state}): is the memory sound?")
         state, height, width, num_bytes = made
         if state == TOO_LONG:
             raise BadImage(f"{height}x{width} pixels are more than a JPEG can have: {LONGEST_SIDE} a side")
-        desk, raw = self._desk, self.storage.quality is None
-        # Statistics are taken of what training will see, and no shard leaves with a JPEG that does not decode.
-        pixels = pixels_in(desk.resized if raw else desk.stored, height, width)
-        payload = pixels.reshape(-1) if raw else desk.payload[:num_bytes]
-        return Prepared(payload.data, RAW if raw else JPEG, height, width, pixels)
+        desk = self._desk
+        pixels = pixels_in(desk.stored if self.coded else desk.resized, height, width)  # what training will see
+        payload = desk.payload[:num_bytes] if self.coded else pixels.reshape(-1)
+        return Prepared(payload.data, JPEG if self.coded else RAW, height, width, pixels)
 
     def _made(self, make: Callable[..., Made], image: np.ndarray) -> Made:
         """What `make` makes of the image, once the desk has room for it."""
-        rule, coding = self.resize.rule, self._coding
-        made = make(self._desk, image, rule, coding)
+        rule = self.resize.rule
+        made = make(self._desk, image, rule, self.coded)
         if made.state == NO_ROOM:
             self._desk = with_room(self._desk, made)
-            made = make(self._desk, image, rule, coding)
+            made = make(self._desk, image, rule, self.coded)
         return made
 
     def _copied(self, data: bytes) -> Prepared:

@@ -1,7 +1,7 @@
-"""From an image to what is stored of it, in one compiled call: decode, resize, encode, decode again.
+"""From an image to what is stored of it, in one compiled call: decode, resize, encode.
 
     JPEG bytes -> blocks of the part that is kept -> rows, coloured when they are first looked at -> resized pixels
-               -> JPEG -> its pixels as readers get them
+               -> coefficients -> JPEG, and the pixels that readers get of it
 
 Only the entropy-coded bytes are read in full, so that damage is seen wherever it is; blocks that the crop does not
 look at are not transformed. Each row is resampled while it is in the core's cache.
@@ -14,14 +14,16 @@ import numpy as np
 from pipeline import native
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
-from pipeline.decoders import Decoder, decode, decode_box, examine, new_decoder, planes_of
-from pipeline.jpeg import Coding, Encoder, encode, most_bytes
+from pipeline.decoders import Decoder, decode_box, examine, new_decoder, planes_of
+from pipeline.jpeg_encoder import Encoder, encode, most_bytes
 from pipeline.jpeg_pixels import STEP
+from pipeline.jpeg_planes import bytes_needed, paint, planes_in
 from pipeline.native import CORRUPT, OK
 from pipeline.resample import apply, filters, reach
 from pipeline.resizing import LONGEST_SIDE, Rule, place
 
-NO_ROOM, TOO_LONG = 31, 32  # beside the states of the decoder
+NO_ROOM, TOO_LONG, TOO_MANY_BYTES = 31, 32, 33  # beside the states of the decoder
+SMOOTHED = 5  # columns from which on chroma is smoothed as `jpeg_planes` does
 MOST_OWN = 1 << 22  # pixels of an image that our own decoder takes; larger ones are libjpeg-turbo's
 
 
@@ -32,8 +34,9 @@ class Desk(NamedTuple):
     encoder: Encoder
     image: np.ndarray  # as it is decoded
     resized: np.ndarray
-    stored: np.ndarray  # `resized` as it decodes once it is encoded
-    draft: np.ndarray  # the JPEG in the codes that libjpeg-turbo gave it
+    samples: np.ndarray  # of what is stored: its planes
+    stored: np.ndarray  # `resized` as readers get it
+    clean: np.ndarray  # the entropy-coded bytes without stuffing
     payload: np.ndarray  # the JPEG
 
 
@@ -47,8 +50,8 @@ class Made(NamedTuple):
 
 
 def new_desk(encoder: Encoder) -> Desk:
-    """A desk with no room yet for images; the encoder's handle stays the caller's."""
-    return Desk(new_decoder("own", MOST_OWN), encoder, *(np.empty(0, np.uint8) for _ in range(5)))
+    """A desk with no room yet for images."""
+    return Desk(new_decoder("own", MOST_OWN), encoder, *(np.empty(0, np.uint8) for _ in range(6)))
 
 
 def with_room(desk: Desk, made: Made) -> Desk:
@@ -58,8 +61,9 @@ def with_room(desk: Desk, made: Made) -> Desk:
     return desk._replace(
         image=at_least(desk.image, made.num_bytes),
         resized=at_least(desk.resized, pixels),
+        samples=at_least(desk.samples, bytes_needed(made.height, made.width, desk.encoder.halved)),
         stored=at_least(desk.stored, pixels),
-        draft=at_least(desk.draft, most),
+        clean=at_least(desk.clean, most),
         payload=at_least(desk.payload, most),
     )
 
@@ -70,8 +74,8 @@ def at_least(memory: np.ndarray, size: int) -> np.ndarray:
 
 
 @njit
-def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coding: Coding) -> Made:
-    """Makes what is stored of the JPEG `data` (uint8 [bytes]), or of its raw pixels for quality 0.
+def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coded: bool) -> Made:
+    """Makes what is stored of the JPEG `data` (uint8 [bytes]), `coded` as a JPEG or as raw pixels.
 
     Whatever has a state other than OK, NO_ROOM or TOO_LONG is for Pillow to judge.
     """
@@ -92,11 +96,11 @@ def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coding: Coding) -> Mad
         apply(image, down, across, resized, None)
     else:
         return Made(CORRUPT, 0, 0, 0)
-    return store(desk, resized, coding)
+    return store(desk, resized, coded)
 
 
 @njit
-def shrink(desk: Desk, image: np.ndarray, rule: Rule, coding: Coding) -> Made:
+def shrink(desk: Desk, image: np.ndarray, rule: Rule, coded: bool) -> Made:
     """The same of an image that is decoded already (uint8 [H, W, 3])."""
     window, height, width = place(rule, image.shape[0], image.shape[1])
     state = room(desk, 0, 0, height, width)
@@ -105,21 +109,24 @@ def shrink(desk: Desk, image: np.ndarray, rule: Rule, coding: Coding) -> Made:
     resized = pixels_in(desk.resized, height, width)
     down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
     apply(image, down, across, resized, None)
-    return store(desk, resized, coding)
+    return store(desk, resized, coded)
 
 
 @njit
-def store(desk: Desk, resized: np.ndarray, coding: Coding) -> Made:
-    """Encodes `resized` into the desk's payload and decodes that again into `Desk.stored`, unless the quality is 0."""
-    height, width = resized.shape[0], resized.shape[1]
-    if coding.quality == 0:
+def store(desk: Desk, resized: np.ndarray, coded: bool) -> Made:
+    """Where it is to be `coded`, writes `resized` as a JPEG to the desk's payload, and its pixels to `Desk.stored`."""
+    height, width, halved = resized.shape[0], resized.shape[1], desk.encoder.halved
+    if not coded:
         return Made(OK, height, width, resized.size)
-    size = encode(desk.encoder, resized, coding, desk.draft, desk.payload)
-    payload = desk.payload[:size]
-    found = examine(desk.decoder, payload)
-    if size == 0 or found.height != height or found.width != width:
-        return Made(native.WRONG_SIZE, height, width, size)
-    return Made(decode(desk.decoder, found, payload, pixels_in(desk.stored, height, width)), height, width, size)
+    planes = planes_in(desk.samples, desk.decoder.space.row, height, width, halved)
+    size = encode(desk.encoder, resized, desk.clean, desk.payload, planes)
+    if size == 0:
+        return Made(TOO_MANY_BYTES, height, width, 0)
+    stored = pixels_in(desk.stored, height, width)
+    if width >= SMOOTHED:
+        paint(planes, stored)
+        return Made(OK, height, width, size)
+    return Made(native.decompress(desk.payload[:size], stored), height, width, size)
 
 
 @njit
@@ -128,7 +135,8 @@ def room(desk: Desk, rows: int, columns: int, height: int, width: int) -> int:
     if max(height, width) > LONGEST_SIDE:
         return TOO_LONG
     pixels, most = 3 * height * width, most_bytes(height, width)
-    fits = desk.image.size >= image_bytes(rows, columns) and desk.payload.size >= most
+    fits = desk.image.size >= image_bytes(rows, columns) and min(desk.clean.size, desk.payload.size) >= most
+    fits &= desk.samples.size >= bytes_needed(height, width, desk.encoder.halved)
     return OK if fits and min(desk.resized.size, desk.stored.size) >= pixels else NO_ROOM
 
 

@@ -92,11 +92,11 @@ def test_what_is_cut_short_is_refused(part: float) -> None:
 def test_damage_outside_of_the_crop_is_seen() -> None:
     """Blocks at the foot of a tall image are not looked at; what is wrong with their bytes is, and Pillow judges it."""
     data = np.frombuffer(encoded(picture(3, 400, 64), quality=95), np.uint8).copy()
-    rule, desk = Resize.parse("paper").rule, new_desk(CODEC.encoder)
-    desk = with_room(desk, shrink_jpeg(desk, data, rule, Coding(90)))
-    assert shrink_jpeg(desk, data, rule, Coding(90)).state == OK
+    rule, desk = Resize.parse("paper").rule, new_desk(Coding(90).encoder())
+    desk = with_room(desk, shrink_jpeg(desk, data, rule, True))
+    assert shrink_jpeg(desk, data, rule, True).state == OK
     data[-300:-200] = 0
-    assert shrink_jpeg(desk, data, rule, Coding(90)).state == CORRUPT
+    assert shrink_jpeg(desk, data, rule, True).state == CORRUPT
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs real photographs")
