@@ -44,7 +44,7 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
         "mean": [124.1, 117.2, 103.3],
         "deviation": [58.1, 57.2, 57.3],
         "eigenvalues": [9000.0, 300.0, 30.0],
-        "eigenvectors": np.eye(3).tolist(),
+        "eigenvectors": [[0.571, -0.712, 0.408], [0.581, -0.001, -0.814], [0.58, 0.702, 0.413]],
     }
     summary = {
         "split": "val",

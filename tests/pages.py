@@ -59,6 +59,10 @@ class Page(HTMLParser):
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
+    def styles(self, kind: str) -> list[str | None]:
+        """How the `<span>`s of a class are drawn: their bars, their places on a scale."""
+        return [each.get("style") for each in self.of("span") if each.get("class") == kind]
+
 
 def image_of(url: str | None) -> np.ndarray:
     assert url is not None

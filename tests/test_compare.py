@@ -73,11 +73,26 @@ def test_the_page_shows_both_and_a_browser_draws_it(two: tuple[Path, Path], tmp_
     summary = json.loads((tmp_path / "out" / "compare.json").read_bytes())
     html = (tmp_path / "out" / "compare.html").read_text()
     assert html == render_comparison(summary)
-    words = Page(html).words
+    page = Page(html)
+    words = page.words
     for entry in summary["protocols"].values():
         for label in "AB":
             assert f"{100 * entry['errors'][label]['top1']['error']:.1f} %" in words
         assert f"{entry['test']['only_first']} {entry['test']['p']:.2g}" in words
+    changes, lists = summary["classes"], []
+    for title, rows in (
+        ("Most better in B", [row for row in changes if row["change"] < 0][:10]),
+        ("Most worse in B", [row for row in changes[::-1] if row["change"] > 0][:10]),
+    ):
+        assert rows
+        told = (f"{row['words']} {100 * row['A']:.0f} % → {100 * row['B']:.0f} %" for row in rows)
+        assert f"{title} {' '.join(told)}" in words
+        lists += [f"width:{100 * abs(row['change']):.2f}%" for row in rows]
+    assert page.styles("bar") == lists
+    rates = [summary["protocols"]["ten-crop"]["errors"][label]["top1"] for label in "AB"]
+    spans = [(100 * rate["low"], 100 * (rate["high"] - rate["low"])) for rate in rates]
+    assert page.styles("interval") == [f"left:{low:.2f}%;width:{width:.2f}%" for low, width in spans]
+    assert page.styles("dot") == [f"left:{100 * rate['error']:.2f}%" for rate in rates]
     for found in seen(tmp_path, html, widths=(390, 1000), options=DARK):
         assert found["needed"] <= found["width"]
         assert found["charts"] == ["loss", "error", "lr", "images-per-second", "waiting", "class-changes"]

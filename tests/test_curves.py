@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.charts import static_svg
 from jobs.curve_charts import training_charts
 from jobs.curves import Record, parts, read_metrics, training_curves
 from tests.made_up import made_up_metrics
@@ -53,6 +54,13 @@ def test_without_a_validation_there_are_no_curves() -> None:
         "val": [],
     }
     assert training_charts({"net 1": {"train": [], "val": []}}, 0.9) == []
+
+
+def test_behind_the_loss_lies_all_that_its_points_are_the_mean_of() -> None:
+    curves = training_curves(made_up_metrics())
+    curves["train"][3] |= {"loss_low": -70.0, "loss_high": 80.0}  # far beyond all others: the axis must reach there
+    drawn = static_svg(training_charts({"A": curves}, 0.9)[0])
+    assert ">80<" in drawn and ">\N{MINUS SIGN}60<" in drawn
 
 
 def test_several_runs_share_their_charts() -> None:

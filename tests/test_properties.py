@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.brightness import grey_levels
+from jobs.charts import static_svg
 from jobs.data_facts import data_facts
 from jobs.properties import bins_of, properties_of
+from jobs.report_charts import property_chart
 from pipeline import open_dataset
 from pipeline.manifest import read_samples
 
@@ -35,6 +37,12 @@ def test_bins_hold_every_sample_once_in_order(values: list[int], num_bins: int) 
 def test_bins_of_different_values_are_of_one_size() -> None:
     rows = bins_of(np.random.default_rng(1).permutation(80).astype(float), np.zeros(80, bool), 8)
     assert [row["total"] for row in rows] == [10] * 8
+
+
+def test_the_intervals_of_a_bin_are_drawn() -> None:
+    row = {"low": 1.0, "high": 9.0, "mean": 5.0, "wrong": 5, "total": 10, "error": 0.5}
+    drawn = static_svg(property_chart("brightness", [row | {"error_low": -0.4, "error_high": 0.8}]))
+    assert ">80%<" in drawn and ">\N{MINUS SIGN}40%<" in drawn, "the axis reaches as far as they do"
 
 
 @pytest.mark.parametrize("options", [{}, {"mean": "channel", "standardise": True}, {"mean": "centre"}])

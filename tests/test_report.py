@@ -18,6 +18,8 @@ from jobs.report import ReportInputs, best_and_worst, classes_by_error, render, 
 from tests.made_up import NUM_SAMPLES, PROTOCOLS, made_up_inputs
 from tests.pages import DARK, LIGHT, Page, browse, image_of, seen
 
+BOUNDS = ("error", "low", "high")
+
 
 @cache
 def made_up_page() -> str:
@@ -46,7 +48,9 @@ def test_the_page_shows_what_it_was_taught_and_judged_on() -> None:
     assert "images a class 10 10" in words
     assert "stored pixels 256 \u00d7 256 256 \u00d7 256" in words
     assert "mean 124.1 117.2 103.3" in words
-    assert "component 2, deviation 17.3 0.000 1.000 0.000" in words
+    assert "component 2, deviation 17.3 -0.712 -0.001 0.702" in words, "a column, as manifest.json has them"
+    assert "shards, together 1 MB 1 MB" in words
+    assert "an image, mean 91.1 bytes 7.5 kB" in words
     assert "All images take 99 bytes." in words, "a property that is the same for all has no chart"
 
 
@@ -59,6 +63,32 @@ def test_the_page_shows_calibration_and_the_most_confused_pairs() -> None:
         for pair in answer["confusions"][:10]
     ]
     assert " ".join(pairs) in words
+
+
+def test_bars_and_scales_are_as_long_as_their_numbers() -> None:
+    page, summary = Page(made_up_page()), made_up_inputs().summary
+    answer, chance = summary["protocols"]["ten-crop"], summary["chance"]
+    words = [f"made-up class {label}" for label in range(summary["num_classes"])]
+    ends, pairs = best_and_worst(classes_by_error(answer["per_class"], words)), answer["confusions"][:10]
+    for title, rows in zip(("Least error", "Most error"), ends, strict=True):
+        told = (f"{row['words']} {100 * row['error']:.0f} % {row['wrong']} of {row['total']}" for row in rows)
+        assert f"{title} {' '.join(told)}" in page.words
+    shares = [row["error"] for rows in ends for row in rows] + [pair["total"] / pairs[0]["total"] for pair in pairs]
+    shares += [top["probability"] for row in summary["examples"] for top in row["top"]]
+    assert page.styles("bar") == [f"width:{100 * share:.2f}%" for share in shares]
+
+    rates = [(answer[top], chance[top]["error"]) for top in ("top1", "top5")]
+    spans = [(100 * rate["low"], 100 * (rate["high"] - rate["low"])) for rate, _ in rates]
+    assert page.styles("interval") == [f"left:{low:.2f}%;width:{width:.2f}%" for low, width in spans]
+    assert page.styles("dot") == [f"left:{100 * rate['error']:.2f}%" for rate, _ in rates]
+    assert page.styles("tick") == [f"left:{100 * guess:.2f}%" for _, guess in rates]
+    for rate, guess in rates:
+        error, low, high, by_chance = (f"{100 * share:.1f} %" for share in (*map(rate.get, BOUNDS), guess))
+        assert f"with 95 % confidence {low} to {high}. Chance: {by_chance}; right" in page.words
+        said = (
+            str(each["aria-label"]).replace("\u00a0", " ") for each in page.of("div") if each.get("class") == "scale"
+        )
+        assert any(f": {error}, 95 % interval {low} to {high}, chance {by_chance}" in each for each in said)
 
 
 def test_each_image_stands_with_its_likeliest_classes() -> None:
@@ -74,6 +104,8 @@ def test_each_image_stands_with_its_likeliest_classes() -> None:
         assert np.abs(image_of(image["src"]).mean((0, 1)) - inputs.images[row["id"]].mean((0, 1))).max() < 3
         bars = [f"made-up class {top['label']} {100 * top['probability']:.0f} %" for top in row["top"]]
         assert " ".join(bars) in page.words
+    true = [top for row in rows for top in row["top"] if top["label"] == row["label"]]
+    assert len([each for each in page.of("li") if each.get("class") == "true"]) == len(true) > 0
 
 
 def test_the_worst_mistakes_stand_with_their_images() -> None:
@@ -87,20 +119,24 @@ def test_the_worst_mistakes_stand_with_their_images() -> None:
             drawn = small[f"{row['key']}: made-up class {row['label']}"].astype(float)
             assert np.abs(drawn - thumbnail(inputs.images[row["id"]])).mean() < 25, "another image, or none"
             assert (
-                f"made-up class {row['predicted']} {100 * row['probability']:.0f} % made-up class {row['label']}"
-                in page.words
+                f"made-up class {row['predicted']} {100 * row['probability']:.0f} % made-up class {row['label']} "
+                f"{100 * row['true_probability']:.2g} %" in page.words
             )
 
 
 def test_each_query_stands_with_its_nearest_images() -> None:
     inputs, page = made_up_inputs(), Page(made_up_page())
     small = {each["alt"]: image_of(each["src"]) for each in page.of("img")}
-    for query in inputs.summary["neighbours"]["queries"]:
+    queries = inputs.summary["neighbours"]["queries"]
+    for query in queries:
         for row in query["nearest"]:
             drawn = small[f"{row['key']}: made-up class {row['label']}"].astype(float)
             assert np.abs(drawn - thumbnail(inputs.train_images[row["id"]])).mean() < 25, "another image, or none"
         words = [f"made-up class {row['label']} {row['distance']:.3g}" for row in query["nearest"]]
         assert f"made-up class {query['label']} {' '.join(words)}" in page.words
+    rows = [(row["label"], query["label"]) for query in queries for row in query["nearest"]]
+    same = [each for each in page.of("figure") if each.get("class") == "same"]
+    assert len(same) == len([one for one, other in rows if one == other]) > 0
 
 
 def test_classes_come_by_their_error() -> None:
