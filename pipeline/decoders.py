@@ -12,6 +12,7 @@ from pipeline import native
 from pipeline.compiled import njit
 from pipeline.jpeg_decoder import Header, Workspace, read_header, read_scan, workspace
 from pipeline.jpeg_planes import Planes, bytes_needed, paint, planes_in
+from pipeline.jpeg_tables import WINDOW
 from pipeline.native import OK
 
 Name = Literal["own", "turbojpeg"]
@@ -34,9 +35,10 @@ class Found(NamedTuple):
     header: Header
 
 
-def new_decoder(name: Name, num_pixels: int) -> Decoder:
-    """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels."""
-    return Decoder(name == "own", workspace(num_pixels if name == "own" else 0))
+def new_decoder(name: Name, num_pixels: int, window: int = WINDOW) -> Decoder:
+    """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels, and looks codes up by
+    `window` bits."""
+    return Decoder(name == "own", workspace(num_pixels if name == "own" else 0, window))
 
 
 @njit

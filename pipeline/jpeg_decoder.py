@@ -67,10 +67,11 @@ class Header(NamedTuple):
     scan: int  # where the entropy-coded bytes begin
 
 
-def workspace(num_pixels: int) -> Workspace:
-    """Memory for images of up to `num_pixels` pixels, whatever their shape; larger ones are refused."""
+def workspace(num_pixels: int, window: int = WINDOW) -> Workspace:
+    """Memory for images of up to `num_pixels` pixels, whatever their shape; larger ones are refused. Codes are looked
+    up by `window` bits."""
     return Workspace(
-        huffman=no_tables(),
+        huffman=no_tables(window),
         quantisers=np.zeros((4, 64), np.uint8),
         weights=np.zeros((3, BLOCK, 2, BLOCK), np.int16),
         blocks=np.zeros((BLOCKS, 3), np.int64),
@@ -304,7 +305,7 @@ def read_interval(
     clean, coefficients, blocks = unowned(clean), space.coefficients, space.blocks
     dc = np.zeros(3, np.int64)
     bits, left, at = np.uint64(0), np.uint64(0), np.uint64(0)  # the next bits, from the highest; how many; next byte
-    rest = np.uint64(64 - WINDOW)
+    window, rest = tables.window, np.uint64(64 - tables.window)
     for _ in range(mcu, stop):
         if at > np.uint64(size + 8):
             return damaged
@@ -317,7 +318,7 @@ def read_interval(
             entry = lookup[dc_table, bits >> rest]
             if entry & BYTE == 0:
                 if entry == 0:
-                    entry = long_code(limits, firsts, symbols, dc_table, bits)
+                    entry = long_code(window, limits, firsts, symbols, dc_table, bits)
                 entry = with_value(entry, bits, False)
                 if entry == 0:
                     return damaged
@@ -335,7 +336,7 @@ def read_interval(
                     entry = lookup[ac_table, bits >> rest]
                     if entry & BYTE == 0:
                         if entry == 0:
-                            entry = long_code(limits, firsts, symbols, ac_table, bits)
+                            entry = long_code(window, limits, firsts, symbols, ac_table, bits)
                         entry = with_value(entry, bits, True)
                         if entry == 0:
                             return damaged

@@ -1,6 +1,6 @@
 """Huffman tables of a JPEG (ITU-T T.81, annex C) in the form that decodes fastest: up to two coefficients a lookup.
 
-An entry of a table tells all of a code and of the bits that follow it, where both fit into the `WINDOW` bits that it
+An entry of a table tells all of a code and of the bits that follow it, where both fit into the window of bits that it
 is looked up by, and of a second code where that fits too:
 
     bits 0 to 7     how many bits of the stream it takes; 0 where a longer look is needed
@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.compiled import njit
+from pipeline.intrinsics import bit_length
 
-WINDOW = 12  # bits of the stream; a table is 32 kB
+WINDOW = 12  # bits of the stream, best for what conversion writes; a table is 32 kB
+OTHERS_WINDOW = 11  # best for photographs as they come, in the standard's codes: half the tables
 END = 128  # how far the end of a block moves on: beyond every index that a damaged run can reach
 MOST_BITS = 11, 10  # of a difference of DC and of an AC coefficient, for 8-bit samples (T.81, F.1.2)
 CODE_BITS = 16  # of the longest code
@@ -30,7 +32,8 @@ DEFINITION = 17 + 256  # bytes of the longest table in a DHT segment: class and 
 class Huffman(NamedTuple):
     """Four tables: DC 0, DC 1, AC 0, AC 1."""
 
-    lookup: np.ndarray  # uint64 [4, 2 ** WINDOW], entries as above
+    window: int  # bits
+    lookup: np.ndarray  # uint64 [4, 2 ** window], entries as above
     limits: np.ndarray  # int64 [4, 17]: codes of this length are below it, when 16 bits are read; 0: there are none
     firsts: np.ndarray  # int64 [4, 17]: symbol number of a code of this length, less the code
     symbols: np.ndarray  # uint8 [4, 256]
@@ -38,10 +41,11 @@ class Huffman(NamedTuple):
     lengths: np.ndarray  # int64 [4]: how many bytes; 0 where there is no table
 
 
-def no_tables() -> Huffman:
+def no_tables(window: int) -> Huffman:
     """Memory for four tables, none of which is there yet."""
     return Huffman(
-        lookup=np.zeros((4, 1 << WINDOW), np.uint64),
+        window=window,
+        lookup=np.zeros((4, 1 << window), np.uint64),
         limits=np.zeros((4, CODE_BITS + 1), np.int64),
         firsts=np.zeros((4, CODE_BITS + 1), np.int64),
         symbols=np.zeros((4, 256), np.uint8),
@@ -79,8 +83,8 @@ def define(huffman: Huffman, slot: int, definition: np.ndarray) -> bool:
         for _ in range(counts[length - 1]):
             if code >= (1 << length) - 1 or (slot < 2 and symbols[number] > 15):
                 return False  # a code of ones alone is forbidden (T.81, C.2), and so is a difference of over 15 bits
-            if length <= WINDOW:
-                fill(lookup, code, length, np.int64(symbols[number]), slot >= 2)
+            if length <= huffman.window:
+                fill(lookup, huffman.window, code, length, np.int64(symbols[number]), slot >= 2)
             code += 1
             number += 1
         huffman.limits[slot, length] = code << (CODE_BITS - length) if counts[length - 1] > 0 else 0
@@ -93,9 +97,9 @@ def define(huffman: Huffman, slot: int, definition: np.ndarray) -> bool:
 
 
 @njit
-def fill(lookup: np.ndarray, code: int, length: int, symbol: Any, is_ac: bool) -> None:
+def fill(lookup: np.ndarray, window: int, code: int, length: int, symbol: Any, is_ac: bool) -> None:
     """Writes the entries of all windows that begin with a code."""
-    free = WINDOW - length  # bits of the window behind the code
+    free = window - length  # bits behind the code
     size = symbol & 15 if is_ac else symbol
     if size > min(free, MOST_BITS[int(is_ac)]):
         lookup[code << free : (code + 1) << free] = np.uint64(symbol << 16 | length << 8)
@@ -108,13 +112,14 @@ def fill(lookup: np.ndarray, code: int, length: int, symbol: Any, is_ac: bool) -
 @njit
 def pair_up(lookup: np.ndarray) -> None:
     """Adds the second code to the entries of windows that hold two."""
+    bits = bit_length(np.uint64(lookup.size - 1))
     for window in range(lookup.size):
         first = np.int64(lookup[window])
         length = first >> 40 & 255
         move = first >> 8 & 255
         second = np.int64(lookup[window << length & lookup.size - 1])
         both = length + (second >> 40 & 255)
-        if length > 0 and move < END and second & 255 != 0 and both <= WINDOW:
+        if length > 0 and move < END and second & 255 != 0 and both <= bits:
             low = first & 0xFFFF00 | first & 0xFF000000 | both
             lookup[window] = np.uint64(low | length << 40 | (move + (second >> 8 & 255)) << 32) | np.uint64(
                 second >> 16 & 0xFFFF
@@ -143,11 +148,11 @@ def extend(bits: Any, size: Any) -> Any:
 
 
 @njit
-def long_code(limits: np.ndarray, firsts: np.ndarray, symbols: np.ndarray, slot: int, bits: Any) -> Any:
+def long_code(window: int, limits: np.ndarray, firsts: np.ndarray, symbols: np.ndarray, slot: int, bits: Any) -> Any:
     """What table `slot` would hold of the code that `bits` begin with, longer than the window (T.81, F.2.2.3, DECODE);
     0 for none. It takes the fields of `Huffman` alone, because handing all of them on takes longer than the rest."""
     ahead = np.int64(bits >> np.uint64(64 - CODE_BITS))
-    for length in range(WINDOW + 1, CODE_BITS + 1):
+    for length in range(window + 1, CODE_BITS + 1):
         if ahead < limits[slot, length]:
             symbol = np.int64(symbols[slot, firsts[slot, length] + (ahead >> (CODE_BITS - length))])
             return np.uint64(symbol << 16 | length << 8)

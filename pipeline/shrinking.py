@@ -18,6 +18,7 @@ from pipeline.decoders import Decoder, decode_box, examine, new_decoder, planes_
 from pipeline.jpeg_encoder import Encoder, encode, most_bytes
 from pipeline.jpeg_pixels import STEP
 from pipeline.jpeg_planes import bytes_needed, paint, planes_in
+from pipeline.jpeg_tables import OTHERS_WINDOW
 from pipeline.native import CORRUPT, OK
 from pipeline.resample import apply, filters, reach
 from pipeline.resizing import LONGEST_SIDE, Rule, place
@@ -51,7 +52,7 @@ class Made(NamedTuple):
 
 def new_desk(encoder: Encoder) -> Desk:
     """A desk with no room yet for images."""
-    return Desk(new_decoder("own", MOST_OWN), encoder, *(np.empty(0, np.uint8) for _ in range(6)))
+    return Desk(new_decoder("own", MOST_OWN, OTHERS_WINDOW), encoder, *(np.empty(0, np.uint8) for _ in range(6)))
 
 
 def with_room(desk: Desk, made: Made) -> Desk:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +20,8 @@ from pipeline.dataset import Dataset, open_dataset
 from pipeline.decoders import Decoder, decode_part, examine, new_decoder, planes_of
 from pipeline.jpeg import Coding, JpegCodec
 from pipeline.jpeg_planes import pixel_row
+from pipeline.jpeg_tables import OTHERS_WINDOW, WINDOW
+from pipeline.manifest import HuffmanTables
 from pipeline.pointers import run
 from tests import jpeg_twin
 from tests.conftest import REAL_DATA, encoded, picture
@@ -43,17 +45,19 @@ def part(decoder: Decoder, data: np.ndarray, window: np.ndarray, whole: bool, ou
     return True
 
 
-def own(data: bytes, box: tuple[int, int, int, int] | None = None, whole: bool = True) -> np.ndarray | None:
+def own(
+    data: bytes, box: tuple[int, int, int, int] | None = None, whole: bool = True, window: int = WINDOW
+) -> np.ndarray | None:
     """What our decoder makes of `data` within `box` (top, left, height, width); None where it refuses."""
     array = np.frombuffer(data, np.uint8)
-    decoder = new_decoder("own", ROOM)
+    decoder = new_decoder("own", ROOM, window)
     found = examine(decoder, array)
     if not found.own:  # also images that damage has made too large
         return None
     top, left, height, width = box or (0, 0, found.height, found.width)
     out = np.empty((height, width, 3), np.uint8)
-    window = np.array([[top, left, height, width, 0]], float)
-    return out if part(decoder, array, window, whole, out) else None
+    view = np.array([[top, left, height, width, 0]], float)
+    return out if part(decoder, array, view, whole, out) else None
 
 
 def turbo(data: bytes) -> np.ndarray | None:
@@ -112,6 +116,15 @@ def test_what_is_of_another_form_is_left_to_libjpeg_turbo(mode: str, options: di
     buffer = io.BytesIO()
     Image.fromarray(picture(1, 32, 32)).convert(mode).save(buffer, "JPEG", **options)
     assert own(buffer.getvalue()) is None
+
+
+@pytest.mark.parametrize("huffman", get_args(HuffmanTables))
+@pytest.mark.parametrize("window", [8, 10, OTHERS_WINDOW, 14])
+def test_codes_may_be_longer_or_shorter_than_the_window(window: int, huffman: HuffmanTables) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    for quality in (60, 100):
+        data = JpegCodec().encode(image, Coding(quality, huffman=huffman)).tobytes()
+        np.testing.assert_array_equal(own(data, window=window), turbo(data))
 
 
 def test_two_columns_of_chroma_are_left_to_libjpeg_turbo() -> None:
