@@ -1,10 +1,11 @@
 """What decides whether a conversion grows: the driver's memory, a task's size, Ray's share, listing and copying.
 
-    python -m benchmarks.bench_scale --source DIR driver ray index copy
+    python -m benchmarks.bench_scale --source DIR driver ray runners index copy
 
 driver   a process plans a synthetic listing of 1 and 10 million images, makes every task and joins the records of all
          shards; its memory after each step, and the largest pickled task
 ray      tasks of real size that do nothing, on a Ray of this machine
+runners  one conversion in a loop, in two processes and in two tasks of a Ray, alternating: images a second
 index    a tar of a million members, half of them labels, in the page cache: how long listing it takes
 copy     `--resize none` to tar beside `cp -r` and `sha256sum` of the same files, both synced to disk, alternating
 """
@@ -32,7 +33,7 @@ from pipeline.conversion import convert, plan_split
 from pipeline.folder import LocalFolder
 from pipeline.formats.tar import header
 from pipeline.options import ConvertOptions
-from pipeline.runners import processes
+from pipeline.runners import Runner, processes, run_here
 from pipeline.shards import ShardResult, ShardTask
 
 MEMBERS = 1_000_000
@@ -45,9 +46,10 @@ class BenchConfig:
 
     source: Path
     """A folder with a folder a class, of photographs."""
-    what: tyro.conf.Positional[tuple[Literal["driver", "ray", "index", "copy"], ...]] = (
+    what: tyro.conf.Positional[tuple[Literal["driver", "ray", "runners", "index", "copy"], ...]] = (
         "driver",
         "ray",
+        "runners",
         "index",
         "copy",
     )
@@ -153,6 +155,31 @@ def ray(config: BenchConfig) -> None:
         record("scale", "ray, empty tasks", figures | {"driver_processor_seconds": processor_seconds() - used})
 
 
+def runners(config: BenchConfig) -> None:
+    """The same conversion by each runner, on a Ray that is up already."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from jobs.cluster import connected
+    from jobs.shard import on_ray
+
+    ways: dict[str, Runner] = {"loop": run_here, "two processes": processes(2), "ray, two cores": on_ray}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    with connected(), tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "source")
+        source.mkdir()
+        count = len(copies_of(config.source, config.copies, source))
+        for repeat in range(config.repeats + 1):
+            for name, run in ways.items():
+                out = Path(scratch, "out")
+                start = time.perf_counter()
+                convert(source, out, ConvertOptions(shard_size=500), run)
+                if repeat:
+                    rates[name].append(count / (time.perf_counter() - start))
+                shutil.rmtree(out)
+    for name, values in rates.items():
+        print(f"{name:16} {min(values):6.0f} {statistics.median(values):6.0f} {max(values):6.0f} images/s")
+        record("scale", f"conversion, {name}", {"images": count, "images_per_second": values})
+
+
 def million_members(path: Path) -> None:
     """A tar of `MEMBERS` members, an image and its label in turn."""
     pad = bytes(-IMAGE_BYTES % 512)
@@ -218,7 +245,7 @@ def copy(config: BenchConfig) -> None:
 def main(config: BenchConfig) -> None:
     """Runs what was asked for."""
     for name in config.what:
-        {"driver": driver, "ray": ray, "index": index, "copy": copy}[name](config)
+        {"driver": driver, "ray": ray, "runners": runners, "index": index, "copy": copy}[name](config)
 
 
 if __name__ == "__main__":
