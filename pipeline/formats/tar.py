@@ -32,7 +32,10 @@ END = bytes(2 * BLOCK)
 EMPTY = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)
 LONGEST_NAME, MOST_BYTES = 100, 8**11  # that a header itself has room for
 SIZE_FIELD, SUM_FIELD = slice(124, 135), slice(148, 156)  # where in a header
+# Of the other bytes; those of the sum itself count as blanks.
+EMPTY_SUM = sum(EMPTY) - sum(EMPTY[SIZE_FIELD]) - sum(EMPTY[SUM_FIELD]) + sum(b" " * 8)
 HEAD = 24  # bytes of each payload that the scan brings along: enough for a label in decimal, or to know a JPEG
+BUFFER = 1 << 20  # bytes that are written at once
 READ = 4096  # bytes a read at least, the page that the disk would bring anyway
 LONGEST = 1 << 16  # bytes of a long name or of pax records that are believed
 SUFFIXES = {
@@ -55,7 +58,7 @@ class TarWriter:
     """Writes a shard; see `pipeline.formats` for the contract."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._file = open(path, "wb", BUFFER)  # noqa: SIM115 - closed by __exit__
         self._position = 0
 
     def __enter__(self) -> Self:
@@ -95,11 +98,10 @@ def header(name: str, size: int) -> bytes:
         member = tarfile.TarInfo(name)
         member.size = size
         return member.tobuf(tarfile.GNU_FORMAT)
-    block = bytearray(EMPTY)
+    block, digits = bytearray(EMPTY), b"%011o" % size
     block[: len(text)] = text
-    block[SIZE_FIELD] = b"%011o" % size
-    block[SUM_FIELD] = b" " * 8  # by which it is counted
-    block[SUM_FIELD] = b"%06o\0 " % sum(block)
+    block[SIZE_FIELD] = digits
+    block[SUM_FIELD] = b"%06o\0 " % (EMPTY_SUM + sum(text) + sum(digits))
     return bytes(block)
 
 
