@@ -19,6 +19,7 @@ Told = tuple[str, str] | tuple[str, str, str]  # a field of text and its title; 
 
 VERSION = "6.4"  # of Vega-Lite
 STATIC_WIDTH = 400  # pixels, of what is drawn here; in the page a chart is as wide as its place
+LEGEND_WIDTH = 200  # pixels, which even one of three charts in a row has
 COLOURS = ("var(--first)", "var(--second)", "var(--third)", "var(--fourth)")
 INK, SOFT, FAINT = "var(--ink)", "var(--soft)", "var(--faint)"
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
@@ -50,6 +51,7 @@ CONFIG: Spec = {
         "symbolOpacity": 1,
         "offset": 6,
         "columnPadding": 14,
+        "layout": {"top": {"direction": "vertical", "anchor": "start", "margin": 2}},  # one below the other: they fit
     },
 }
 
@@ -110,9 +112,11 @@ def told(*fields: Told) -> list[Spec]:
 
 
 def coloured(field: str, names: Sequence[str]) -> Spec:
-    """An encoding of the colour by a field with these values, in the order of the legend."""
+    """An encoding of the colour by a field with these values, in the order of the legend, as many a row as fit."""
+    entry = 30 + 6.4 * max(map(len, names))  # pixels: the symbol, the name, the gap
     scale = {"domain": list(names), "range": [COLOURS[i % len(COLOURS)] for i in range(len(names))]}
-    return {"field": field, "type": "nominal", "scale": scale}
+    legend = {"columns": max(1, int(LEGEND_WIDTH // entry))}
+    return {"field": field, "type": "nominal", "scale": scale, "legend": legend}
 
 
 def nearest(y: Spec, *fields: Told) -> Spec:

@@ -1,6 +1,7 @@
 """The training curves of one run or of several over one another, from the points of `jobs.curves`."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, log10
 
 from jobs.charts import INK, Chart, Spec, Told, chart, coloured, nearest, quantity, told
 from jobs.curves import Record
@@ -20,7 +21,7 @@ def training_charts(runs: Runs, chance: float) -> list[Chart]:
         return []
     charts = [loss_chart(runs), error_chart(runs, chance)]
     for figure, title, axis, scale in (
-        ("lr", "Rate", {"title": "learning rate", "axis": {"tickCount": 3, "format": "~g"}}, {"type": "log"}),
+        ("lr", "Rate", {"title": "learning rate", "axis": rate_axis(runs)}, {"type": "log"}),
         ("images_per_second", "Speed", {"title": "images a second"}, {"zero": True}),
         ("waiting", "Waiting for data", {"title": "share of the time", "axis": {"format": "%"}}, {"domain": [0, 1]}),
     ):
@@ -111,6 +112,17 @@ def figure_chart(runs: Runs, figure: str, title: str, axis: Spec) -> Chart:
         height=160,
         **of,
     )
+
+
+def rate_axis(runs: Runs) -> Spec:
+    """The axis of the rates: powers of ten, where there are two or more between the least and the greatest."""
+    rates = [point["lr"] for points in runs.values() for point in points["train"] if point.get("lr")]
+    axis: Spec = {"tickCount": 3, "format": "~g"}
+    if rates:
+        least, most = ceil(log10(min(rates)) - 1e-9), floor(log10(max(rates)) + 1e-9)  # which rounding may have moved
+        if least < most:
+            axis["values"] = [10.0**power for power in range(least, most + 1)]
+    return axis
 
 
 def dashes(field: str, solid: str, dashed: str) -> Spec:

@@ -103,8 +103,8 @@ def size(number: float) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number to some digits."""
-    return f"{value:.{digits}g}"
+    """A number to some digits, zeros among them, so that those of a column are alike."""
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 def root(value: float) -> float:

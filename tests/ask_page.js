@@ -15,6 +15,10 @@ const ask = (frame) => {
     charts: figures.map((each) => each.dataset.chart),
     marks: figures.map((each) => each.querySelectorAll("svg path, svg rect").length),
     plots: figures.map((each) => each.querySelectorAll("svg").length),
+    cut: figures.filter((each) => [...each.querySelectorAll("svg text")].some((text) => {
+      const inner = text.getBoundingClientRect(), card = each.getBoundingClientRect();
+      return inner.right > card.right || inner.left < card.left;
+    })).map((each) => each.dataset.chart),
     images: [...page.images].map((each) => each.naturalWidth),
     dead: [...page.querySelectorAll("a")].filter((each) => !page.getElementById(each.hash.slice(1))).length,
     told: (page.getElementById("vg-tooltip-element") || {}).innerText || "",

@@ -45,7 +45,10 @@ def write_evaluation(folder: Path, seed: int, **changes: Any) -> Path:
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
-    return write_evaluation(tmp_path / "one", 3), write_evaluation(tmp_path / "run" / "evaluation", 6).parent
+    curves = made_up_inputs().summary["training"]["net 1"]
+    several = {f"net {number}": curves for number in (1, 2, 3)}
+    other = write_evaluation(tmp_path / "run" / "evaluation", 6, training=several)
+    return write_evaluation(tmp_path / "one", 3), other.parent
 
 
 def test_the_comparison_is_what_the_predictions_say(two: tuple[Path, Path]) -> None:
@@ -81,8 +84,8 @@ def test_the_page_shows_both_and_a_browser_draws_it(two: tuple[Path, Path], tmp_
         assert f"{entry['test']['only_first']} {entry['test']['p']:.2g}" in words
     changes, lists = summary["classes"], []
     for title, rows in (
-        ("Most better in B", [row for row in changes if row["change"] < 0][:10]),
-        ("Most worse in B", [row for row in changes[::-1] if row["change"] > 0][:10]),
+        ("Better in B", [row for row in changes if row["change"] < 0][:10]),
+        ("Worse in B", [row for row in changes[::-1] if row["change"] > 0][:10]),
     ):
         assert rows
         told = (f"{row['words']} {100 * row['A']:.0f} % → {100 * row['B']:.0f} %" for row in rows)
@@ -97,6 +100,7 @@ def test_the_page_shows_both_and_a_browser_draws_it(two: tuple[Path, Path], tmp_
         assert found["needed"] <= found["width"]
         assert found["charts"] == ["loss", "error", "lr", "images-per-second", "waiting", "class-changes"]
         assert found["dead"] == 0
+        assert found["cut"] == [], "a legend of many words stays within its card"
         assert "run\t" in found["told"]
 
 

@@ -1,5 +1,6 @@
 """Training curves from a run's metrics: the right figures, few points, and charts of one run or of several."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.charts import static_svg
-from jobs.curve_charts import training_charts
+from jobs.curve_charts import rate_axis, training_charts
 from jobs.curves import Record, parts, read_metrics, training_curves
 from tests.made_up import made_up_metrics
 
@@ -61,6 +62,13 @@ def test_behind_the_loss_lies_all_that_its_points_are_the_mean_of() -> None:
     curves["train"][3] |= {"loss_low": -70.0, "loss_high": 80.0}  # far beyond all others: the axis must reach there
     drawn = static_svg(training_charts({"A": curves}, 0.9)[0])
     assert ">80<" in drawn and ">\N{MINUS SIGN}60<" in drawn
+
+
+def test_rates_stand_at_powers_of_ten() -> None:
+    curves = training_curves([record | {"lr": 0.02 * 10 ** -(record["step"] // 10)} for record in made_up_metrics()])
+    (drawn,) = (static_svg(each) for each in training_charts({"A": curves}, 0.9) if each.name == "lr")
+    assert re.findall(r">(0\.0\d*)<", drawn) == ["0.0001", "0.001", "0.01"]
+    assert rate_axis({"A": training_curves(made_up_metrics())}) == {"tickCount": 3, "format": "~g"}, "one rate"
 
 
 def test_several_runs_share_their_charts() -> None:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.page import digest_source, in_element
+from jobs.page import TEMPLATES, digest_source, in_element, number
 from jobs.paper import PAPER
 from jobs.pictures import kernel_grid, thumbnail
 from jobs.report import ReportInputs, best_and_worst, classes_by_error, render, shown_ids
 from tests.made_up import NUM_SAMPLES, PROTOCOLS, made_up_inputs
 from tests.pages import DARK, LIGHT, Page, browse, image_of, seen
 
+CSS = (TEMPLATES / "page.css").read_text()
 BOUNDS = ("error", "low", "high")
 
 
@@ -132,7 +133,7 @@ def test_each_query_stands_with_its_nearest_images() -> None:
         for row in query["nearest"]:
             drawn = small[f"{row['key']}: made-up class {row['label']}"].astype(float)
             assert np.abs(drawn - thumbnail(inputs.train_images[row["id"]])).mean() < 25, "another image, or none"
-        words = [f"made-up class {row['label']} {row['distance']:.3g}" for row in query["nearest"]]
+        words = [f"made-up class {row['label']} {row['distance']:#.3g}" for row in query["nearest"]]
         assert f"made-up class {query['label']} {' '.join(words)}" in page.words
     rows = [(row["label"], query["label"]) for query in queries for row in query["nearest"]]
     same = [each for each in page.of("figure") if each.get("class") == "same"]
@@ -147,6 +148,10 @@ def test_classes_come_by_their_error() -> None:
         ("a", 3, 4, 0.75),
         ("d", 5, 5, 1.0),
     ]
+
+
+def test_numbers_of_a_column_have_as_many_digits() -> None:
+    assert [number(value, 3) for value in (1.7, 0.0312345, 10, 100.04, 0)] == ["1.70", "0.0312", "10.0", "100", "0.00"]
 
 
 def test_the_same_inputs_give_the_same_characters() -> None:
@@ -310,6 +315,25 @@ def test_best_and_worst_never_show_a_class_twice(num_rows: int, expected: tuple[
     assert worst == rows[num_rows - len(worst) :]
 
 
+def test_each_colour_of_text_can_be_read_on_each_ground() -> None:
+    """WCAG 2's contrast, 4.5 to 1, which small text needs."""
+    schemes = [dict(re.findall(r"--(\w+): #(\w{6})", block)) for block in CSS.split(":root {")[1:]]
+    assert len(schemes) == 2, "light and dark"
+    for colours in schemes:
+        light = {name: luminance(value) for name, value in colours.items()}
+        for text in ("ink", "soft", "first", "second", "right"):
+            for ground in ("page", "card"):
+                dark, bright = sorted((light[text], light[ground]))
+                assert (bright + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of an sRGB colour, six hexadecimal digits."""
+    levels = np.array(list(bytes.fromhex(colour))) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
 def test_chromium_draws_the_page_without_complaint_wide_and_narrow_light_and_dark(tmp_path: Path) -> None:
     charts = [each["data-chart"] for each in Page(made_up_page()).of("figure") if each.get("data-chart")]
     grounds, inks = set(), set()
@@ -317,7 +341,7 @@ def test_chromium_draws_the_page_without_complaint_wide_and_narrow_light_and_dar
         for found in seen(tmp_path, made_up_page(), widths=(390, 1000), options=scheme):
             assert found["needed"] <= found["width"], "wider than the window: it would scroll sideways"
             assert found["dark"] == (scheme == DARK)
-            assert found["charts"] == charts
+            assert found["charts"] == charts and found["cut"] == []
             assert all(number > 3 for number in found["marks"]) and set(found["plots"]) == {1}
             assert all(found["images"]) and found["dead"] == 0
             assert re.fullmatch(r"loss\t(training|validation)\nepoch\t\d\.\d\nnats\t\d\.\d{3}", found["told"])

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import re
 import socket
 import threading
 import time
@@ -247,6 +248,8 @@ def test_a_browser_shows_what_was_chosen(port: int, images: Path, tmp_path: Path
         words = "[...document.querySelectorAll('#top span')].map((each) => each.textContent)"
         assert sorted(page.value(words)) == ["ant", "bee", "cat"]
         assert page.value("document.querySelectorAll('#near img').length") == 6
+        near = page.value("[...document.querySelectorAll('#near figcaption')].map((each) => each.textContent)")
+        assert near[0] == "bee, 0.00" and all(re.fullmatch(r"(ant|bee|cat), \d+\.\d\d", each) for each in near)
         for width in (390, 1280):
             page.look(tmp_path / "page.png", width=width, height=900, dark=width == 390)
             assert page.value("document.documentElement.scrollWidth <= innerWidth"), "nothing to scroll sideways"

@@ -32,7 +32,7 @@ const neighbour = (near) => {
     image.alt = near.key;
     figure.append(image);
   }
-  figure.append(element("figcaption", `${near.words}, ${near.distance.toPrecision(3)}`));
+  figure.append(element("figcaption", `${near.words}, ${near.distance.toFixed(2)}`));
   return figure;
 };
 
