@@ -14,6 +14,7 @@ from pipeline.manifest import QUARANTINE, Format, Manifest
 from pipeline.options import ConvertOptions
 from pipeline.runners import processes
 from pipeline.sample import SampleConfig, make_sample
+from pipeline.storage import is_url
 
 
 @app.command(name="convert")
@@ -114,4 +115,5 @@ def report(manifests: dict[Place, Manifest]) -> None:
         if manifest.num_quarantined:
             print(f"  {manifest.num_quarantined:,} could not be used: {folder}/{QUARANTINE} says which and why")
         if manifest.statistics is None and not manifest.is_index:
-            print(f"  no statistics of the pixels yet; to take them: imagefeed stats {folder}")
+            how = "--statistics" if is_url(folder) else f"imagefeed stats {folder}"
+            print(f"  no statistics of the pixels yet; to take them: {how}")

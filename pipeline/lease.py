@@ -102,8 +102,13 @@ class Holding:
         """Lets go of the folder."""
         self._ended.set()
         self._thread.join()
-        if self._failed is None:
+        if self._failed is not None:
+            return
+        try:
             self._storage.below(FOLDER).remove()
+        except OSError as error:  # all else is done, or has failed for a reason of its own
+            url = self._storage.url
+            print(f"{url}: the mark of this conversion stays, the next one will watch it ({error})", file=sys.stderr)
 
     def _beat(self) -> None:
         count = 0
