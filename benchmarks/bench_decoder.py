@@ -23,8 +23,8 @@ from pipeline import convert, open_dataset
 from pipeline.codec import load_square
 from pipeline.compiled import njit
 from pipeline.decoders import Decoder, decode, decode_part, examine, new_decoder, planes_of
-from pipeline.jpeg import Coding, JpegCodec
-from pipeline.jpeg_planes import pixel_row
+from pipeline.jpeg.codec import Coding, JpegCodec
+from pipeline.jpeg.planes import pixel_row
 from pipeline.loader import Loader
 from pipeline.manifest import HuffmanTables
 from pipeline.options import ConvertOptions

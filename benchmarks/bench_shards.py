@@ -23,7 +23,7 @@ from benchmarks.bench_decoder import epoch
 from benchmarks.record import record
 from pipeline import convert, open_dataset
 from pipeline.codec import load_rgb, load_square
-from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg.codec import Coding, JpegCodec
 from pipeline.limits import decode_all
 from pipeline.manifest import HuffmanTables, Sampling
 from pipeline.options import ConvertOptions

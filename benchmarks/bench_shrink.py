@@ -22,9 +22,9 @@ from benchmarks.record import record
 from pipeline import native
 from pipeline.compiled import njit
 from pipeline.decoders import decode_box, examine, planes_of
-from pipeline.jpeg import Coding
-from pipeline.jpeg_encoder import encode
-from pipeline.jpeg_planes import paint, planes_in
+from pipeline.jpeg.codec import Coding
+from pipeline.jpeg.encoder import encode
+from pipeline.jpeg.planes import paint, planes_in
 from pipeline.manifest import HuffmanTables
 from pipeline.moments import Moments, PixelSums
 from pipeline.resample import apply, filters, reach

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.codec import load_square
 from pipeline.conversion import convert
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg.codec import JpegCodec
 from pipeline.options import ConvertOptions
 from pipeline.runners import processes
 

@@ -1,4 +1,4 @@
-"""Finds the Huffman tables of `pipeline/jpeg_codes.py`: the best ones for photographs whose codes fit a lookup.
+"""Finds the Huffman tables of `pipeline/jpeg/codes.py`: the best ones for photographs whose codes fit a lookup.
 
     python -m benchmarks.fit_huffman --source DIR
 
@@ -17,10 +17,10 @@ import tyro
 from pipeline.codec import load_square
 from pipeline.compiled import njit
 from pipeline.intrinsics import big_endian
-from pipeline.jpeg import Coding, JpegCodec
-from pipeline.jpeg_codes import AC_SYMBOLS, DC_SYMBOLS, LONGEST
-from pipeline.jpeg_decoder import MCU_BYTES, Workspace, read_header, unstuff, workspace
-from pipeline.jpeg_tables import CODE_BITS
+from pipeline.jpeg.codec import Coding, JpegCodec
+from pipeline.jpeg.codes import AC_SYMBOLS, DC_SYMBOLS, LONGEST
+from pipeline.jpeg.decoder import MCU_BYTES, Workspace, read_header, unstuff, workspace
+from pipeline.jpeg.tables import CODE_BITS
 
 NONE = -1  # the code of ones alone, which no symbol may have (ITU-T T.81, C.2)
 SCARCE = 1e-3  # of a time, a symbol that was not met is taken to occur

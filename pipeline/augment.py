@@ -14,7 +14,7 @@ from numba.extending import overload
 
 from pipeline.compiled import njit
 from pipeline.intrinsics import FLIP_PIXELS, finish, flip_block
-from pipeline.jpeg_planes import Planes, pixel_row
+from pipeline.jpeg.planes import Planes, pixel_row
 from pipeline.pointers import run
 
 
@@ -50,7 +50,7 @@ def flip_row(source: np.ndarray, target: np.ndarray) -> None:
 def window_row(source: Any, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
     """Row `y` of a view, uint8 [3 * size]: a part of `source` itself or, mirrored, `flipped` (uint8 [3 * size]).
 
-    `source` is an image (uint8 [H, W, 3]) or what `jpeg_decoder` makes rows from (`Planes`).
+    `source` is an image (uint8 [H, W, 3]) or what `jpeg.decoder` makes rows from (`Planes`).
     """
     raise NotImplementedError("compiled by Numba: call it from a function under njit")
 

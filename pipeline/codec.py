@@ -3,7 +3,7 @@
 The definition, for every source and for good:
 
 - Pixels are what Pillow decodes: libjpeg's accurate inverse DCT and smooth upsampling for JPEG, which libjpeg-turbo by
-  itself decodes alike (`jpeg.py`). Orientation in EXIF is ignored, as everybody does who trains on ImageNet.
+  itself decodes alike (`jpeg/codec.py`). Orientation in EXIF is ignored, as everybody does who trains on ImageNet.
 - Grey becomes three equal channels. CMYK and YCCK JPEGs are taken as Adobe writes them, inverted, and become
   R = (255 - C) * (255 - K) / 255 and so on, Pillow's own conversion. Alpha is dropped, a palette is looked up. 16 bit
   grey keeps its upper 8 bits.

@@ -1,6 +1,6 @@
 """The part of the kernel that can be exchanged: from the bytes of a JPEG to pixels.
 
-A decoder of our own (`jpeg_decoder`) for the common kind, libjpeg-turbo for all other kinds and for what looks damaged;
+A decoder of our own (`jpeg.decoder`) for the common kind, libjpeg-turbo for all other kinds and for what looks damaged;
 or libjpeg-turbo for all. The pixels are the same.
 """
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline import native
 from pipeline.compiled import njit
-from pipeline.jpeg_decoder import Header, Workspace, read_header, read_scan, workspace
-from pipeline.jpeg_planes import Planes, bytes_needed, paint, planes_in
-from pipeline.jpeg_tables import WINDOW
+from pipeline.jpeg.decoder import Header, Workspace, read_header, read_scan, workspace
+from pipeline.jpeg.planes import Planes, bytes_needed, paint, planes_in
+from pipeline.jpeg.tables import WINDOW
 from pipeline.native import OK
 
 Name = Literal["own", "turbojpeg"]

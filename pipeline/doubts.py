@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline import native
 from pipeline.codec import MOST_PIXELS, BadImage, load_rgb
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg.codec import JpegCodec
 from pipeline.perceptual import FLAT, MOST_DIFFERENT, bits_apart, difference_hash, group_near
 from pipeline.progress import track
 from pipeline.runners import Runner, run_here

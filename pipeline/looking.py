@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline import native
 from pipeline.codec import MOST_PIXELS, BadImage, load_rgb
 from pipeline.dataset import Dataset
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg.codec import JpegCodec
 from pipeline.manifest import JPEG, RAW
 from pipeline.mapping import check_unchanged
 from pipeline.moments import Moments, PixelSums

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.jpeg import codec_name
+from pipeline.jpeg.codec import codec_name
 from pipeline.manifest import Format, HuffmanTables, Sampling, Storage
 from pipeline.resizing import Resize
 

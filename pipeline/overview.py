@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.dataset import Dataset
-from pipeline.jpeg import JpegCodec
+from pipeline.jpeg.codec import JpegCodec
 from pipeline.looking import payloads_of_rows, pixels_of
 from pipeline.manifest import JPEG, OTHER, RAW
 

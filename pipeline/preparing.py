@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import native
 from pipeline.codec import MOST_PIXELS, BadImage, load_rgb, open_header
-from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg.codec import Coding, JpegCodec
 from pipeline.manifest import JPEG, OTHER, RAW, Format, Storage
 from pipeline.resizing import LONGEST_SIDE, Resize
 from pipeline.shrinking import NO_ROOM, TOO_LONG, Made, new_desk, pixels_in, shrink, shrink_jpeg, with_room

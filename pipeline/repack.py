@@ -20,7 +20,7 @@ from pipeline.codec import open_header
 from pipeline.dataset import Dataset
 from pipeline.folder import LocalFolder
 from pipeline.formats import shard_writer
-from pipeline.jpeg import JpegCodec, codec_name
+from pipeline.jpeg.codec import JpegCodec, codec_name
 from pipeline.manifest import JPEG, MANIFEST, OTHER, RAW, SAMPLES, SAMPLES_SCHEMA, Format, Manifest, Shard, Storage
 from pipeline.manifest import file_sha256 as sha256_of
 from pipeline.mapping import check_unchanged

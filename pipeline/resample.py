@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.compiled import njit
-from pipeline.jpeg_planes import Planes, pixel_row
+from pipeline.jpeg.planes import Planes, pixel_row
 from pipeline.weighing import BLOCK, FRACTION_BITS, HALF, PIXELS, weigh_pixels, weigh_rows
 
 ONE = float(1 << FRACTION_BITS)

@@ -15,16 +15,16 @@ from pipeline import native
 from pipeline.codec import MOST_PIXELS
 from pipeline.compiled import njit
 from pipeline.decoders import Decoder, decode_box, examine, new_decoder, planes_of
-from pipeline.jpeg_encoder import Encoder, encode, most_bytes
-from pipeline.jpeg_pixels import STEP
-from pipeline.jpeg_planes import bytes_needed, paint, planes_in
-from pipeline.jpeg_tables import OTHERS_WINDOW
+from pipeline.jpeg.encoder import Encoder, encode, most_bytes
+from pipeline.jpeg.pixels import STEP
+from pipeline.jpeg.planes import bytes_needed, paint, planes_in
+from pipeline.jpeg.tables import OTHERS_WINDOW
 from pipeline.native import CORRUPT, OK
 from pipeline.resample import apply, filters, reach
 from pipeline.resizing import LONGEST_SIDE, Rule, place
 
 NO_ROOM, TOO_LONG, TOO_MANY_BYTES = 31, 32, 33  # beside the states of the decoder
-SMOOTHED = 5  # columns from which on chroma is smoothed as `jpeg_planes` does
+SMOOTHED = 5  # columns from which on chroma is smoothed as `jpeg.planes` does
 MOST_OWN = 1 << 22  # pixels of an image that our own decoder takes; larger ones are libjpeg-turbo's
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.codec import SIZE, BadImage, load_rgb, load_square
-from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg.codec import Coding, JpegCodec
 from tests.conftest import REAL_DATA, encoded, picture
 
 

@@ -22,7 +22,7 @@ from pipeline import native
 from pipeline.codec import load_square
 from pipeline.conversion import convert
 from pipeline.folder import LocalFolder
-from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg.codec import Coding, JpegCodec
 from pipeline.manifest import MANIFEST, Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.moments import Moments, statistics
 from pipeline.options import ConvertOptions

@@ -18,9 +18,9 @@ from PIL import Image
 from pipeline import native
 from pipeline.dataset import Dataset, open_dataset
 from pipeline.decoders import Decoder, decode_part, examine, new_decoder, planes_of
-from pipeline.jpeg import Coding, JpegCodec
-from pipeline.jpeg_planes import pixel_row
-from pipeline.jpeg_tables import OTHERS_WINDOW, WINDOW
+from pipeline.jpeg.codec import Coding, JpegCodec
+from pipeline.jpeg.planes import pixel_row
+from pipeline.jpeg.tables import OTHERS_WINDOW, WINDOW
 from pipeline.manifest import HuffmanTables
 from pipeline.pointers import run
 from tests import jpeg_twin

@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.jpeg import Coding, JpegCodec
-from pipeline.jpeg_codes import AC_SYMBOLS, CHROMA, DC_SYMBOLS, LONGEST, LUMA, SHARED, codes_of
-from pipeline.jpeg_encoder import encode, most_bytes, new_encoder
-from pipeline.jpeg_planes import bytes_needed, paint, planes_in
+from pipeline.jpeg.codec import Coding, JpegCodec
+from pipeline.jpeg.codes import AC_SYMBOLS, CHROMA, DC_SYMBOLS, LONGEST, LUMA, SHARED, codes_of
+from pipeline.jpeg.encoder import encode, most_bytes, new_encoder
+from pipeline.jpeg.planes import bytes_needed, paint, planes_in
 from pipeline.manifest import Sampling
 from tests import jpeg_twin
 from tests.conftest import REAL_DATA, encoded, picture
@@ -124,7 +124,7 @@ def test_photographs_in_both_codes() -> None:
 
 BOUNDS = """
 import numpy as np
-from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg.codec import Coding, JpegCodec
 from tests.test_jpeg_encoder import extremes, noise
 for height, width in ((1, 1), (7, 33), (16, 32), (40, 56)):
     for coding in (Coding(100), Coding(100, "4:4:4"), Coding(1, huffman="standard")):

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline import ConvertOptions, convert, open_dataset
 from pipeline.codec import load_rgb
 from pipeline.index_statistics import take_statistics
-from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg.codec import Coding, JpegCodec
 from pipeline.manifest import JPEG, MEAN_IMAGE, OTHER, RAW, Manifest, read_samples
 from pipeline.resizing import Resize, place
 from pipeline.selection import select

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
 
 from pipeline.codec import BadImage, load_rgb
-from pipeline.jpeg import Coding, JpegCodec
+from pipeline.jpeg.codec import Coding, JpegCodec
 from pipeline.manifest import Format, HuffmanTables, Sampling
 from pipeline.native import CORRUPT, OK
 from pipeline.options import ConvertOptions

@@ -22,7 +22,7 @@ from pipeline.codec import BadImage, load_square
 from pipeline.decoders import Decoder, decode, examine
 from pipeline.formats.tar import scan
 from pipeline.home import indexes
-from pipeline.jpeg_decoder import Workspace, workspace
+from pipeline.jpeg.decoder import Workspace, workspace
 from pipeline.manifest import MANIFEST
 from pipeline.native import CORRUPT, OK, decode_rgb
 from tests.fuzz.guarded import Guarded

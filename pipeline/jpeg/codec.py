@@ -6,8 +6,8 @@ import numpy as np
 import PIL
 
 from pipeline import native
-from pipeline.jpeg_encoder import Encoder, encode, most_bytes, new_encoder
-from pipeline.jpeg_planes import bytes_needed, planes_in
+from pipeline.jpeg.encoder import Encoder, encode, most_bytes, new_encoder
+from pipeline.jpeg.planes import bytes_needed, planes_in
 from pipeline.manifest import HuffmanTables, Sampling
 
 

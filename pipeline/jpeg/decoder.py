@@ -4,8 +4,8 @@ components as 4:2:0 or 4:4:4, one scan, restart markers or none. Read it with IT
     read_header   the segments before the scan: size, tables                             (T.81, annex B)
     read_scan     entropy-coded bytes -> coefficients -> samples of the wanted blocks    (T.81, annexes F and A.3.3)
 
-How samples become rows of pixels stands in `jpeg_planes.py`, the arithmetic in `jpeg_pixels.py`, the tables for the
-codes in `jpeg_tables.py`.
+How samples become rows of pixels stands in `jpeg/planes.py`, the arithmetic in `jpeg/pixels.py`, the tables for the
+codes in `jpeg/tables.py`.
 
 The pixels are those of libjpeg-turbo's defaults to the bit. Whatever is not of that kind, or looks damaged in any way,
 is refused without a reason: libjpeg-turbo then says what it is.
@@ -17,9 +17,9 @@ import numpy as np
 
 from pipeline.compiled import njit
 from pipeline.intrinsics import COPY_BYTES, big_endian, copy_block_until_ff
-from pipeline.jpeg_pixels import BLOCK, STEP
-from pipeline.jpeg_planes import PAIR, WIDEST, Planes, replicate, transform
-from pipeline.jpeg_tables import DEFINITION, END, WINDOW, Huffman, define, long_code, no_tables, same_bytes, with_value
+from pipeline.jpeg.pixels import BLOCK, STEP
+from pipeline.jpeg.planes import PAIR, WIDEST, Planes, replicate, transform
+from pipeline.jpeg.tables import DEFINITION, END, WINDOW, Huffman, define, long_code, no_tables, same_bytes, with_value
 from pipeline.pointers import unowned
 
 SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE

@@ -4,9 +4,9 @@ it.
     new_encoder   the segments before the scan, and tables: all that images share        (T.81, annex B)
     encode        pixels -> samples -> coefficients -> entropy-coded bytes               (T.81, annexes A and F)
 
-With the standard's codes the bytes are libjpeg-turbo's; with the shared ones (`jpeg_codes.py`) coefficients and pixels
+With the standard's codes the bytes are libjpeg-turbo's; with the shared ones (`jpeg/codes.py`) coefficients and pixels
 are. On the way the coefficients become samples again, so that what a reader will see is known without decoding.
-The arithmetic stands in `jpeg_forward.py`.
+The arithmetic stands in `jpeg/forward.py`.
 """
 
 from typing import NamedTuple
@@ -15,11 +15,11 @@ import numpy as np
 
 from pipeline.compiled import njit
 from pipeline.intrinsics import COPY_BYTES, bit_length, copy_block_until_ff, lowest_bit, store_big_endian
-from pipeline.jpeg_codes import CHROMA, LUMA, SHARED, Table, codes_of
-from pipeline.jpeg_decoder import APP0, DHT, DQT, EOI, PLACES, SOF0, SOI, SOS
-from pipeline.jpeg_forward import RECIPROCAL, forward_dct_pair, split_full, split_halved
-from pipeline.jpeg_pixels import BLOCK, STEP
-from pipeline.jpeg_planes import PAIR, WIDEST, Planes, padded, replicate, transform
+from pipeline.jpeg.codes import CHROMA, LUMA, SHARED, Table, codes_of
+from pipeline.jpeg.decoder import APP0, DHT, DQT, EOI, PLACES, SOF0, SOI, SOS
+from pipeline.jpeg.forward import RECIPROCAL, forward_dct_pair, split_full, split_halved
+from pipeline.jpeg.pixels import BLOCK, STEP
+from pipeline.jpeg.planes import PAIR, WIDEST, Planes, padded, replicate, transform
 from pipeline.pointers import unowned
 
 ROOM = 4096  # bytes: more than the segments before the scan take

@@ -7,7 +7,7 @@ from numba.np.numpy_support import carray
 
 from pipeline.compiled import njit
 from pipeline.intrinsics import pointer
-from pipeline.jpeg_pixels import BLOCK, MARGIN, STEP, colour_full, colour_halved, inverse_dct_pair
+from pipeline.jpeg.pixels import BLOCK, MARGIN, STEP, colour_full, colour_halved, inverse_dct_pair
 from pipeline.pointers import run, unowned
 
 PAIR = 2 * BLOCK * BLOCK  # coefficients that are transformed at once

@@ -5,7 +5,7 @@ downsampling  the mean of 2x2 chroma samples; halves are rounded down and up in 
 forward DCT   the accurate integer one ("islow"), after Loeffler, Ligtenberg and Moschytz (1989)
 quantisation  to the nearest multiple, halves away from zero
 
-It is the way back of `jpeg_pixels.py`.
+It is the way back of `jpeg/pixels.py`.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 
 from pipeline.intrinsics import intrinsic
-from pipeline.jpeg_pixels import (
+from pipeline.jpeg.pixels import (
     BLOCK,
     C0_298,
     C0_390,

@@ -2,14 +2,14 @@
 
 The standard's are four tables, two for luma and two for chroma. The shared ones are one for all DC differences and one
 for all AC coefficients, of every image of every dataset: a decoder makes its lookups once, and a core's first cache
-holds them. No code of theirs is longer than the 12 bits that `jpeg_tables` looks up at once. They are the best of that
+holds them. No code of theirs is longer than the 12 bits that `jpeg.tables` looks up at once. They are the best of that
 kind for photographs at quality 90 (`benchmarks/fit_huffman.py` finds them), and no other quality's own tables decode
 faster.
 """
 
 import numpy as np
 
-from pipeline.jpeg_tables import CODE_BITS
+from pipeline.jpeg.tables import CODE_BITS
 
 Table = bytes  # as a DHT segment holds it, without class and slot (T.81, B.2.4.2): 16 counts, then the symbols
 LONGEST = 12  # bits of a shared code
