@@ -60,8 +60,9 @@ def read_evaluation(folder: Path) -> Evaluation:
 def comparison(one: Evaluation, other: Evaluation) -> dict[str, Any]:
     """What compare.json says: A is `one`, B is `other`.
 
-    By each protocol that both have: the errors of the answers (the net, or the ensemble), and McNemar's test. Raises
-    `ValueError` where the two were not judged on the same split, or by no protocol in common.
+    By each protocol that both have (dense crops: the same ones), the errors of the answers (the net, or the ensemble),
+    and McNemar's test. Raises `ValueError` where the two were not judged on the same split, or by no protocol in
+    common.
     """
     digests = [each.summary["data"]["digest"] for each in (one, other)]
     if digests[0] != digests[1] or not one.predictions["key"].equals(other.predictions["key"]):
@@ -72,7 +73,9 @@ def comparison(one: Evaluation, other: Evaluation) -> dict[str, Any]:
     shared = [
         name
         for name, entry in one.summary["protocols"].items()
-        if not entry["net"] and name in other.summary["protocols"]
+        if not entry["net"]
+        and name in other.summary["protocols"]
+        and (entry["protocol"] != "dense" or one.summary["dense"] == other.summary["dense"])
     ]
     if not shared:
         raise ValueError(f"{one.folder} and {other.folder} were judged by different protocols: name one for both")

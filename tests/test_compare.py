@@ -13,7 +13,7 @@ import pytest
 from jobs.compare import comparison, read_evaluation, render_comparison
 from jobs.evaluate import EvaluateConfig, compare
 from jobs.judgement import judged
-from jobs.scores import Part, Scores, joined, rank_classes
+from jobs.scores import Part, Protocol, Scores, joined, rank_classes
 from pipeline.manifest import file_sha256
 from tests.made_up import NUM_SAMPLES, PROTOCOLS, made_up_inputs
 from tests.pages import DARK, Page, seen
@@ -21,13 +21,13 @@ from tests.pages import DARK, Page, seen
 NUM_CLASSES = 12
 
 
-def write_evaluation(folder: Path, seed: int, **changes: Any) -> Path:
+def write_evaluation(folder: Path, seed: int, names: tuple[Protocol, ...] = PROTOCOLS, **changes: Any) -> Path:
     """An evaluation that was never made, as jobs/evaluate.py would leave it; better than chance by `seed` of 10."""
     rng = np.random.default_rng(seed)
     labels = np.arange(NUM_SAMPLES) % NUM_CLASSES
     probabilities = rng.dirichlet(np.ones(NUM_CLASSES), NUM_SAMPLES)
     probabilities[np.arange(NUM_SAMPLES), labels] += (rng.random(NUM_SAMPLES) < seed / 10) * 1.0
-    scores: dict[str, Scores] = {name: rank_classes(probabilities.astype(np.float32), labels) for name in PROTOCOLS}
+    scores: dict[str, Scores] = {name: rank_classes(probabilities.astype(np.float32), labels) for name in names}
     keys = [f"val/{i:03d}" for i in range(NUM_SAMPLES)]
     samples = pa.table({"id": np.arange(NUM_SAMPLES), "key": keys, "label": labels.astype(np.int32)})
     predictions = joined([Part(np.arange(NUM_SAMPLES), labels, scores)], samples)
@@ -35,7 +35,7 @@ def write_evaluation(folder: Path, seed: int, **changes: Any) -> Path:
     pq.write_table(predictions, folder / "predictions.parquet")
     summary = {
         **made_up_inputs().summary,
-        "protocols": {name: judged(predictions, name, 0, NUM_CLASSES, {}) for name in PROTOCOLS},
+        "protocols": {name: judged(predictions, name, 0, NUM_CLASSES, {}) for name in names},
         "predictions_sha256": file_sha256(folder / "predictions.parquet"),
         **changes,
     }
@@ -120,6 +120,17 @@ def test_what_does_not_fit_is_refused(two: tuple[Path, Path], tmp_path: Path) ->
     (two[0] / "report.json").write_text("{}")
     with pytest.raises(ValueError, match="is no report of an evaluation"):
         read_evaluation(two[0])
+
+
+def test_dense_crops_are_compared_with_the_same_ones_alone(tmp_path: Path) -> None:
+    first, again, other = (
+        read_evaluation(
+            write_evaluation(tmp_path / name, 5, names=("centre", "dense"), dense={"sides": [256, side], "grid": 3})
+        )
+        for name, side in (("first", 288), ("again", 288), ("other", 320))
+    )
+    assert list(comparison(first, again)["protocols"]) == ["centre", "dense"]
+    assert list(comparison(first, other)["protocols"]) == ["centre"]
 
 
 @pytest.mark.parametrize("more", [{"checkpoint": (Path("a"),), "data": Path("b")}, {"out": None}])
