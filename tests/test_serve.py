@@ -169,6 +169,15 @@ def test_a_hundred_megabytes_are_refused_and_not_kept(announced: bool, port: int
     assert peak() - before < 2.5 * MOST_BYTES  # what came, and at most one growth of the buffer
 
 
+def test_an_upload_that_takes_its_time_is_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.serve.UPLOAD_SECONDS", 1.0)
+    connection = http.client.HTTPConnection(HOST, port, timeout=300)
+    connection.request("POST", "/predict", b"slow", {"Content-Length": "99"})
+    response = connection.getresponse()
+    assert response.status == 408 and "took longer than 1 seconds" in json.load(response)["error"]
+    connection.close()
+
+
 def test_only_its_own_name_is_answered(port: int) -> None:
     data = encoded(picture(2, 90, 90), "PNG")
     for host in (f"{HOST}:{port}", f"localhost:{port}"):
