@@ -166,7 +166,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "device": device,
         "versions": versions(),
     }
-    write_atomically(out / "report.json", (json.dumps(summary, indent=1) + "\n").encode())
+    written = json.dumps(summary, indent=1) + "\n"
+    write_atomically(out / "report.json", written.encode())
+    summary = json.loads(written)  # the page shows what stands there, to the character
     kernels = next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy()  # conv1
     mean_image = train.mean_image if train.has_statistics and train.has_mean_image else None
     page = render(

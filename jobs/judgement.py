@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.analyses import calibration, confusions, mcnemar, mistakes
+from jobs.checkpoints import crop_size_of
 from jobs.properties import error_by_property, properties_of
 from jobs.scores import DESCRIPTION, Protocol, column, entry_name, errors
 from model.checkpoint import Checkpoint
@@ -39,6 +40,7 @@ def judgement(
         "num_quarantined": dataset.manifest.num_quarantined,
         "num_classes": len(dataset.classes),
         "classes": [asdict(each) for each in dataset.classes],
+        "crop_size": crop_size_of(checkpoints[0]),
         "chance": {f"top{k}": {"error": chance_error(len(dataset.classes), k)} for k in (1, 5)},
         "protocols": {
             entry_name(protocol, net): judged(predictions, protocol, net, len(dataset.classes), properties)

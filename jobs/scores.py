@@ -17,11 +17,10 @@ import pyarrow as pa
 Protocol = Literal["centre", "ten-crop", "dense"]
 
 DESCRIPTION: dict[Protocol, str] = {
-    "centre": "the central 224 x 224 of the 256 x 256 image, not mirrored; its softmax output",
-    "ten-crop": "the four corner crops and the central one of 224 x 224, and the mirror image of each; "
-    "the mean of the ten softmax outputs",
-    "dense": "at each scale of the whole image a grid of crops of 224 x 224, and the mirror image of each; the mean of "
-    "all softmax outputs",
+    "centre": "the centre of the image, not mirrored; its softmax output",
+    "ten-crop": "the four corners and the centre, and the mirror image of each; the mean of the ten softmax outputs",
+    "dense": "at each scale of the whole image a grid of crops, and the mirror image of each; the mean of all softmax "
+    "outputs",
 }
 TOP = 5
 

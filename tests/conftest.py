@@ -3,6 +3,7 @@
 import io
 import signal
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "checkpoint-last.pt"
     content: Checkpoint = {
         "format": FORMAT,
-        "model_config": {"num_classes": 3, "width": 0.25, "dropout": 0.5, "initialisation": "he"},
+        "model_config": asdict(net.config),
         "model": net.state_dict(),
         "optimizer": {},
         "scaler": {},

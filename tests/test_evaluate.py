@@ -26,12 +26,15 @@ from PIL import Image
 from jobs.checkpoints import check_fit, check_together, read_checkpoint, sample_checkpoint
 from jobs.dense import Dense
 from jobs.evaluate import EvaluateConfig, command, crew, evaluate
+from jobs.judgement import examples
 from jobs.pictures import images_of
-from jobs.scorer import Scorer, ScorerOptions, score_batch
+from jobs.report import ReportInputs, neighbour_ids, render, shown_ids
+from jobs.scorer import Scorer, ScorerOptions, exactly, score_batch
 from jobs.scores import Errors, Part, Protocol, errors, joined, num_slices, rank_classes
 from model.alexnet import AlexNet
 from model.checkpoint import save_checkpoint
-from pipeline import Batch, open_dataset
+from pipeline import Batch, Dataset, open_dataset
+from pipeline.loader import Loader
 from pipeline.manifest import Manifest, file_sha256, read_mean_image, read_samples
 from pipeline.sampling import PAD, Share, epoch_order
 from tests.test_dense import slow_views
@@ -140,6 +143,17 @@ def test_errors_are_counted(labels: np.ndarray, samples: pa.Table) -> None:
     ranks = predictions["centre_true_rank"].to_pylist()
     assert errors(predictions, "centre", 1) == Errors(sum(rank > 1 for rank in ranks), 20)
     assert errors(predictions, "centre", 5) == Errors(sum(rank > 5 for rank in ranks), 20)
+
+
+def test_examples_are_spread_over_the_split(labels: np.ndarray, samples: pa.Table) -> None:
+    predictions = joined([part_of(range(20), labels)], samples)
+    found = examples(predictions, "centre")
+    assert [row["id"] for row in found] == [0, 2, 5, 8, 10, 13, 16, 19]
+    for row, of in zip(found, predictions.take([row["id"] for row in found]).to_pylist(), strict=True):
+        assert (row["key"], row["label"]) == (of["key"], of["label"])
+        assert [each["label"] for each in row["top"]] == of["centre_top_classes"]
+        assert [each["probability"] for each in row["top"]] == of["centre_top_probabilities"]
+    assert [row["id"] for row in examples(predictions.slice(0, 3), "centre")] == [0, 1, 2]
 
 
 CPUS, GPUS = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}
@@ -284,6 +298,13 @@ def test_padded_rows_leave_no_trace() -> None:
     assert len(part.scores["centre"].true_rank) == 2
 
 
+def test_a_judge_computes_in_full_float32() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    exactly()
+    assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.deterministic
+
+
 def test_a_diverged_net_is_an_error() -> None:
     net = tiny_net()
     torch.nn.init.constant_(net.fc8.weight, float("nan"))
@@ -412,6 +433,21 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
+def test_the_page_shows_what_stands_in_report_json_and_nothing_else(
+    evaluated: Path, two_checkpoints: list[Path], shards: Path
+) -> None:
+    summary = json.loads((evaluated / "report.json").read_bytes())
+    val, train = (open_dataset(shards / "tar" / split) for split in ("val", "train"))
+    inputs = ReportInputs(
+        summary=summary,
+        kernels=torch.load(two_checkpoints[0], weights_only=True)["model"]["conv1.weight"].numpy(),
+        mean_image=train.mean_image,
+        images=images_of(val, shown_ids(summary)),
+        train_images=images_of(train, neighbour_ids(summary)),
+    )
+    assert (evaluated / "report.html").read_text() == render(inputs)
+
+
 def stored_images(data: Path, split: str) -> Iterator[np.ndarray]:
     """The images of a split, uint8 [H, W, 3], as Pillow decodes them, in the order of its table."""
     manifest = Manifest.load(data / split)
@@ -449,6 +485,8 @@ def test_the_job_says_what_a_plain_loop_says(evaluated: Path, two_checkpoints: l
     predictions = pq.read_table(evaluated / "predictions.parquet")
     samples = read_samples(shards / "tar" / "val")
     assert predictions.select(["id", "key", "label"]).equals(samples.select(["id", "key", "label"]))
+    grey = [pixels[16:240, 16:240].mean() for pixels in stored_images(shards / "tar", "val")]
+    np.testing.assert_allclose(predictions["brightness"], grey, rtol=1e-5)
     first, second = (plain_loop(path, shards / "tar") for path in two_checkpoints)
     for protocol in first:
         ensemble = (first[protocol] + second[protocol]) / 2
@@ -463,8 +501,16 @@ def test_the_job_says_what_a_plain_loop_says(evaluated: Path, two_checkpoints: l
 
 
 def test_without_dense_crops_the_others_come_out_the_same_to_the_bit(
-    evaluated: Path, two_checkpoints: list[Path], shards: Path
+    evaluated: Path, two_checkpoints: list[Path], shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loaders = []
+    open_loader = Dataset.loader
+
+    def counted(dataset: Dataset, **options: Any) -> Loader:
+        loaders.append(open_loader(dataset, **options))
+        return loaders[-1]
+
+    monkeypatch.setattr(Dataset, "loader", counted)
     val, nets = open_dataset(shards / "tar" / "val"), [read_checkpoint(path)[0] for path in two_checkpoints]
     options = ScorerOptions(
         split=val.path,
@@ -480,6 +526,7 @@ def test_without_dense_crops_the_others_come_out_the_same_to_the_bit(
     found = joined([scorer.score(number) for number in range(options.num_slices)], val.samples)
     assert len(found.column_names) == 3 + 1 + 2 * 3 * 4  # who it is, brightness, scores
     assert pq.read_table(evaluated / "predictions.parquet").select(found.column_names).equals(found)
+    assert len(loaders) == options.num_slices, "two nets, but each image is decoded once"
 
 
 def plain_features(checkpoint: Path, data: Path, split: str) -> np.ndarray:
