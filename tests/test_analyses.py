@@ -39,6 +39,14 @@ def test_calibration_is_the_slow_twins(made_up: tuple[np.ndarray, np.ndarray, pa
     assert found["ece"] == pytest.approx(ece) and ece > 0.05
 
 
+def test_a_probability_at_the_edge_of_two_bins_is_in_the_lower_one() -> None:
+    labels, probabilities = np.zeros(3, np.int64), np.array([[0.5, 0.5], [0.75, 0.25], [1, 0]], np.float32)
+    part = Part(sample_ids=np.arange(3), labels=labels, scores={"centre": rank_classes(probabilities, labels)})
+    samples = pa.table({"id": np.arange(3), "key": ["a", "b", "c"], "label": labels})
+    bins = calibration(joined([part], samples), "centre", num_bins=4)["bins"]
+    assert [(row["low"], row["high"], row["total"]) for row in bins] == [(0.25, 0.5, 1), (0.5, 0.75, 1), (0.75, 1, 1)]
+
+
 def test_confusions_are_counted_and_ordered(made_up: tuple[np.ndarray, np.ndarray, pa.Table]) -> None:
     probabilities, labels, predictions = made_up
     pairs = Counter((int(a), int(p.argmax())) for a, p in zip(labels, probabilities, strict=True) if a != p.argmax())

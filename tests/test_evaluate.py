@@ -26,7 +26,7 @@ from PIL import Image
 from jobs.checkpoints import check_fit, check_together, read_checkpoint, sample_checkpoint
 from jobs.dense import Dense
 from jobs.evaluate import EvaluateConfig, command, crew, evaluate
-from jobs.judgement import examples
+from jobs.judgement import described, examples
 from jobs.pictures import images_of
 from jobs.report import ReportInputs, neighbour_ids, render, shown_ids
 from jobs.scorer import Scorer, ScorerOptions, exactly, score_batch
@@ -324,6 +324,15 @@ def test_a_checkpoint_comes_with_the_digest_of_its_file(checkpoint: Path, tmp_pa
     (tmp_path / "cut.pt").write_bytes(checkpoint.read_bytes()[:-1000])
     with pytest.raises(ValueError, match=r"cut\.pt"):
         read_checkpoint(tmp_path / "cut.pt")
+
+
+def test_what_is_said_of_a_checkpoint_names_no_place(checkpoint: Path) -> None:
+    content, digest = read_checkpoint(checkpoint)
+    made: Any = {**content, "train_config": {"data": "/home/me/data", "out": "/home/me/run", "seed": 7}}
+    found = described(made, digest)
+    assert (found["sha256"], found["epoch"], found["step"], found["world_size"]) == (digest, 1, 2, 1)
+    assert found["train_config"] == {"seed": 7}
+    assert found["num_parameters"] == sum(each.numel() for each in AlexNet(**content["model_config"]).parameters())
 
 
 def test_a_checkpoint_that_would_run_something_is_refused_and_runs_nothing(checkpoint: Path, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def test_the_facts_are_those_of_the_tables_and_the_manifests(shards: Path) -> No
     for name, split in facts["splits"].items():
         sizes = read_samples(shards / "tar" / name)["size"].to_numpy()
         assert split["image_bytes"] == sizes.sum()
+        files = [file.stat().st_size for file in (shards / "tar" / name).glob("*.tar")]
+        assert (split["num_shards"], split["shard_bytes"], split["format"]) == (len(files), sum(files), "tar")
         for row in split["histogram"][:-1]:
             assert row["total"] == ((sizes >= row["low"]) & (sizes < row["high"])).sum()
         assert sum(row["total"] for row in split["histogram"]) == split["num_samples"] == len(sizes)
