@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.analyses import calibration, confusions, mcnemar, mistakes
-from jobs.checkpoints import crop_size_of
+from jobs.checkpoints import crop_size_of, recipe_of
 from jobs.properties import error_by_property, properties_of
 from jobs.scores import DESCRIPTION, Protocol, column, entry_name, errors
 from model.checkpoint import Checkpoint
 from model.metrics import chance_error
 from pipeline import Dataset
+from pipeline.recipes import values_of
 
 NUM_EXAMPLES = 8  # samples shown with their predictions, as many as in the paper's Figure 4
 
@@ -40,7 +41,7 @@ def judgement(
         "num_quarantined": dataset.manifest.num_quarantined,
         "num_classes": len(dataset.classes),
         "classes": [asdict(each) for each in dataset.classes],
-        "crop_size": crop_size_of(checkpoints[0]),
+        "input": {"crop_size": crop_size_of(checkpoints[0]), **values_of(recipe_of(checkpoints[0]))},
         "chance": {f"top{k}": {"error": chance_error(len(dataset.classes), k)} for k in (1, 5)},
         "protocols": {
             entry_name(protocol, net): judged(predictions, protocol, net, len(dataset.classes), properties)

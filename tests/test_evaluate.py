@@ -599,6 +599,7 @@ def test_report_json_holds_the_counts(evaluated: Path, two_checkpoints: list[Pat
         assert each["only_first"] - each["only_second"] == other - one
     pairs = [(each["first"], each["second"]) for each in summary["comparisons"]]
     assert pairs == [(f"net1-{protocol}", f"net2-{protocol}") for protocol in ("centre", "ten-crop", "dense")]
+    assert summary["input"] == {"crop_size": 224, "mean": "window", "standardise": False}
     assert summary["dense"] == {"sides": list(DENSE.sides), "grid": DENSE.grid}
     assert summary["data"]["digest"] == Manifest.load(shards / "tar" / "val").digest
     assert summary["predictions_sha256"] == file_sha256(evaluated / "predictions.parquet")

@@ -15,6 +15,7 @@ from jobs.page import TEMPLATES, digest_source, in_element, number
 from jobs.paper import PAPER
 from jobs.pictures import kernel_grid, thumbnail
 from jobs.report import ReportInputs, best_and_worst, classes_by_error, render, shown_ids
+from pipeline.recipes import values_of
 from tests.made_up import NUM_SAMPLES, PROTOCOLS, made_up_inputs
 from tests.pages import DARK, LIGHT, Page, browse, image_of, seen
 
@@ -41,6 +42,18 @@ def test_the_page_shows_the_numbers_it_was_given() -> None:
     assert "1 234 567 parameters" in words
     for told in ("c" * 64, "d" * 64, "e" * 64, "f" * 64, summary["command"], "recipe=alexnet, seed=7", "torch 0.0"):
         assert told in words
+
+
+def test_the_page_says_what_the_net_was_fed() -> None:
+    assert (
+        "Crops are of 224 \u00d7 224 pixels, less the training split's mean image at the crop's own place."
+        in Page(made_up_page()).words
+    )
+    other = {"crop_size": 227, **values_of("resnet")}
+    assert (
+        "Crops are of 227 \u00d7 227 pixels, less the training split's mean of each channel, divided by the standard "
+        "deviation of each channel." in Page(render(changed(made_up_inputs(), input=other))).words
+    )
 
 
 def test_the_page_shows_what_it_was_taught_and_judged_on() -> None:
