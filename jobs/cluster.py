@@ -8,7 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from pipeline.cores import usable_cores
 
@@ -17,16 +19,23 @@ PATIENCE = 60.0  # seconds without a result before the wait is explained
 MAX_LOSSES = 3  # of one item: an actor that dies of it once may have had bad luck
 START = object()  # in the place of an item: the actor has yet to come up
 
+RayAddress = Annotated[
+    str | None,
+    tyro.conf.arg(
+        help="The Ray to work on, HOST:PORT; by default $RAY_ADDRESS, which `ray job submit` sets, or one of our own."
+    ),
+]
+
 
 @contextmanager
-def connected() -> Iterator[Mapping[str, float]]:
-    """Connects to `$RAY_ADDRESS`, which `ray job submit` sets; without it starts a Ray and ends it.
+def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
+    """Connects to the Ray at `address`, or else at `$RAY_ADDRESS`; without either starts a Ray and ends it.
 
     Yields the cluster's resources: "CPU", "GPU", ... A Ray of our own listens on loopback only, wants a token
     that nobody else knows, reports no usage and has no dashboard. `ray` must not have been imported before,
     because it reads these settings as it is imported.
     """
-    embedded = "RAY_ADDRESS" not in os.environ
+    embedded = address is None and "RAY_ADDRESS" not in os.environ
     if embedded:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         # Whatever its name says, on Linux too: the node's address is then 127.0.0.1.
@@ -48,7 +57,7 @@ def connected() -> Iterator[Mapping[str, float]]:
             logging_level=logging.WARNING,
         )
     else:
-        ray.init(logging_level=logging.WARNING)  # the submitted folder is the workers' path already
+        ray.init(address, logging_level=logging.WARNING)  # the submitted folder is the workers' path already
     try:
         yield ray.cluster_resources()
     finally:

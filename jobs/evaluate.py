@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 import tyro
 
 from jobs.checkpoints import crop_size_of, read_checkpoints, recipe_of, sample_checkpoint
-from jobs.cluster import absolute, connected, on_actors
+from jobs.cluster import RayAddress, absolute, connected, on_actors
 from jobs.compare import comparison, read_evaluation, render_comparison
 from jobs.curves import read_metrics, training_curves
 from jobs.data_facts import data_facts
@@ -56,6 +56,7 @@ NOT_DECISIVE = {
     "out",
     "compare",
     "num_actors",
+    "ray_address",
 }  # where things lie, and who works
 
 
@@ -85,6 +86,7 @@ class EvaluateConfig:
     """Images that an actor scores at a time; the ten crops of one take 6 MB."""
     num_actors: int | None = None
     """Actors; by default as many as the cluster's CPUs or, on CUDA, its GPUs allow."""
+    ray_address: RayAddress = None
     threads: int = 1
     """CPU threads of an actor. Like another batch size, another number may change the last bits."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -141,7 +143,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     curves = curves_of(paths)
 
     out.mkdir(parents=True, exist_ok=True)  # while a folder that cannot be made costs nothing yet
-    with connected() as resources:
+    with connected(config.ray_address) as resources:
         device, num_actors = crew(config, resources)
         predictions = predict(config, dataset, checkpoints, device, num_actors)
         similar = (

@@ -4,6 +4,7 @@
         python jobs/shard.py --source /data/ilsvrc2012 --out /data/imagenet-256 --format tar
 
     python jobs/shard.py --source /data/ilsvrc2012 --out /data/imagenet-256     # starts a Ray of its own
+    python jobs/shard.py --ray-address HOST:6379 --source ...                   # on one that runs
     python jobs/shard.py                                                         # the sample dataset
 
 One task makes one shard and sees the source and the output folder under the same path as the driver does, so on
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tyro
 
-from jobs.cluster import absolute, connected, outcome
+from jobs.cluster import RayAddress, absolute, connected, outcome
 from pipeline.cli import CLI, run_command
 from pipeline.cli_make import report
 from pipeline.conversion import convert
@@ -44,6 +45,7 @@ class ShardConfig:
     """Whatever `imagefeed convert` takes, here or at a URL; by default the sample dataset, drawn if missing."""
     out: str | None = None
     """Folder for the splits, OUT/train and OUT/val, or a URL in an object store; by default $IMAGEFEED_HOME/shards."""
+    ray_address: RayAddress = None
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions()
 
 
@@ -70,7 +72,7 @@ def main(config: ShardConfig) -> None:
     """Runs the conversion on the cluster that the job belongs to, or on a Ray of its own."""
     source = place(config.source) if config.source else str(sample_source())
     out = place(config.out) if config.out else str(home() / "shards")
-    with connected():
+    with connected(config.ray_address):
         report(convert(source, out, config.options, on_ray))
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -10,14 +11,29 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from jobs.containment import descendants
 from jobs.local_cluster import answers, free_ports, keeper
+from tests.test_conversion import contents
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# `ray start --address` would have the node at the machine's own address, where the head is not.
+NODE = """
+import os, signal
+import ray
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+ports = dict(node_manager_port=0, dashboard_agent_listen_port=0, min_worker_port=0, max_worker_port=0)
+sizes = dict(num_cpus=1, object_store_memory=100_000_000)
+Node(RayParams(gcs_address=os.environ["RAY_ADDRESS"], include_log_monitor=False, **ports, **sizes), head=False)
+signal.pause()
+"""
 
 
 def cluster(action: str, home: Path) -> "subprocess.CompletedProcess[str]":
@@ -90,6 +106,104 @@ def test_a_submitted_job_runs_in_the_checkout(running: tuple[Path, dict[str, str
     done = subprocess.run(submit, cwd=tmp_path, env=running[1], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"\n{ROOT} {sys.executable}\n" in done.stdout
+
+
+@contextmanager
+def another_node(environment: dict[str, str]) -> Iterator[int]:
+    """A second node with one CPU, which has joined when its first task runs; yields its raylet's process id."""
+    parent = subprocess.Popen([sys.executable, "-c", NODE], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := [each for each in descendants(parent.pid) if name_of(each) == "raylet"]):
+            assert parent.poll() is None and time.monotonic() < deadline, "the second node does not come up"
+            time.sleep(0.05)
+        yield found[0]
+    finally:
+        for process in [*descendants(parent.pid), parent.pid]:
+            os.kill(process, signal.SIGKILL)
+        parent.wait()
+
+
+def name_of(process: int) -> str:
+    """What the kernel calls a process; "" where it has ended."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def shard_of(worker: int) -> str | None:
+    """The unfinished file of the shard that a process writes."""
+    for entry in Path(f"/proc/{worker}/fd").glob("*"):
+        try:
+            if "/.tmp-" in (file := str(entry.readlink())) and "shard-" in file:
+                return file
+        except OSError:
+            continue
+    return None
+
+
+def stop_in_the_middle(raylet: int) -> list[int]:
+    """The workers of a node that have begun a shard, halted there."""
+    halted = []
+    for worker in descendants(raylet):
+        if shard_of(worker):
+            os.kill(worker, signal.SIGSTOP)
+            if shard_of(worker):
+                halted.append(worker)
+            else:
+                os.kill(worker, signal.SIGCONT)
+    return halted
+
+
+def test_a_job_on_two_nodes_loses_one_of_them_in_the_middle_of_a_shard(
+    running: tuple[Path, dict[str, str]], images: Path, shards: Path, tmp_path: Path
+) -> None:
+    """A worker of each is halted within a shard; then the second node is killed, and the first goes on alone."""
+    process = keeper(running[0] / "cluster")
+    assert process is not None
+    (head,) = (each for each in descendants(process) if name_of(each) == "raylet")
+    environment = os.environ | running[1]
+    options = ["--source", str(images), "--out", str(tmp_path), "--format", "both", "--shard-size", "7"]
+    submit = ["ray", "job", "submit", "--", "python", "jobs/shard.py", *options]
+    with another_node(environment) as raylet:
+        job = subprocess.Popen(submit, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        halted: dict[int, list[int]] = {head: [], raylet: []}
+        while not all(halted.values()):
+            assert job.poll() is None, "the job ended before both nodes were at work"
+            for node, workers in halted.items():
+                workers += stop_in_the_middle(node)
+        for member in [raylet, *descendants(raylet)]:
+            os.kill(member, signal.SIGKILL)
+        for worker in halted[head]:
+            os.kill(worker, signal.SIGCONT)
+        try:
+            said, _ = job.communicate(timeout=120)
+        finally:
+            job.kill()
+        assert job.returncode == 0, said
+    assert contents(tmp_path) == contents(shards)
+
+
+def test_a_job_works_where_ray_address_says(
+    running: tuple[Path, dict[str, str]], images: Path, checkpoint: Path, shards: Path, tmp_path: Path
+) -> None:
+    """From any folder, and whatever $RAY_ADDRESS is."""
+    address = running[1]["RAY_ADDRESS"]
+
+    def run(script: str, address: str, elsewhere: str, *options: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(ROOT / "jobs" / script), "--ray-address", address, *options]
+        environment = os.environ | running[1] | {"RAY_ADDRESS": elsewhere}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=110
+        )
+
+    done = run("shard.py", address, "nowhere", "--source", str(images), "--out", str(tmp_path / "out"), "--limit", "3")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "val" / "manifest.json").exists()
+    options = ["--checkpoint", str(checkpoint), "--data", str(shards / "tar"), "--out", str(tmp_path), "--other-data"]
+    refused = run("evaluate.py", "nowhere", address, *options)
+    assert refused.stderr.endswith("error: Invalid address format: nowhere\n"), refused.stderr
 
 
 def test_nothing_listens_beyond_loopback(running: tuple[Path, dict[str, str]]) -> None:
