@@ -14,10 +14,14 @@ from pipeline.atomic import TEMPORARY_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240.0  # seconds for a run that nobody kills, and for its first shard
-SETTLING = 20.0  # seconds for the processes of a killed driver to end by themselves
+SETTLING = 90.0  # seconds for the processes of a killed driver to end by themselves; Ray's agents take a minute
 MOST_DELAY = 1.0  # seconds from the first shard begun to the kill
 Runner = Literal["processes", "ray"]
-Victim = Literal["driver", "process", "all"]  # the driver alone, one of the others, or the whole machine
+Victim = Literal["driver", "process", "raylet", "all"]  # the driver, one of the others, Ray's node, the whole machine
+VICTIMS: dict[Runner, tuple[Victim, ...]] = {
+    "processes": ("driver", "process", "all"),
+    "ray": ("driver", "process", "raylet", "all"),
+}
 
 
 def command(runner: Runner, source: Path, out: Path) -> list[str]:
@@ -39,6 +43,14 @@ def session(leader: int) -> list[int]:
         if int(number) == leader and state != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+def name(process: int) -> str:
+    """What the kernel calls a process; "" where it has ended."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def kill(processes: list[int]) -> None:
@@ -74,14 +86,19 @@ def attempt(runner: Runner, source: Path, out: Path, victim: Victim, chance: ran
             time.sleep(0.002)
         time.sleep(chance.uniform(0, MOST_DELAY))
         others = [each for each in session(run.pid) if each != run.pid]
-        if victim == "all":
+        if victim == "driver":
+            kill([run.pid])
+        elif victim == "all":
             kill([run.pid, *others])
+        elif victim == "raylet":
+            kill([each for each in others if name(each) == "raylet"])
         else:
-            kill([run.pid] if victim == "driver" else chance.sample(others, min(1, len(others))))
+            kill(chance.sample(others, min(1, len(others))))
         status = run.wait(timeout=PATIENCE)
         settled = time.monotonic() + SETTLING
         while session(run.pid):
-            assert time.monotonic() < settled, f"processes outlive the conversion: {session(run.pid)}"
+            left = {each: name(each) for each in session(run.pid)}
+            assert time.monotonic() < settled, f"processes outlive the conversion ({victim} killed): {left}"
             time.sleep(0.05)
     finally:
         kill(session(run.pid))
@@ -92,7 +109,7 @@ def attempt(runner: Runner, source: Path, out: Path, victim: Victim, chance: ran
 def converted(runner: Runner, source: Path, out: Path, kills: int, chance: random.Random) -> Iterator[tuple[str, str]]:
     """Converts under `kills` kills at most, then without; yields each victim and how that run ended."""
     for _ in range(kills):
-        victim: Victim = chance.choice(("driver", "process", "all"))
+        victim = chance.choice(VICTIMS[runner])
         end = attempt(runner, source, out, victim, chance)
         yield victim, end
         if end == "done":
