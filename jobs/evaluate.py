@@ -107,6 +107,8 @@ class EvaluateConfig:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         if not self.dense_sides:
             raise ValueError("dense_sides must be one or more")
+        if "dense" not in self.protocols and Dense(self.dense_sides, self.dense_grid) != Dense():
+            raise ValueError("dense_sides and dense_grid are for dense crops: add dense to the protocols")
         if not self.protocols or len(set(self.protocols)) < len(self.protocols):
             raise ValueError(f"protocols must be one or more, each once, not {self.protocols}")
         if self.compare and (self.checkpoint or self.data or self.out is None):

@@ -191,6 +191,8 @@ def test_the_crew_fits_the_cluster_or_is_refused(options: Any, resources: Any, e
         {"threads": -1},
         {"protocols": ()},
         {"protocols": ("centre", "centre")},
+        {"dense_sides": (300,)},  # and no dense crops
+        {"dense_grid": 2},
         {"data": Path("somewhere")},
         {"checkpoint": (Path("somewhere"),)},
     ],
