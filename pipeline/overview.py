@@ -22,8 +22,10 @@ KINDS = {JPEG: "JPEG", RAW: "raw", OTHER: "other"}
 def contact_sheet(dataset: Dataset, path: Path, num_images: int = 48, columns: int = 8) -> int:
     """Draws `num_images` images of `dataset`, with class, id and size, to `path` (PNG); returns how many there were.
 
-    Raises `BadImage` with the sample where one does not decode.
+    Raises `BadImage` with the sample where one does not decode, `ValueError` for a name that says another format.
     """
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: the sheet is a PNG, give it a name that ends with .png")
     count = min(num_images, len(dataset))
     columns = min(columns, count)
     chosen = np.arange(count) * len(dataset) // count

@@ -119,3 +119,6 @@ def test_a_contact_sheet_shows_the_images(shards: Path, tmp_path: Path) -> None:
         image.thumbnail((170, 170))
         np.testing.assert_array_equal(pixels[6:176, 6:176], np.asarray(image))
     assert dict(numbers(dataset))["classes"] == "3, of 8 to 12 images"
+    with pytest.raises(ValueError, match="ends with .png"):
+        contact_sheet(dataset, tmp_path / "sheet.jpg")
+    assert not (tmp_path / "sheet.jpg").exists()
