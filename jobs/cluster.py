@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ import tyro
 from pipeline.cores import usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
+ANSWER = 10.0  # seconds for a Ray's address to take a connection
 PATIENCE = 60.0  # seconds without a result before the wait is explained
 MAX_LOSSES = 3  # of one item: an actor that dies of it once may have had bad luck
 START = object()  # in the place of an item: the actor has yet to come up
@@ -57,11 +59,24 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
             logging_level=logging.WARNING,
         )
     else:
+        check_answer(address or os.environ["RAY_ADDRESS"])
         ray.init(address, logging_level=logging.WARNING)  # the submitted folder is the workers' path already
     try:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def check_answer(address: str) -> None:
+    """Raises `ConnectionError` where nobody listens at HOST:PORT: Ray itself would try for two minutes, and then end
+    the process. Addresses of other forms are Ray's own matter."""
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray answers at {address} ({error}): start one, or give another address") from error
 
 
 def absolute(path: Path) -> Path:

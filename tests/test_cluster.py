@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.cluster import Lost, absolute, connected, on_actors
+from jobs.local_cluster import free_ports
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,13 @@ def test_an_embedded_ray_listens_on_loopback_only_and_wants_a_token(resources: M
     assert addresses
     assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_an_address_where_nobody_listens_is_an_error_at_once() -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(ConnectionError, match=f"no Ray answers at 127.0.0.1:{port} .*start one"):
+        with connected(f"127.0.0.1:{port}"):
+            pass
 
 
 def hire(num_cpus: int = 1) -> Any:

@@ -42,6 +42,11 @@ def cluster(action: str, home: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=150)
 
 
+def beside_no_other(settings: dict[str, str]) -> dict[str, str]:
+    """The environment with a cluster's settings, and none of a Ray that other tests have had in this process."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | settings
+
+
 def exported(lines: str) -> dict[str, str]:
     words = [shlex.split(line) for line in lines.splitlines()]
     assert all(len(each) == 2 and each[0] == "export" for each in words)
@@ -163,14 +168,16 @@ def test_a_job_on_two_nodes_loses_one_of_them_in_the_middle_of_a_shard(
     process = keeper(running[0] / "cluster")
     assert process is not None
     (head,) = (each for each in descendants(process) if name_of(each) == "raylet")
-    environment = os.environ | running[1]
+    environment = beside_no_other(running[1])
     options = ["--source", str(images), "--out", str(tmp_path), "--format", "both", "--shard-size", "7"]
     submit = ["ray", "job", "submit", "--", "python", "jobs/shard.py", *options]
     with another_node(environment) as raylet:
         job = subprocess.Popen(submit, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         halted: dict[int, list[int]] = {head: [], raylet: []}
+        deadline = time.monotonic() + 90
         while not all(halted.values()):
             assert job.poll() is None, "the job ended before both nodes were at work"
+            assert time.monotonic() < deadline, f"not both nodes came to work: {halted}"
             for node, workers in halted.items():
                 workers += stop_in_the_middle(node)
         for member in [raylet, *descendants(raylet)]:
@@ -193,7 +200,7 @@ def test_a_job_works_where_ray_address_says(
 
     def run(script: str, address: str, elsewhere: str, *options: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, str(ROOT / "jobs" / script), "--ray-address", address, *options]
-        environment = os.environ | running[1] | {"RAY_ADDRESS": elsewhere}
+        environment = beside_no_other(running[1]) | {"RAY_ADDRESS": elsewhere}
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=110
         )
