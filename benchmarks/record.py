@@ -56,7 +56,7 @@ def installed(package: str) -> str | None:
 
 def command() -> str:
     """What to type to measure again, with DIR for every path of this machine."""
-    arguments = ["DIR" if argument.startswith("/") else argument for argument in sys.argv[1:]]
+    arguments = ["DIR" if argument.startswith(("/", "../", "./", "~")) else argument for argument in sys.argv[1:]]
     script = Path(sys.argv[0]).resolve().relative_to(RESULTS.parents[1]).with_suffix("")
     return " ".join(["python -m", ".".join(script.parts), *arguments])
 
