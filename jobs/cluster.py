@@ -74,7 +74,7 @@ def check_answer(address: str) -> None:
     if "/" in address or not host or not port.isdigit():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
     except OSError as error:
         raise ConnectionError(f"no Ray answers at {address} ({error}): start one, or give another address") from error
 
