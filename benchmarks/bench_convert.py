@@ -21,7 +21,7 @@ import tyro
 
 from benchmarks.converters import CONVERTERS
 from benchmarks.record import record
-from pipeline.sources.table import SUFFIXES
+from imagefeed.pipeline.sources.image_table import SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)

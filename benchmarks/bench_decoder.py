@@ -19,15 +19,16 @@ import numpy as np
 import tyro
 
 from benchmarks.record import record
-from pipeline import convert, open_dataset
-from pipeline.codec import load_square
-from pipeline.compiled import njit
-from pipeline.decoders import Decoder, decode, decode_part, examine, new_decoder, planes_of
-from pipeline.jpeg.codec import Coding, JpegCodec
-from pipeline.jpeg.planes import pixel_row
-from pipeline.loader import Loader
-from pipeline.manifest import HuffmanTables
-from pipeline.options import ConvertOptions
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.image.decoder import Decoder, decode, decode_part, examine, new_decoder, planes_of
+from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
+from imagefeed.pipeline.image.jpeg.planes import pixel_row
+from imagefeed.pipeline.image.pillow import load_square
+from imagefeed.pipeline.image.stored import HuffmanTables
+from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.loader.dataset import open_dataset
+from imagefeed.pipeline.loader.loader import Loader
 
 SIDE, CROP = 256, 224
 

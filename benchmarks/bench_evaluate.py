@@ -33,13 +33,14 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.record import record
-from jobs.scorer import Scorer, ScorerOptions
-from jobs.scores import concatenated, num_slices
-from model.alexnet import AlexNet
-from model.checkpoint import FORMAT, Checkpoint, save_checkpoint
-from pipeline import Dataset, convert, open_dataset
-from pipeline.looking import payloads_of_rows
-from pipeline.options import ConvertOptions
+from imagefeed.jobs.evaluation.predictions import concatenated, num_slices
+from imagefeed.jobs.evaluation.scorer import Scorer, ScorerOptions
+from imagefeed.model.alexnet import AlexNet
+from imagefeed.model.checkpoint import FORMAT, Checkpoint, save_checkpoint
+from imagefeed.pipeline.checks.scan import payloads_of_rows
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACES = ((0, 0), (0, 32), (32, 0), (32, 32), (16, 16))  # of 224 in 256

@@ -15,11 +15,11 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.record import record
-from model.alexnet import AlexNet
-from model.optim import PaperSGD, parameter_groups
-from model.parallel import Exchange, parallel
-from model.split_classifier import split_classifier
-from model.training import Placement
+from imagefeed.model.alexnet import AlexNet
+from imagefeed.model.optim import PaperSGD, parameter_groups
+from imagefeed.model.parallel import Exchange, parallel
+from imagefeed.model.split_classifier import split_classifier
+from imagefeed.model.training import Placement
 
 CPU = torch.device("cpu")
 # What fc6, fc7 and fc8 do -> their gradients' compression, the type of activations, whether each rank holds a part.

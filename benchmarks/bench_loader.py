@@ -25,10 +25,12 @@ from benchmarks.bench_convert import copies_of
 from benchmarks.child import Child, Failed, missing
 from benchmarks.contenders import NAMES, Work
 from benchmarks.record import record
-from pipeline import ConvertOptions, convert, open_dataset
-from pipeline.bench import busy_seconds
-from pipeline.manifest import HuffmanTables
-from pipeline.runners import processes
+from imagefeed.pipeline.bench.measure import busy_seconds
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.image.stored import HuffmanTables
+from imagefeed.pipeline.loader.dataset import open_dataset
+from imagefeed.pipeline.runtime.executors import processes
 
 QUIET = 0.3  # seconds between epochs, for what the last contender still has in work
 CLEAN = 0.1  # cores that others may use beside a clean epoch

@@ -17,7 +17,7 @@ import tyro
 from torch import Tensor
 
 from benchmarks.record import record
-from model.lrn import local_response_norm, reference
+from imagefeed.model.lrn import local_response_norm, reference
 
 SHAPES = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}

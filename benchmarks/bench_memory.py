@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 import tyro
 
 from benchmarks.record import record
-from pipeline.conversion import convert
-from pipeline.dataset import Dataset, open_dataset
-from pipeline.manifest import SAMPLES, SAMPLES_SCHEMA, Manifest, file_sha256, read_samples
-from pipeline.options import ConvertOptions
-from pipeline.runners import processes
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.dataset.manifest import SAMPLES, SAMPLES_SCHEMA, Manifest, read_samples
+from imagefeed.pipeline.files.hashing import file_sha256
+from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+from imagefeed.pipeline.runtime.executors import processes
 
 IMAGENET = 1_281_167
 
@@ -46,7 +47,7 @@ stages, started = [], float(sys.argv[2])
 stage("python")
 import torch
 stage("import torch")
-from pipeline import open_dataset
+from imagefeed import open_dataset
 dataset = open_dataset(sys.argv[1])
 stage("open")
 dataset.columns

@@ -29,12 +29,12 @@ import tyro
 from benchmarks.bench_convert import copies_of, processor_seconds
 from benchmarks.record import record
 from benchmarks.synthetic import synthetic_source
-from pipeline.conversion import convert, plan_split
-from pipeline.folder import LocalFolder
-from pipeline.formats.tar import header
-from pipeline.options import ConvertOptions
-from pipeline.runners import Runner, processes, run_here
-from pipeline.shards import ShardResult, ShardTask
+from imagefeed.pipeline.convert.convert import convert, plan_split
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.convert.write_shard import ShardResult, ShardTask
+from imagefeed.pipeline.files.output_folder import LocalFolder
+from imagefeed.pipeline.formats.tar import header
+from imagefeed.pipeline.runtime.executors import Runner, processes, run_here
 
 MEMBERS = 1_000_000
 IMAGE_BYTES = 1000  # that the file fits into the page cache; of larger ones a scan reads as many pages
@@ -66,9 +66,9 @@ import json, pickle, sys, tempfile, time
 from pathlib import Path
 from benchmarks.bench_scale import join, memory
 from benchmarks.synthetic import synthetic_source
-from pipeline.conversion import plan_split
-from pipeline.folder import LocalFolder
-from pipeline.options import ConvertOptions
+from imagefeed.pipeline.convert.convert import plan_split
+from imagefeed.pipeline.files.output_folder import LocalFolder
+from imagefeed.pipeline.convert.options import ConvertOptions
 
 stages, began = {"imports": memory()}, time.perf_counter()
 source = synthetic_source(int(sys.argv[1]))
@@ -92,10 +92,10 @@ def memory() -> dict[str, float]:
 
 def join(split) -> dict[str, float]:
     """Writes the record of each shard of a split as its worker would, then joins them; the seconds of that."""
-    from pipeline.conversion import finish
-    from pipeline.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Shard
-    from pipeline.moments import Moments, PixelSums
-    from pipeline.records import ShardRecord, save_record
+    from imagefeed.pipeline.convert.convert import finish
+    from imagefeed.pipeline.convert.shard_record import ShardRecord, save_record
+    from imagefeed.pipeline.dataset.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Shard
+    from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
 
     folder = split.out["tar"]
     moments = Moments(1, np.ones(3, np.int64), np.ones((3, 3), np.int64))
@@ -137,8 +137,8 @@ def nothing(task: ShardTask) -> ShardResult:
 def ray(config: BenchConfig) -> None:
     """Ray's own cost a task, and its speed beside the plain loop."""
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from jobs.cluster import connected
-    from jobs.shard import on_ray
+    from imagefeed.jobs.cluster.connect import connected
+    from imagefeed.jobs.cluster.work import on_ray
 
     began = time.perf_counter()
     with connected(), tempfile.TemporaryDirectory() as scratch:
@@ -158,8 +158,8 @@ def ray(config: BenchConfig) -> None:
 def runners(config: BenchConfig) -> None:
     """The same conversion by each runner, on a Ray that is up already."""
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from jobs.cluster import connected
-    from jobs.shard import on_ray
+    from imagefeed.jobs.cluster.connect import connected
+    from imagefeed.jobs.cluster.work import on_ray
 
     ways: dict[str, Runner] = {"loop": run_here, "two processes": processes(2), "ray, two cores": on_ray}
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -193,7 +193,7 @@ def million_members(path: Path) -> None:
 
 def index(config: BenchConfig) -> None:
     """Listing a million members, from their headers."""
-    from pipeline.sources import open_source
+    from imagefeed.pipeline.sources.open_source import open_source
 
     with tempfile.TemporaryDirectory() as scratch:
         path, times = Path(scratch, "million.tar"), []

@@ -21,12 +21,13 @@ import tyro
 from benchmarks.bench_convert import copies_of
 from benchmarks.bench_decoder import epoch
 from benchmarks.record import record
-from pipeline import convert, open_dataset
-from pipeline.codec import load_rgb, load_square
-from pipeline.jpeg.codec import Coding, JpegCodec
-from pipeline.limits import decode_all
-from pipeline.manifest import HuffmanTables, Sampling
-from pipeline.options import ConvertOptions
+from imagefeed.pipeline.bench.ceilings import decode_all
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
+from imagefeed.pipeline.image.pillow import load_rgb, load_square
+from imagefeed.pipeline.image.stored import HuffmanTables, Sampling
+from imagefeed.pipeline.loader.dataset import open_dataset
 
 Setting = tuple[int, Sampling, HuffmanTables]
 ORDINARY: Setting = (90, "4:2:0", "standard")

@@ -19,17 +19,17 @@ import numpy as np
 import tyro
 
 from benchmarks.record import record
-from pipeline import native
-from pipeline.compiled import njit
-from pipeline.decoders import decode_box, examine, planes_of
-from pipeline.jpeg.codec import Coding
-from pipeline.jpeg.encoder import encode
-from pipeline.jpeg.planes import paint, planes_in
-from pipeline.manifest import HuffmanTables
-from pipeline.moments import Moments, PixelSums
-from pipeline.resample import apply, filters, reach
-from pipeline.resizing import Resize, Rule, place
-from pipeline.shrinking import NO_ROOM, Desk, new_desk, pixels_in, shrink_jpeg, with_room
+from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
+from imagefeed.pipeline.image.decoder import decode_box, examine, planes_of
+from imagefeed.pipeline.image.jpeg.codec import Coding
+from imagefeed.pipeline.image.jpeg.encoder import encode
+from imagefeed.pipeline.image.jpeg.planes import paint, planes_in
+from imagefeed.pipeline.image.resample import apply, filters, reach
+from imagefeed.pipeline.image.resize import Resize, Rule, place
+from imagefeed.pipeline.image.stored import HuffmanTables
+from imagefeed.pipeline.image.transcode_kernel import NO_ROOM, Desk, new_desk, pixels_in, shrink_jpeg, with_room
+from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
+from imagefeed.pipeline.jit.njit import njit
 
 STAGES = ("call", "header, its tables", "entropy decoding", "inverse DCT", "colour, resampling", "encoding", "pixels")
 
@@ -81,16 +81,16 @@ def prepared(desk: Desk, photographs: list[np.ndarray], rule: Rule) -> tuple[Des
         if made.state == NO_ROOM:
             desk = with_room(desk, made)
             made = shrink_jpeg(desk, data, rule, True)
-        if made.state == native.OK and examine(desk.decoder, data).own:
+        if made.state == OK and examine(desk.decoder, data).own:
             taken.append(data)
     return desk, taken
 
 
 def decoded(data: np.ndarray) -> np.ndarray:
     """By libjpeg-turbo, uint8 [H, W, 3]."""
-    _, height, width = native.jpeg_size(data)
+    _, height, width = jpeg_size(data)
     image = np.empty((height, width, 3), np.uint8)
-    native.decompress(data, image)
+    decompress(data, image)
     return image
 
 

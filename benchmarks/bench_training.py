@@ -20,8 +20,8 @@ import tyro
 
 from benchmarks.plain_training import Plan
 from benchmarks.record import record
-from model.schedule import scaled_rate
-from pipeline import open_dataset
+from imagefeed.model.schedule import scaled_rate
+from imagefeed.pipeline.loader.dataset import open_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 Curve = list[dict[str, float]]  # epoch, loss, top1_error, top5_error of the validation

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.codec import load_square
-from pipeline.conversion import convert
-from pipeline.jpeg.codec import JpegCodec
-from pipeline.options import ConvertOptions
-from pipeline.runners import processes
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.image.jpeg.codec import JpegCodec
+from imagefeed.pipeline.image.pillow import load_square
+from imagefeed.pipeline.runtime.executors import processes
 
 SHARD_SIZE = 1000  # images
 QUALITY = 90

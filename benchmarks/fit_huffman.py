@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import tyro
 
-from pipeline.codec import load_square
-from pipeline.compiled import njit
-from pipeline.intrinsics import big_endian
-from pipeline.jpeg.codec import Coding, JpegCodec
-from pipeline.jpeg.codes import AC_SYMBOLS, DC_SYMBOLS, LONGEST
-from pipeline.jpeg.decoder import MCU_BYTES, Workspace, read_header, unstuff, workspace
-from pipeline.jpeg.tables import CODE_BITS
+from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
+from imagefeed.pipeline.image.jpeg.decoder import MCU_BYTES, Workspace, read_header, unstuff, workspace
+from imagefeed.pipeline.image.jpeg.huffman_codes import AC_SYMBOLS, DC_SYMBOLS, LONGEST
+from imagefeed.pipeline.image.jpeg.huffman_tables import CODE_BITS
+from imagefeed.pipeline.image.pillow import load_square
+from imagefeed.pipeline.jit.intrinsics import big_endian
+from imagefeed.pipeline.jit.njit import njit
 
 NONE = -1  # the code of ones alone, which no symbol may have (ITU-T T.81, C.2)
 SCARCE = 1e-3  # of a time, a symbol that was not met is taken to occur

@@ -10,7 +10,7 @@ Printed: the shards and the classes that a batch has samples of, in the mean ove
 import numpy as np
 
 from benchmarks.record import record
-from pipeline.sampling import epoch_order, shard_order
+from imagefeed.pipeline.sampling.order import epoch_order, shard_order
 
 SAMPLES, SHARD, CLASSES, BATCH = 1_281_167, 4096, 1000, 256
 

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.manifest import Class
-from pipeline.sources.table import Source, rows
+from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.sources.image_table import Source, rows
 
 CLASSES = tuple(Class(wnid=f"n{number:08}", words="") for number in range(1000))
 

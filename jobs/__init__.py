@@ -1,1 +1,7 @@
-"""Entry points that run as jobs: each parses its options, connects to where the work is done, and reports."""
+"""The scripts that run as jobs, and behind them what uses Ray, torch.distributed and a browser.
+
+A script says how it is launched, parses its options, calls one function and prints.
+"""
+
+if __name__ == "jobs":  # two copies of each class and kernel would live in one process
+    raise ImportError("import imagefeed.jobs: this folder is a part of the package imagefeed")

@@ -17,15 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script it must find its own checkout
+if not __package__:  # a script finds its own checkout: that of the submitted job, or the one it lies in
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tyro
 
-from jobs.cluster import ROOT
-from jobs.containment import start
-from jobs.local_cluster import local_cluster
-from pipeline.cli import run_command
-from pipeline.home import home
+from imagefeed.jobs.cluster.local import local_cluster
+from imagefeed.jobs.cluster.processes import start
+from imagefeed.pipeline.files.paths import ROOT, home
+from imagefeed.pipeline.runtime.command import run_command
 
 ENOUGH = 5  # times as many right as by chance; with less, something is broken
 

@@ -16,19 +16,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # a script finds its own checkout: that of the submitted job, or the one it lies in
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
 import tyro
 from torch import Tensor
 
-from jobs.cluster import absolute
-from model.alexnet import AlexNet
-from model.checkpoint import Checkpoint, load_checkpoint
-from model.lrn import reference
-from pipeline.atomic import atomic
-from pipeline.cli import run_command
+from imagefeed.model.alexnet import AlexNet
+from imagefeed.model.checkpoint import Checkpoint, load_checkpoint
+from imagefeed.model.lrn import reference
+from imagefeed.pipeline.files.atomic import atomic
+from imagefeed.pipeline.files.paths import absolute
+from imagefeed.pipeline.runtime.command import run_command
 
 TOLERANCE = 1e-4  # of the largest logit; float32 in another order of additions
 

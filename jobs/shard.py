@@ -1,6 +1,6 @@
 """Convert images to training shards on a Ray cluster; the work itself is `pipeline.convert`.
 
-    ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
+    ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
         python jobs/shard.py --source /data/ilsvrc2012 --out /data/imagenet-256 --format tar
 
     python jobs/shard.py --source /data/ilsvrc2012 --out /data/imagenet-256     # starts a Ray of its own
@@ -13,28 +13,24 @@ a job that died is run again by the same command and goes on where it stopped.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-# A submitted job runs in a copy of the checkout: that copy is what must be imported, here and in the workers.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # a script finds its own checkout: that of the submitted job, or the one it lies in
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tyro
 
-from jobs.cluster import RayAddress, absolute, connected, outcome
-from pipeline.cli import CLI, run_command
-from pipeline.cli_make import report
-from pipeline.conversion import convert
-from pipeline.home import home, sample_source
-from pipeline.options import ConvertOptions
-from pipeline.shards import ShardResult, ShardTask
-from pipeline.storage import is_url
-
-TASKS_IN_FLIGHT_PER_CPU = 2
-MAX_RETRIES = 3  # of a task whose worker dies, or that meets an OSError
+from imagefeed.jobs.cluster.connect import RayAddress, connected
+from imagefeed.jobs.cluster.work import on_ray
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.convert.sample_data import sample_source
+from imagefeed.pipeline.convert.summary import report
+from imagefeed.pipeline.files.object_store import is_url
+from imagefeed.pipeline.files.paths import absolute, home
+from imagefeed.pipeline.runtime.command import CLI, run_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +43,6 @@ class ShardConfig:
     """Folder for the splits, OUT/train and OUT/val, or a URL in an object store; by default $IMAGEFEED_HOME/shards."""
     ray_address: RayAddress = None
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions()
-
-
-def on_ray(make: Callable[[ShardTask], ShardResult], tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
-    """Runs each task as a Ray task of one CPU, a bounded number in flight; results in the order they finish."""
-    import ray  # only once `connected` has set what Ray reads at its import
-
-    remote = ray.remote(make).options(num_cpus=1, max_retries=MAX_RETRIES, retry_exceptions=[OSError])
-    waiting = iter(tasks)
-    in_flight = int(ray.cluster_resources()["CPU"]) * TASKS_IN_FLIGHT_PER_CPU
-    running = [remote.remote(task) for task in islice(waiting, in_flight)]
-    while running:
-        (finished,), running = ray.wait(running, num_returns=1)
-        yield outcome(finished)
-        running.extend(remote.remote(task) for task in islice(waiting, 1))
 
 
 def place(given: str) -> str:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.lrn import local_response_norm, local_response_norm_pool, within_map_norm
+from imagefeed.model.lrn import local_response_norm, local_response_norm_pool, within_map_norm
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 # The inputs that one unit of the paper's net has, layer by layer.

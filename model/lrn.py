@@ -144,10 +144,10 @@ def _layout(x: Tensor) -> torch.memory_format:
 def _backend(x: Tensor) -> Any:
     """What computes: the kernels, or torch on a CPU."""
     if _has_kernels(x):
-        from model import lrn_triton  # here, because a CPU run needs no Triton, and not every system has it
+        from imagefeed.model import lrn_triton  # here, because a CPU run needs no Triton, and not every system has it
 
         return lrn_triton
-    from model import lrn_cpu
+    from imagefeed.model import lrn_cpu
 
     return lrn_cpu
 

@@ -15,7 +15,7 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-from model.training import Placement
+from imagefeed.model.training import Placement
 
 Compression = Literal["none", "float16", "bfloat16"]
 _HOOKS: dict[Compression, Any] = {

@@ -9,8 +9,8 @@ from typing import Literal
 
 import torch
 
-from model.alexnet import AlexNet, Architecture
-from model.schedule import Schedule, scaled_rate
+from imagefeed.model.alexnet import AlexNet, Architecture
+from imagefeed.model.schedule import Schedule, scaled_rate
 
 
 @dataclass(frozen=True, kw_only=True)

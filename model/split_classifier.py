@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from model.alexnet import AlexNet
-from model.parallel import Exchange
+from imagefeed.model.alexnet import AlexNet
+from imagefeed.model.parallel import Exchange
 
 # torch 2.13 has new names for these two and warns of the old ones, which are all that 2.11 has.
 _gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor

@@ -19,7 +19,7 @@ from torch.amp import GradScaler
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from model import metrics
+from imagefeed.model import metrics
 
 NUM_NAMED = 16  # samples that an error names
 

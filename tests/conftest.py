@@ -11,9 +11,9 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from pipeline.conversion import convert
-from pipeline.manifest import Manifest
-from pipeline.options import ConvertOptions
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.dataset.manifest import Manifest
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them each program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -84,8 +84,8 @@ def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained net of a quarter of the width, as the training of a run folder would leave it."""
     import torch  # here: most tests need none of it
 
-    from model.alexnet import AlexNet
-    from model.checkpoint import FORMAT, Checkpoint, save_checkpoint
+    from imagefeed.model.alexnet import AlexNet
+    from imagefeed.model.checkpoint import FORMAT, Checkpoint, save_checkpoint
 
     train = Manifest.load(shards / "tar" / "train")
     torch.manual_seed(6)
@@ -116,8 +116,8 @@ def two_checkpoints(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     """That one, and a net of another width."""
     import torch
 
-    from model.alexnet import AlexNet
-    from model.checkpoint import load_checkpoint, save_checkpoint
+    from imagefeed.model.alexnet import AlexNet
+    from imagefeed.model.checkpoint import load_checkpoint, save_checkpoint
 
     content = load_checkpoint(checkpoint)
     torch.manual_seed(7)

@@ -6,8 +6,8 @@ What a loader of 256x256 JPEGs cannot pass as long as it decodes them whole with
 import numpy as np
 
 from benchmarks.contenders import UINT8, Epoch, Work
-from pipeline import open_dataset
-from pipeline.limits import decode_all
+from imagefeed.pipeline.bench.ceilings import decode_all
+from imagefeed.pipeline.loader.dataset import open_dataset
 
 PACKAGE = "numba"
 OUTPUTS = (UINT8,)

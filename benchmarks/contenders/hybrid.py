@@ -7,7 +7,7 @@ our own there); `imagefeed` with turbojpeg is the other half of that comparison.
 from typing import Any
 
 from benchmarks.contenders import FP16, FP32, UINT8, Epoch, Work
-from pipeline import open_dataset
+from imagefeed.pipeline.loader.dataset import open_dataset
 
 PACKAGE = "ffcv"
 OUTPUTS = (FP32, FP16, UINT8)
@@ -16,8 +16,8 @@ STORED = ("jpeg", "raw")
 
 def open(work: Work) -> Epoch:
     """The engine `ffcv`."""
-    from pipeline.engines import feeder
-    from pipeline.loader import LoaderOptions
+    from imagefeed.pipeline.interop.make_loader import feeder
+    from imagefeed.pipeline.loader.options import LoaderOptions
 
     dataset = open_dataset(work.data / ("beton" if work.stored == "jpeg" else "raw") / "train")
     how: dict[str, Any] = {

@@ -4,7 +4,7 @@ uint8 is hash, decode, crop and mirror. Defaults but for the number of threads.
 """
 
 from benchmarks.contenders import FP16, FP32, UINT8, Epoch, Work
-from pipeline import open_dataset
+from imagefeed.pipeline.loader.dataset import open_dataset
 
 PACKAGE = "numba"
 OUTPUTS = (FP32, FP16, UINT8)

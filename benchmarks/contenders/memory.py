@@ -7,8 +7,8 @@ used again. What a loader of raw pixels cannot pass.
 import numpy as np
 
 from benchmarks.contenders import CROP, FP16, FP32, UINT8, Epoch, Work
-from pipeline import open_dataset
-from pipeline.limits import copy_all
+from imagefeed.pipeline.bench.ceilings import copy_all
+from imagefeed.pipeline.loader.dataset import open_dataset
 
 PACKAGE = "numba"
 OUTPUTS = (FP32, FP16, UINT8)

@@ -1,7 +1,7 @@
 """imagefeed as in `imagefeed.py`, but decoded by libjpeg-turbo: what our own decoder gains shows between the two."""
 
 from benchmarks.contenders import FP16, FP32, UINT8, Epoch, Work
-from pipeline import open_dataset
+from imagefeed.pipeline.loader.dataset import open_dataset
 
 PACKAGE = "numba"
 OUTPUTS = (FP32, FP16, UINT8)

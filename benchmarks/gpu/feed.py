@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.gpu.timing import hardware, milliseconds
 from benchmarks.record import record
-from pipeline.finishing import Paint, paint
+from imagefeed.pipeline.loader.device_normalize import Paint, paint
 
 STORED = 256  # pixels, side of the mean image
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.gpu.timing import hardware, milliseconds
 from benchmarks.record import record
-from model.lrn import fused, fused_pool
+from imagefeed.model.lrn import fused, fused_pool
 
 PAPER = (5, 1e-4, 0.75, 2.0, "before", 1)
 SHAPES = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}

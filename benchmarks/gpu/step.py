@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.timing import hardware, milliseconds
 from benchmarks.record import record
-from model.alexnet import AlexNet
-from model.optim import PaperSGD, parameter_groups
-from model.presets import PAPER
-from model.training import Placement, train_epoch
+from imagefeed.model.alexnet import AlexNet
+from imagefeed.model.optim import PaperSGD, parameter_groups
+from imagefeed.model.presets import PAPER
+from imagefeed.model.training import Placement, train_epoch
 
 EPOCHS_IMAGES = 90 * 1_281_167
 

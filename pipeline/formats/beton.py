@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.formats.listing import Listing, check_labels
-from pipeline.formats.readable import Readable, pread
-from pipeline.manifest import JPEG, RAW
+from imagefeed.pipeline.files.ranged import Readable, pread
+from imagefeed.pipeline.formats.listing import Listing, check_labels
+from imagefeed.pipeline.image.stored import JPEG, RAW
 
 VERSION = 2
 PAGE_SIZE = 1 << 23  # bytes; FFCV's own default

@@ -20,15 +20,13 @@ import numpy as np
 import pyarrow as pa
 from numba import types
 
-from pipeline.compiled import njit
-from pipeline.formats.readable import Readable, pread
-from pipeline.manifest import JPEG, RAW
-from pipeline.mapping import libc
-from pipeline.native import bind
+from imagefeed.pipeline.files.ranged import AHEAD, Readable, pread
+from imagefeed.pipeline.image.stored import JPEG, RAW
+from imagefeed.pipeline.jit.clib import bind, libc
+from imagefeed.pipeline.jit.njit import njit
 
 BLOCK = 512  # bytes; headers and data are padded to it
 END = bytes(2 * BLOCK)
-
 EMPTY = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)
 LONGEST_NAME, MOST_BYTES = 100, 8**11  # that a header itself has room for
 SIZE_FIELD, SUM_FIELD = slice(124, 135), slice(148, 156)  # where in a header
@@ -50,7 +48,6 @@ SUFFIXES = {
     b"P6": "ppm",
 }
 BATCH = 1 << 16  # members that are scanned between two looks at the interpreter
-AHEAD = 1 << 18  # bytes of a tar elsewhere that one request brings: read on sooner than ask again for the next header
 ELSEWHERE = -1  # in place of a descriptor
 
 
@@ -162,7 +159,6 @@ WHY = {
     "or is damaged; extract the two with `tar --ignore-zeros` and write one",
 }
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-
 
 # Kinds of member, from the byte at 156 of a header.
 FILES = (0, ord("0"), ord("7"))

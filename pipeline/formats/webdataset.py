@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.compiled import njit
-from pipeline.formats.listing import Listing, check_labels
-from pipeline.formats.readable import Readable, pread
-from pipeline.formats.tar import HEAD, Members, scan
-from pipeline.manifest import JPEG, OTHER
-from pipeline.native import xxh3_64
+from imagefeed.pipeline.files.ranged import Readable, pread
+from imagefeed.pipeline.formats.listing import Listing, check_labels
+from imagefeed.pipeline.formats.tar import HEAD, Members, scan
+from imagefeed.pipeline.image.stored import JPEG, OTHER
+from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.jit.xxhash import xxh3_64
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm", "pnm", "bmp", "gif", "tif", "tiff")
 SUFFIXES = (*IMAGES, "cls", "json")

@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
-from pipeline.labels import CLASSES, parse_classes
-from pipeline.manifest import Class
-from pipeline.sources.place import Place
+from imagefeed.pipeline.dataset.classes import CLASSES, parse_classes
+from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.files.input_folder import Place
 
 
 def read_names(place: Place, files: pa.Table) -> tuple[Class, ...] | None:

@@ -14,12 +14,12 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from pipeline.formats.readable import pread
-from pipeline.formats.tar import Member, Members, scan
-from pipeline.sources.devkit import DEVKIT, Devkit, read_devkit
-from pipeline.sources.place import REQUESTS, Place, look, named, place_at
-from pipeline.sources.table import Source, by_key, key_of, last_part, rows
-from pipeline.storage import is_url
+from imagefeed.pipeline.files.input_folder import REQUESTS, Place, look, named, place_at
+from imagefeed.pipeline.files.object_store import is_url
+from imagefeed.pipeline.files.ranged import pread
+from imagefeed.pipeline.formats.tar import Member, Members, scan
+from imagefeed.pipeline.sources.ilsvrc2012_devkit import DEVKIT, Devkit, read_devkit
+from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, last_part, rows
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"

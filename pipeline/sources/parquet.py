@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.formats.listing import check_labels
-from pipeline.formats.parquet import HEADER, Seekable, find_values
-from pipeline.manifest import MANIFEST, Class
-from pipeline.sources.class_names import read_names
-from pipeline.sources.place import REQUESTS, Place, named
-from pipeline.sources.splits import by_split
-from pipeline.sources.table import Source, by_key, key_of, last_part, rows
+from imagefeed.pipeline.dataset.manifest import MANIFEST, Class
+from imagefeed.pipeline.files.input_folder import REQUESTS, Place, named
+from imagefeed.pipeline.formats.listing import check_labels
+from imagefeed.pipeline.formats.parquet_pages import HEADER, Seekable, find_values
+from imagefeed.pipeline.sources.class_names import read_names
+from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, last_part, rows
+from imagefeed.pipeline.sources.split_names import by_split
 
 WNID = r"^(?P<wnid>n[0-9]{8})_"
 

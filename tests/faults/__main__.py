@@ -9,11 +9,11 @@ from pathlib import Path
 
 import tyro
 
-from pipeline.conversion import convert
-from pipeline.options import ConvertOptions
-from pipeline.sample import SampleConfig, make_sample
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.synthetic.ilsvrc2012 import SampleConfig, make_sample
+from tests.convert.test_convert import contents
 from tests.faults.killing import Runner, converted
-from tests.test_conversion import contents
 
 SAMPLE = SampleConfig(num_classes=8, train_images_per_class=12, val_images_per_class=4)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pipeline.atomic import TEMPORARY_PREFIX
+from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240.0  # seconds for a run that nobody kills, and for its first shard
@@ -29,7 +29,7 @@ def command(runner: Runner, source: Path, out: Path) -> list[str]:
     options = ["--format", "both", "--shard-size", "7"]
     if runner == "ray":
         return [sys.executable, "jobs/shard.py", "--source", str(source), "--out", str(out), *options]
-    return [sys.executable, "-m", "pipeline", "convert", str(source), str(out), "--workers", "2", *options]
+    return [sys.executable, "-m", "imagefeed", "convert", str(source), str(out), "--workers", "2", *options]
 
 
 def session(leader: int) -> list[int]:

@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import ConvertOptions, convert
-from pipeline.manifest import MANIFEST, OTHER, SAMPLES, file_sha256
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES
+from imagefeed.pipeline.files.hashing import file_sha256
+from imagefeed.pipeline.image.stored import OTHER
 from tests.fuzz.mutations import shard_spots, tar_spots
 from tests.fuzz.targets import (
     IndexTarget,

@@ -17,14 +17,15 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from pipeline import Loader, open_dataset
-from pipeline.codec import BadImage, load_square
-from pipeline.decoders import Decoder, decode, examine
-from pipeline.formats.tar import scan
-from pipeline.home import indexes
-from pipeline.jpeg.decoder import Workspace, workspace
-from pipeline.manifest import MANIFEST
-from pipeline.native import CORRUPT, OK, decode_rgb
+from imagefeed.pipeline.dataset.manifest import MANIFEST
+from imagefeed.pipeline.files.paths import indexes
+from imagefeed.pipeline.formats.tar import scan
+from imagefeed.pipeline.image.decoder import Decoder, decode, examine
+from imagefeed.pipeline.image.jpeg.decoder import Workspace, workspace
+from imagefeed.pipeline.image.pillow import BadImage, load_square
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, decode_rgb
+from imagefeed.pipeline.loader.dataset import open_dataset
+from imagefeed.pipeline.loader.loader import Loader
 from tests.fuzz.guarded import Guarded
 from tests.fuzz.mutations import Edit, Original, Spot, applied, hostile, jpeg_spots, mutate, tar_spots
 from tests.fuzz.spoiling import Files, replacing

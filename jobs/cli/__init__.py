@@ -1,0 +1,1 @@
+"""The command `imagefeed`: it parses, calls one function and prints."""

@@ -1,0 +1,72 @@
+"""How a job reaches Ray, the cluster it was submitted to or one of its own, and shares work out on it."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated
+
+import tyro
+
+from imagefeed.pipeline.files.paths import ROOT
+from imagefeed.pipeline.runtime.cores import usable_cores
+
+ANSWER = 10.0  # seconds for a Ray's address to take a connection
+RayAddress = Annotated[
+    str | None,
+    tyro.conf.arg(
+        help="The Ray to work on, HOST:PORT; by default $RAY_ADDRESS, which `ray job submit` sets, or one of our own."
+    ),
+]
+
+
+@contextmanager
+def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
+    """Connects to the Ray at `address`, or else at `$RAY_ADDRESS`; without either starts a Ray and ends it.
+
+    Yields the cluster's resources: "CPU", "GPU", ... A Ray of our own listens on loopback only, wants a token
+    that nobody else knows, reports no usage and has no dashboard. `ray` must not have been imported before,
+    because it reads these settings as it is imported.
+    """
+    embedded = address is None and "RAY_ADDRESS" not in os.environ
+    if embedded:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Whatever its name says, on Linux too: the node's address is then 127.0.0.1.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        if "RAY_AUTH_MODE" not in os.environ:
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+    import ray
+
+    if embedded:
+        # Workers start in the driver's folder and know nothing of the path that its first lines set.
+        workers = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+        cores = usable_cores()  # Ray itself would count those of the machine
+        ray.init(
+            address="local",
+            num_cpus=cores,
+            include_dashboard=False,
+            runtime_env=workers,
+            logging_level=logging.WARNING,
+        )
+    else:
+        check_answer(address or os.environ["RAY_ADDRESS"])
+        ray.init(address, logging_level=logging.WARNING)  # the submitted folder is the workers' path already
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+def check_answer(address: str) -> None:
+    """Raises `ConnectionError` where nobody listens at HOST:PORT: Ray itself would try for two minutes, and then end
+    the process. Addresses of other forms are Ray's own matter."""
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray answers at {address} ({error}): start one, or give another address") from error

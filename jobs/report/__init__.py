@@ -1,0 +1,1 @@
+"""Numbers to pages, charts and pictures. It computes none of the numbers."""

@@ -1,0 +1,1 @@
+"""One image to an answer, and the local page for it."""

@@ -1,5 +1,0 @@
-"""`python -m pipeline` is the command `imagefeed`."""
-
-from pipeline.cli import main
-
-main()

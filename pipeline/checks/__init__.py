@@ -1,0 +1,1 @@
+"""Looks at every image of a dataset; changes nothing but its statistics."""

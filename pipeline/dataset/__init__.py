@@ -1,0 +1,1 @@
+"""A finished split on disk: its manifest, tables, index and statistics."""

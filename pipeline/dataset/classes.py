@@ -1,0 +1,56 @@
+"""What the labels of shards and lists that others made mean: the numbers and names in them, and `classes.txt`.
+
+`classes.txt` names the classes, one a line in the order of the labels: a WordNet id or name and, after a space, words.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.formats.listing import Listing
+from imagefeed.pipeline.formats.webdataset import is_wnid
+
+CLASSES = "classes.txt"
+
+
+def parse_classes(content: bytes, name: str) -> tuple[Class, ...]:
+    """The classes. Raises `ValueError` where there is none, or one comes twice."""
+    lines = [line.split(maxsplit=1) for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
+    classes = tuple(Class(words[0], words[-1].strip()) for words in lines)
+    if not classes or len({each.wnid for each in classes}) < len(classes):
+        raise ValueError(f"{name}: expected one class a line, each once")
+    return classes
+
+
+def label_all(
+    listings: list[Listing], shards: Sequence[object], given: tuple[Class, ...] | None
+) -> tuple[np.ndarray, tuple[Class, ...]]:
+    """The labels of all samples (int64 [n]) of `shards`, and what they index: the `given` classes if there are any.
+
+    Named classes are sorted by name, numbered ones are called by their number, unless `classes.txt` names them.
+    """
+    named = [each.classes is not None for each in listings]
+    if len(set(named)) > 1:
+        one, other = (shards[named.index(kind)] for kind in (True, False))
+        raise ValueError(f"{one} has its labels in folders and {other} has numbers: index them apart")
+    labels = [each.label for each in listings]
+    if all(named):
+        names = sorted({name for each in listings for name in each.classes or ()})
+        if len(names) == 1 and not is_wnid(names[0]) and given is None:
+            raise ValueError(
+                f"{shards[0]}: no sample has a member cls or json with a label, and all lie in one folder, "
+                f"{names[0]}: there are no labels"
+            )
+        classes = given or tuple(Class(name, name) for name in names)
+        label_of = {each.wnid: label for label, each in enumerate(classes)}
+        if unknown := [name for name in names if name not in label_of]:
+            raise ValueError(f"{shards[0]}: {CLASSES} lacks the class {unknown[0]} of the shards")
+        places = [np.array([label_of[name] for name in each.classes or ()]) for each in listings]
+        return np.concatenate([place[label] for place, label in zip(places, labels, strict=True)]), classes
+    joined = np.concatenate(labels)
+    number = int(joined.max()) + 1
+    if given is not None and number > len(given):
+        shard = next(place for place, each in enumerate(labels) if each.max() == number - 1)
+        raise ValueError(f"{shards[shard]} has the label {number - 1}, and {CLASSES} names {len(given)} classes")
+    return joined, given or tuple(Class(str(label), str(label)) for label in range(number))

@@ -1,0 +1,191 @@
+"""Other people's shards made into a split: a table of what is in them, read from their headers when first opened.
+
+An index is a split's folder in the sense of `docs/format.md`, whose manifest names the shards by absolute paths. It
+lies below $IMAGEFEED_HOME, under the digest of the shards' paths, sizes and times of writing, so that a changed file is
+another index.
+"""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imagefeed.pipeline.dataset.classes import CLASSES, label_all, parse_classes
+from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Class, Manifest, Shard
+from imagefeed.pipeline.dataset.shard_paths import shards_of
+from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX, sync
+from imagefeed.pipeline.files.hashing import file_sha256
+from imagefeed.pipeline.files.mapped_file import check_unchanged
+from imagefeed.pipeline.files.paths import indexes
+from imagefeed.pipeline.formats.containers import LISTERS, Format
+from imagefeed.pipeline.formats.listing import Listing
+from imagefeed.pipeline.runtime.progress import track
+
+__all__ = ["index_of", "shards_of"]
+VERSION = 1  # of what the listing makes of a shard: another one is another index
+SPLIT = "index"  # a manifest must name its split; what others call theirs is not known
+THREADS = 8  # that read headers: more than cores, because a cold disk is waited for
+WITH_STATISTICS = "-statistics"
+
+
+class ShardFile(NamedTuple):
+    """A shard as it is on disk."""
+
+    path: Path
+    num_bytes: int
+    modified_ns: int  # since 1970
+
+
+class Survey(NamedTuple):
+    """What an index is made from, before a shard is opened."""
+
+    format: Format
+    files: tuple[ShardFile, ...]
+    classes: tuple[Class, ...] | None  # where a file beside the shards names them
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that names the shards and their state, and of the classes."""
+        return hashlib.sha256(repr((VERSION, tuple(self))).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def survey(shards: Sequence[Path]) -> Survey:
+    """What is known of `shards` (absolute, of one format) without opening them."""
+    found = [(path, path.stat()) for path in shards]
+    return Survey(
+        format="tar" if shards[0].suffix == ".tar" else "beton",
+        files=tuple(ShardFile(path, stat.st_size, stat.st_mtime_ns) for path, stat in found),
+        classes=read_classes(shards[0].parent),
+    )
+
+
+def read_classes(folder: Path) -> tuple[Class, ...] | None:
+    """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file."""
+    path = next((place / CLASSES for place in (folder, folder.parent) if (place / CLASSES).is_file()), None)
+    return None if path is None else parse_classes(path.read_bytes(), str(path))
+
+
+def index_of(shards: Sequence[Path]) -> Path:
+    """The folder of the index of `shards`, which is made if it is not there; one with statistics if there is one.
+
+    Raises `ValueError` or `OSError` with the file and the sample where a shard is not whole; then there is no index.
+    """
+    found = survey(shards)
+    folder = indexes() / found.digest
+    finished = folder.with_name(folder.name + WITH_STATISTICS)
+    if (finished / MANIFEST).is_file():
+        return finished
+    publish(folder, lambda place: write_index(place, found))
+    return folder
+
+
+def publish(folder: Path, write: Callable[[Path], None]) -> None:
+    """`folder`, with what `write` writes into it, appears whole or not at all; one that is there already stays.
+
+    Of several processes that want the same one, one writes and the others wait for it.
+    """
+    if (folder / MANIFEST).is_file():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder):
+        for stray in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):  # of a killed process
+            shutil.rmtree(stray)
+        if (folder / MANIFEST).is_file():
+            return
+        place = folder.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{folder.name}")
+        place.mkdir()
+        try:
+            write(place)
+            sync(place)
+            place.rename(folder)
+            sync(folder.parent)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Holds the lock beside `folder`; waits for whoever has it, and says so."""
+    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process is writing {folder}: waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write_index(folder: Path, found: Survey) -> None:
+    """Reads the headers of all shards and writes table and manifest into `folder`."""
+    listings = list_shards(found)
+    labels, classes = label_all(listings, [file.path for file in found.files], found.classes)
+    counts = [len(each.label) for each in listings]
+    columns = {
+        "id": np.arange(sum(counts)),
+        "label": labels,
+        "shard": np.repeat(np.arange(len(counts)), counts),
+        "xxh3": np.zeros(sum(counts)),
+        "key": pa.chunked_array([each.key for each in listings]),
+    }
+    for name in ("offset", "size", "height", "width", "kind"):
+        columns[name] = np.concatenate([getattr(each, name) for each in listings])
+    table = pa.table({name: columns[name] for name in SAMPLES_SCHEMA.names}).cast(SAMPLES_SCHEMA)
+    pq.write_table(table, folder / SAMPLES)
+    sync(folder / SAMPLES)
+    Manifest(
+        split=SPLIT,
+        format=found.format,
+        classes=classes,
+        num_samples=len(table),
+        num_quarantined=0,
+        storage=None,
+        shards=tuple(
+            Shard(
+                name=str(file.path),
+                num_samples=count,
+                num_bytes=file.num_bytes,
+                sha256=None,
+                modified_ns=file.modified_ns,
+            )
+            for file, count in zip(found.files, counts, strict=True)
+        ),
+        statistics=None,
+        files={SAMPLES: file_sha256(folder / SAMPLES)},
+        digest=found.digest,
+    ).save(folder)
+
+
+def list_shards(found: Survey) -> list[Listing]:
+    """What is in each shard, in order. Raises the first error that is met."""
+    listings: list[Listing] = []
+    with ThreadPoolExecutor(min(THREADS, len(found.files))) as pool:
+        waiting = pool.map(lambda file: list_shard(file, found.format), found.files)
+        try:
+            done = (listings.append(listing) or 1 for listing in waiting)  # type: ignore[func-returns-value]
+            for _ in track(done, len(found.files), "indexing", "shards"):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return listings
+
+
+def list_shard(file: ShardFile, format: Format) -> Listing:
+    """What is in a shard. Raises `ValueError` also where the file is changed meanwhile."""
+    with open(file.path, "rb", buffering=0) as shard:
+        check_unchanged(file.path, os.fstat(shard.fileno()), file.num_bytes, file.modified_ns)
+        listing = LISTERS[format](shard.fileno(), file.num_bytes, str(file.path))
+        check_unchanged(file.path, os.fstat(shard.fileno()), file.num_bytes, file.modified_ns)
+    return listing

@@ -1,0 +1,1 @@
+"""Bytes at a path or a URL: whole, or not there."""

@@ -1,0 +1,183 @@
+"""Where a conversion writes: a folder on a disk or in an object store. A file is in it whole, or it is not there."""
+
+import errno
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from imagefeed.pipeline.files.atomic import atomic, sweep
+from imagefeed.pipeline.files.lease import lease
+from imagefeed.pipeline.files.object_store import Storage, StorageOptions, is_url
+
+# Where an upload is seen when it is complete, and not before; elsewhere (sftp, http, ...) half a file has its name.
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
+
+
+class Folder(Protocol):
+    """A folder that shards, tables and the manifest go to. It is named in messages by `str`, and may be pickled."""
+
+    def below(self, name: str) -> "Folder":
+        """The folder `name` in this one."""
+        ...
+
+    def new(self, name: str) -> AbstractContextManager[Path]:
+        """Yields a path on this machine to write to; after the block the file is in the folder, under its name, instead
+        of any that was there. If the block raises, the folder is as it was; `RuntimeError` where the disk is full."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """What is in a file; None where it is not there."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Bytes in a file; None where it is not there."""
+        ...
+
+    def remove(self) -> None:
+        """Removes the folder, if there is one, with all that is in it."""
+        ...
+
+    def sweep(self) -> None:
+        """Removes what killed runs left half-written. Only for whoever writes there alone."""
+        ...
+
+    def free(self) -> float:
+        """Bytes that there is room for."""
+        ...
+
+    def held(self) -> AbstractContextManager[Callable[[], None]]:
+        """Holds the folder for one conversion; yields what raises `RuntimeError` if another has it all the same.
+
+        Raises `RuntimeError` while another one holds it.
+        """
+        ...
+
+
+def folder_at(place: str | Path) -> Folder:
+    """The folder at a path, which need not exist, or at a URL. `ValueError` where a URL cannot be written to."""
+    if not is_url(place):
+        return LocalFolder(Path(place).resolve())
+    protocol = urlsplit(str(place)).scheme
+    if protocol not in OBJECT_STORES:
+        raise ValueError(
+            f"{place}: {protocol}:// would show files while they are being written. Convert into a folder here and "
+            f"copy it, manifest.json last, or into an object store ({', '.join(OBJECT_STORES)})"
+        )
+    return RemoteFolder(Storage(str(place).rstrip("/"), StorageOptions()))
+
+
+@contextmanager
+def room(place: Path) -> Iterator[None]:
+    """A full disk becomes a `RuntimeError`: no `OSError`, which a cluster would answer with another attempt at once."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise RuntimeError(f"{place}: the disk is full; make room and run again, finished shards stay") from error
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """One on a file system of this machine, or one that all machines see under the same path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def below(self, name: str) -> "LocalFolder":
+        return LocalFolder(self.path / name)
+
+    @contextmanager
+    def new(self, name: str) -> Iterator[Path]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with room(self.path), atomic(self.path / name) as path:
+            yield path
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        try:
+            return (self.path / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        sweep(self.path)
+
+    def free(self) -> float:
+        path = self.path
+        while not path.exists():
+            path = path.parent
+        return shutil.disk_usage(path).free
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[], None]]:
+        """By a lock that the kernel takes back when the process dies."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(
+                    f"another conversion is writing to {self}: wait for it, or choose another folder"
+                ) from None
+            yield lambda: None  # nobody can take it
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """One in an object store. A file is made in $TMPDIR, on the machine that makes it, and then uploaded."""
+
+    storage: Storage
+
+    def __str__(self) -> str:
+        return self.storage.url
+
+    def below(self, name: str) -> "RemoteFolder":
+        return RemoteFolder(Storage(self.storage.name(name), self.storage.options))
+
+    @contextmanager
+    def new(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="imagefeed-") as scratch, room(Path(scratch)):
+            path = Path(scratch, name)
+            yield path
+            self.storage.put(path, name)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return self.storage.read(name)
+        except FileNotFoundError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        try:
+            return self.storage.size(name)
+        except FileNotFoundError:
+            return None
+
+    def remove(self) -> None:
+        self.storage.remove()
+
+    def sweep(self) -> None:
+        """Nothing: what was not uploaded whole is no file."""
+
+    def free(self) -> float:
+        return float("inf")
+
+    def held(self) -> AbstractContextManager[Callable[[], None]]:
+        return lease(self.storage)

@@ -1,0 +1,24 @@
+"""Where things lie when the user names no place: below $IMAGEFEED_HOME, and made when they are first asked for."""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """$IMAGEFEED_HOME, or ~/.cache/imagefeed."""
+    return Path(os.environ.get("IMAGEFEED_HOME") or "~/.cache/imagefeed").expanduser().resolve()
+
+
+def indexes() -> Path:
+    """The folder for the indexes of shards that others made; any of them may be deleted, and is made again."""
+    return home() / "indexes"
+
+
+ROOT = Path(__file__).absolute().parents[3]  # the folder in which `imagefeed` was found
+
+
+def absolute(path: Path) -> Path:
+    """`path`, absolute. `ValueError` for a relative one in a submitted job, which runs in a copy."""
+    if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
+        raise ValueError(f"{path} is relative to the job's own copy of the checkout: give an absolute path")
+    return path.absolute()

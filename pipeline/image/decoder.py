@@ -1,0 +1,87 @@
+"""The part of the kernel that can be exchanged: from the bytes of a JPEG to pixels.
+
+A decoder of our own (`jpeg.decoder`) for the common kind, libjpeg-turbo for all other kinds and for what looks damaged;
+or libjpeg-turbo for all. The pixels are the same.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from imagefeed.pipeline.image.jpeg.decoder import Header, Workspace, read_header, read_scan, workspace
+from imagefeed.pipeline.image.jpeg.huffman_tables import WINDOW
+from imagefeed.pipeline.image.jpeg.planes import Planes, bytes_needed, paint, planes_in
+from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
+from imagefeed.pipeline.jit.njit import njit
+
+Name = Literal["own", "turbojpeg"]
+
+
+class Decoder(NamedTuple):
+    """What one thread decodes with."""
+
+    own: bool  # whether our own decoder is asked first
+    space: Workspace
+
+
+class Found(NamedTuple):
+    """What a JPEG says of itself."""
+
+    state: int  # of `native`
+    height: int  # pixels
+    width: int
+    own: bool  # whether our own decoder takes it, if its scan is sound
+    header: Header
+
+
+def new_decoder(name: Name, num_pixels: int, window: int = WINDOW) -> Decoder:
+    """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels, and looks codes up by
+    `window` bits."""
+    return Decoder(name == "own", workspace(num_pixels if name == "own" else 0, window))
+
+
+@njit
+def examine(decoder: Decoder, data: np.ndarray) -> Found:
+    """Reads the header of the JPEG `data` (uint8 [bytes])."""
+    if decoder.own:
+        header = read_header(decoder.space, data)
+        needed = bytes_needed(header.height, header.width, header.halved)
+        if header.height > 0 and needed <= decoder.space.samples.size:
+            return Found(OK, header.height, header.width, True, header)
+    state, height, width = jpeg_size(data)
+    return Found(state, height, width, False, Header(0, 0, 0, 0, 0))
+
+
+@njit
+def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) -> int:
+    """Decodes `data` into `image` (uint8 [H, W, 3], of the size that was found); a state of `native`."""
+    box = (0, 0, found.height, found.width)
+    planes = planes_of(decoder, found)
+    if not found.own or not read_scan(decoder.space, found.header, planes, data, box, True):
+        return decompress(data, image)
+    paint(planes, image)
+    return OK
+
+
+@njit
+def decode_part(decoder: Decoder, found: Found, data: np.ndarray, windows: np.ndarray, whole: bool) -> bool:
+    """Decodes the blocks that `windows` (float64 [V, 5], see `recipes`) look at, for `planes_of`; False where our own
+    decoder cannot. Until it is `whole`, damage behind the last of these blocks is not seen."""
+    top, left, bottom, right = found.height, found.width, 0, 0
+    for window in windows:
+        top, left = min(top, int(window[0])), min(left, int(window[1]))
+        bottom, right = max(bottom, int(window[0] + window[2])), max(right, int(window[1] + window[3]))
+    return decode_box(decoder, found, data, (top, left, bottom, right), whole)
+
+
+@njit
+def decode_box(decoder: Decoder, found: Found, data: np.ndarray, box: tuple[int, int, int, int], whole: bool) -> bool:
+    """As `decode_part`, for the pixels of `box` (top, left, bottom, right)."""
+    return found.own and read_scan(decoder.space, found.header, planes_of(decoder, found), data, box, whole)
+
+
+@njit
+def planes_of(decoder: Decoder, found: Found) -> Planes:
+    """Where samples of an image are decoded to, until the next image is."""
+    space, header = decoder.space, found.header
+    return planes_in(space.samples, space.row, header.height, header.width, header.halved)

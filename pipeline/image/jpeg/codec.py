@@ -1,0 +1,81 @@
+"""JPEGs in Python, for one thread: what is not read or written by the compiled loops."""
+
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+
+from imagefeed.pipeline.image.jpeg.encoder import Encoder, encode, most_bytes, new_encoder
+from imagefeed.pipeline.image.jpeg.planes import bytes_needed, planes_in
+from imagefeed.pipeline.image.stored import HuffmanTables, Sampling
+from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
+from imagefeed.pipeline.jit.clib import check_numba
+from imagefeed.pipeline.jit.xxhash import xxh3_64
+
+
+class Coding(NamedTuple):
+    """How pixels become a JPEG."""
+
+    quality: int  # 1 to 100, in the scale of libjpeg
+    sampling: Sampling = "4:2:0"
+    huffman: HuffmanTables = "shared"
+
+    def encoder(self) -> Encoder:
+        """What encodes so."""
+        return new_encoder(self.quality, self.sampling == "4:2:0", self.huffman == "shared")
+
+
+def codec_name() -> str:
+    """The libraries that decode and encode, as a manifest names them: others may give other bytes.
+
+    TurboJPEG 2 does not tell its version, so a probe stands for it and for our encoder: the hash of what both make of
+    some pixels.
+    """
+    pixels = np.arange(3 * 64 * 64, dtype=np.uint32) * 2654435761 >> 24
+    codec = JpegCodec()
+    payload = codec.encode(pixels.astype(np.uint8).reshape(64, 64, 3), Coding(90))
+    decoded = codec.decode(payload.tobytes(), 64 * 64)
+    assert decoded is not None
+    probe = xxh3_64(payload) ^ xxh3_64(decoded.reshape(-1))
+    return f"libjpeg-turbo ({probe:016x}), Pillow {PIL.__version__}"
+
+
+class JpegCodec:
+    """libjpeg-turbo's decoder and our encoder with their memory."""
+
+    def __init__(self) -> None:
+        check_numba()
+        self._encoders: dict[Coding, Encoder] = {}
+        self._pixels = np.empty(0, np.uint8)
+
+    def size(self, data: bytes) -> tuple[int, int, int]:
+        """What the header of `data` says: a state of `native`, OK for JPEGs of grey or three colours; height, width."""
+        return jpeg_size(np.frombuffer(data, np.uint8))
+
+    def decode(self, data: bytes, most_pixels: int) -> np.ndarray | None:
+        """The pixels of a JPEG (uint8 [H, W, 3], RGB), which the next call overwrites.
+
+        None for anything but a JPEG of grey or three colours that decodes without a remark, and above `most_pixels`:
+        what it is instead, Pillow knows.
+        """
+        array = np.frombuffer(data, np.uint8)
+        state, height, width = jpeg_size(array)
+        if state != OK or height * width > most_pixels:
+            return None
+        if self._pixels.size < 3 * height * width:
+            self._pixels = np.empty(3 * height * width, np.uint8)
+        image = self._pixels[: 3 * height * width].reshape(height, width, 3)
+        return image if decompress(array, image) == OK else None
+
+    def encode(self, image: np.ndarray, coding: Coding) -> np.ndarray:
+        """A baseline JPEG of `image` (uint8 [H, W, 3], RGB): uint8 [bytes]."""
+        if coding not in self._encoders:
+            self._encoders[coding] = coding.encoder()
+        encoder, (height, width) = self._encoders[coding], image.shape[:2]
+        clean, out = (np.empty(most_bytes(height, width), np.uint8) for _ in range(2))
+        samples, row = np.empty(bytes_needed(height, width, encoder.halved), np.uint8), np.empty(0, np.uint8)
+        planes = planes_in(samples, row, height, width, encoder.halved)
+        length = encode(encoder, np.ascontiguousarray(image), clean, out, planes)
+        if length == 0:
+            raise RuntimeError(f"these {height}x{width} pixels make a JPEG larger than any image does")
+        return out[:length].copy()

@@ -1,0 +1,153 @@
+"""Resizing with antialiasing, for Numba code: each pass gives the pixels of Pillow's `resize(..., BILINEAR, box=...)`.
+
+A triangle filter whose support widens with the reduction, so that no pixel of the window is passed over; when it
+enlarges it is plain bilinear interpolation. Two passes, first over the rows, each in fixed point with 22 fractional
+bits and rounded to 8 bits: the same bits on any processor. Rows come first because that pass runs over contiguous
+memory and leaves fewer rows for the other one.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from imagefeed.pipeline.image.jpeg.planes import Planes, pixel_row
+from imagefeed.pipeline.image.resample_simd import BLOCK, FRACTION_BITS, HALF, PIXELS, weigh_pixels, weigh_rows
+from imagefeed.pipeline.jit.njit import njit
+
+ONE = float(1 << FRACTION_BITS)
+
+
+class Filter(NamedTuple):
+    """What each of n pixels in a direction is made of."""
+
+    first: np.ndarray  # int32 [n]: the first input pixel
+    taps: np.ndarray  # int32 [n]: how many
+    weights: np.ndarray  # int32 [n, most pixels], in units of 2**-22; 0 beyond the taps
+
+
+@njit
+def filter_weights(in_size: int, start: float, length: float, out_size: int) -> Filter:
+    """The filter by which `out_size` pixels cover `length` pixels of `in_size` from `start` on."""
+    low_end, high_end = np.float32(start), np.float32(start + length)  # single precision, as in Pillow
+    scale = float(high_end - low_end) / out_size
+    widening = max(scale, 1.0)
+    most = math.ceil(widening) * 2 + 1
+    first, counts = np.empty(out_size, np.int32), np.empty(out_size, np.int32)
+    weights = np.zeros((out_size, most), np.int32)
+    exact = np.empty(most)
+    for place in range(out_size):
+        centre = float(low_end) + (place + 0.5) * scale
+        low = max(0, int(centre - widening + 0.5))
+        count = min(in_size, int(centre + widening + 0.5)) - low
+        total = 0.0
+        for tap in range(count):
+            exact[tap] = max(0.0, 1.0 - abs((tap + low - centre + 0.5) / widening))
+            total += exact[tap]
+        for tap in range(count):
+            weights[place, tap] = int(0.5 + exact[tap] / total * ONE)
+        first[place], counts[place] = low, count
+    return Filter(first, counts, weights)
+
+
+@njit
+def filters(
+    height: int, width: int, window: np.ndarray, crop_first: bool, rows: int, columns: int
+) -> tuple[Filter, Filter]:
+    """Down and across: how a window of an image of `height` x `width` becomes `rows` x `columns` pixels.
+
+    window      top, left, height and width in pixels of the image, float64, with fractions; within the image
+    crop_first  nothing beyond the window, which has no fractions then, is looked at; otherwise the filter reaches
+                beyond it, as if the image had been resized as a whole and then cropped
+    """
+    if not crop_first:
+        return filter_weights(height, window[0], window[2], rows), filter_weights(width, window[1], window[3], columns)
+    down = filter_weights(int(window[2]), 0.0, window[2], rows)
+    across = filter_weights(int(window[3]), 0.0, window[3], columns)
+    down.first[:] += int(window[0])
+    across.first[:] += int(window[1])
+    return down, across
+
+
+@njit
+def reach(along: Filter) -> tuple[int, int]:
+    """The input pixels that a filter looks at: the first, and the one after the last."""
+    return along.first[0], along.first[-1] + along.taps[-1]
+
+
+@njit
+def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.ndarray) -> None:
+    """Resizes a window of `image` (uint8 [H, W, 3]) into `out` (uint8 [S, S', 3]); `filters` says which."""
+    down, across = filters(image.shape[0], image.shape[1], window, crop_first, out.shape[0], out.shape[1])
+    apply(image, down, across, out, None)
+
+
+@njit
+def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, planes: Planes | None) -> None:
+    """Makes `out` (uint8 [S, S', 3]) of `image` (uint8 [H, W, 3], contiguous).
+
+    Of a JPEG that is decoded to `planes` the rows are coloured here, each when it is first looked at: `image` is their
+    memory then, with `pixel_row`'s room behind it.
+    """
+    rows, columns = out.shape[0], out.shape[1]
+    left, right = reach(across)
+    used, stride = 3 * (right - left), 3 * image.shape[1]
+    places, weights = in_groups(across)
+    most = weights.shape[1]
+    strip = np.zeros(
+        used + 3 * most + 1, np.uint8
+    )  # a row of the first pass, and what pixels of weight 0 are taken for
+    spare = np.empty(3 * places.size, np.uint8)
+    made = down.first[0]
+    for y in range(rows):
+        first, taps = down.first[y], down.taps[y]
+        if planes is not None:
+            for row in range(made, first + taps):
+                pixel_row(planes, row, left, right - left, image.ctypes.data + row * stride + 3 * (left & ~1))
+            made = max(made, first + taps)
+        if used < BLOCK:
+            weigh_few(image, left, first, taps, down.weights[y], strip[:used])
+        else:
+            source = image.ctypes.data + first * stride + 3 * left
+            row_weights = down.weights.ctypes.data + y * down.weights.strides[0]
+            for x in range(0, used + BLOCK - 1, BLOCK):
+                x = min(x, used - BLOCK)
+                weigh_rows(source + x, stride, row_weights, taps, strip.ctypes.data + x)
+        # A group may end behind the row: where rows follow they are written over it, at the end there is no room.
+        fits = 3 * (rows - y) * columns >= spare.size
+        line = out.ctypes.data + 3 * y * columns if fits else spare.ctypes.data
+        for group in range(len(places)):
+            weigh_pixels(
+                strip.ctypes.data,
+                places.ctypes.data + group * places.strides[0],
+                weights.ctypes.data + group * weights.strides[0],
+                most,
+                line + 3 * PIXELS * group,
+            )
+        if not fits:
+            out[y].reshape(-1)[:] = spare[: 3 * columns]
+
+
+@njit
+def in_groups(across: Filter) -> tuple[np.ndarray, np.ndarray]:
+    """A filter for `weigh_pixels`: the first byte of each pixel in a row of what is reached (int32 [groups, PIXELS]),
+    and the weights (int32 [groups, most taps, PIXELS])."""
+    columns, most = len(across.first), int(across.taps.max())
+    groups = -(-columns // PIXELS)
+    places, weights = np.zeros((groups, PIXELS), np.int32), np.zeros((groups, most, PIXELS), np.int32)
+    for x in range(columns):
+        group, lane = x // PIXELS, x % PIXELS
+        places[group, lane] = 3 * (across.first[x] - across.first[0])
+        for tap in range(most):
+            weights[group, tap, lane] = across.weights[x, tap]
+    return places, weights
+
+
+@njit
+def weigh_few(image: np.ndarray, left: int, first: int, taps: int, weights: np.ndarray, strip: np.ndarray) -> None:
+    """The pass over the rows where they are shorter than a block."""
+    for x in range(strip.size):
+        total = HALF
+        for tap in range(taps):
+            total += image[first + tap, left + x // 3, x % 3] * weights[tap]
+        strip[x] = min(total >> FRACTION_BITS, 255)

@@ -1,0 +1,152 @@
+"""From an image to what is stored of it, in one compiled call: decode, resize, encode.
+
+    JPEG bytes -> blocks of the part that is kept -> rows, coloured when they are first looked at -> resized pixels
+               -> coefficients -> JPEG, and the pixels that readers get of it
+
+Only the entropy-coded bytes are read in full, so that damage is seen wherever it is; blocks that the crop does not
+look at are not transformed. Each row is resampled while it is in the core's cache.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from imagefeed.pipeline.image.decoder import Decoder, decode_box, examine, new_decoder, planes_of
+from imagefeed.pipeline.image.jpeg.encoder import Encoder, encode, most_bytes
+from imagefeed.pipeline.image.jpeg.huffman_tables import OTHERS_WINDOW
+from imagefeed.pipeline.image.jpeg.idct import STEP
+from imagefeed.pipeline.image.jpeg.planes import bytes_needed, paint, planes_in
+from imagefeed.pipeline.image.resample import apply, filters, reach
+from imagefeed.pipeline.image.resize import LONGEST_SIDE, Rule, place
+from imagefeed.pipeline.image.stored import MOST_PIXELS
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, decompress
+from imagefeed.pipeline.jit.njit import njit
+
+NO_ROOM, TOO_LONG, TOO_MANY_BYTES = 31, 32, 33  # beside the states of the decoder
+SMOOTHED = 5  # columns from which on chroma is smoothed as `jpeg.planes` does
+MOST_OWN = 1 << 22  # pixels of an image that our own decoder takes; larger ones are libjpeg-turbo's
+
+
+class Desk(NamedTuple):
+    """What one thread works with; the arrays are uint8 [bytes]."""
+
+    decoder: Decoder
+    encoder: Encoder
+    image: np.ndarray  # as it is decoded
+    resized: np.ndarray
+    samples: np.ndarray  # of what is stored: its planes
+    stored: np.ndarray  # `resized` as readers get it
+    clean: np.ndarray  # the entropy-coded bytes without stuffing
+    payload: np.ndarray  # the JPEG
+
+
+class Made(NamedTuple):
+    """What became of an image, or what is in the way."""
+
+    state: int  # of `native`; NO_ROOM, TOO_LONG
+    height: int  # pixels that are stored
+    width: int
+    num_bytes: int  # of the payload; for NO_ROOM those of `Desk.image` that are needed
+
+
+def new_desk(encoder: Encoder) -> Desk:
+    """A desk with no room yet for images."""
+    return Desk(new_decoder("own", MOST_OWN, OTHERS_WINDOW), encoder, *(np.empty(0, np.uint8) for _ in range(6)))
+
+
+def with_room(desk: Desk, made: Made) -> Desk:
+    """The desk with room for what `made` says that it lacked."""
+    pixels = 3 * made.height * made.width
+    most = most_bytes(made.height, made.width)
+    return desk._replace(
+        image=at_least(desk.image, made.num_bytes),
+        resized=at_least(desk.resized, pixels),
+        samples=at_least(desk.samples, bytes_needed(made.height, made.width, desk.encoder.halved)),
+        stored=at_least(desk.stored, pixels),
+        clean=at_least(desk.clean, most),
+        payload=at_least(desk.payload, most),
+    )
+
+
+def at_least(memory: np.ndarray, size: int) -> np.ndarray:
+    """The memory itself, or more of it (uint8 [size]); what it holds is lost then."""
+    return memory if memory.size >= size else np.empty(size, np.uint8)
+
+
+@njit
+def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coded: bool) -> Made:
+    """Makes what is stored of the JPEG `data` (uint8 [bytes]), `coded` as a JPEG or as raw pixels.
+
+    Whatever has a state other than OK, NO_ROOM or TOO_LONG is for Pillow to judge.
+    """
+    found = examine(desk.decoder, data)
+    rows, columns = found.height, found.width
+    if found.state != OK or rows * columns > MOST_PIXELS:
+        return Made(CORRUPT, 0, 0, 0)
+    window, height, width = place(rule, rows, columns)
+    state = room(desk, rows, columns, height, width)
+    if state != OK:
+        return Made(state, height, width, image_bytes(rows, columns))
+    image, resized = pixels_in(desk.image, rows, columns), pixels_in(desk.resized, height, width)
+    down, across = filters(rows, columns, window, False, height, width)
+    (top, bottom), (left, right) = reach(down), reach(across)
+    if decode_box(desk.decoder, found, data, (top, left, bottom, right), True):
+        apply(image, down, across, resized, planes_of(desk.decoder, found))
+    elif decompress(data, image) == OK:
+        apply(image, down, across, resized, None)
+    else:
+        return Made(CORRUPT, 0, 0, 0)
+    return store(desk, resized, coded)
+
+
+@njit
+def shrink(desk: Desk, image: np.ndarray, rule: Rule, coded: bool) -> Made:
+    """The same of an image that is decoded already (uint8 [H, W, 3])."""
+    window, height, width = place(rule, image.shape[0], image.shape[1])
+    state = room(desk, 0, 0, height, width)
+    if state != OK:
+        return Made(state, height, width, image_bytes(0, 0))
+    resized = pixels_in(desk.resized, height, width)
+    down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
+    apply(image, down, across, resized, None)
+    return store(desk, resized, coded)
+
+
+@njit
+def store(desk: Desk, resized: np.ndarray, coded: bool) -> Made:
+    """Where it is to be `coded`, writes `resized` as a JPEG to the desk's payload, and its pixels to `Desk.stored`."""
+    height, width, halved = resized.shape[0], resized.shape[1], desk.encoder.halved
+    if not coded:
+        return Made(OK, height, width, resized.size)
+    planes = planes_in(desk.samples, desk.decoder.space.row, height, width, halved)
+    size = encode(desk.encoder, resized, desk.clean, desk.payload, planes)
+    if size == 0:
+        return Made(TOO_MANY_BYTES, height, width, 0)
+    stored = pixels_in(desk.stored, height, width)
+    if width >= SMOOTHED:
+        paint(planes, stored)
+        return Made(OK, height, width, size)
+    return Made(decompress(desk.payload[:size], stored), height, width, size)
+
+
+@njit
+def room(desk: Desk, rows: int, columns: int, height: int, width: int) -> int:
+    """OK where the desk has room for an image of `rows` x `columns` that becomes `height` x `width`."""
+    if max(height, width) > LONGEST_SIDE:
+        return TOO_LONG
+    pixels, most = 3 * height * width, most_bytes(height, width)
+    fits = desk.image.size >= image_bytes(rows, columns) and min(desk.clean.size, desk.payload.size) >= most
+    fits &= desk.samples.size >= bytes_needed(height, width, desk.encoder.halved)
+    return OK if fits and min(desk.resized.size, desk.stored.size) >= pixels else NO_ROOM
+
+
+@njit
+def image_bytes(rows: int, columns: int) -> int:
+    """Bytes for a decoded image, with `pixel_row`'s room behind it."""
+    return 3 * (rows * columns + STEP)
+
+
+@njit
+def pixels_in(memory: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """An image in a desk's memory."""
+    return memory[: 3 * rows * columns].reshape(rows, columns, 3)

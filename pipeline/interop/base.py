@@ -1,0 +1,71 @@
+"""What a loop of others needs around it to stand where our `Loader` stands."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from contextlib import closing
+
+import numpy as np
+import torch
+
+from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch
+from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
+from imagefeed.pipeline.sampling.order import PAD
+from imagefeed.pipeline.sampling.state import Place, Positioned
+
+
+class Engine(Positioned, ABC):
+    """Batches of one dataset by somebody else's loader, with a `Loader`'s length, place and batches.
+
+    One iterator at a time. Raises `ValueError` where the dataset or an option is not for this engine.
+    """
+
+    name: str  # as messages and options have it
+    format: str  # of the shards that it reads
+
+    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
+        self.dataset, self.options = dataset, options
+        if dataset.manifest.format != self.format:
+            raise ValueError(
+                f"{dataset.path} is in {dataset.manifest.format}s and the engine {self.name} reads {self.format}s: "
+                f"`imagefeed repack {dataset.path} OUT` writes them without encoding anything anew"
+            )
+        if dataset.remote is not None:
+            raise ValueError(f"{dataset.source} is elsewhere and the engine {self.name} reads local files: copy it")
+        if options.per_class is not None:
+            raise ValueError(f"per_class is not for the engine {self.name}: use imagefeed")
+        self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
+        super().__init__(options.seed, self.num_samples, str(dataset.path))
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Batches of a whole epoch, the same on all ranks."""
+
+    @abstractmethod
+    def batches(self, seed: int, epoch: int, position: int) -> Generator[Batch, None, None]:
+        """This rank's batches of what is left of an epoch from `position`."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._epoch(self.begin())
+
+    def _epoch(self, place: Place) -> Iterator[Batch]:
+        with closing(self.batches(place.seed, place.epoch, place.position)) as batches:
+            for batch in batches:
+                place.advance(self.options.share.global_batch, self._most)
+                yield batch
+        place.end_epoch()
+
+    def padded(self, images: torch.Tensor | None, rows: np.ndarray, shape: tuple[int, ...]) -> Batch:
+        """A whole batch [B, *shape] of `images` [n, *shape] (None for none) that are the rows of the table `rows`."""
+        missing = self.options.batch_size - len(rows)
+        columns = self.dataset.columns
+        if images is None:
+            images = torch.zeros((missing, *shape), dtype=getattr(torch, self.options.dtype))
+        elif missing:
+            images = torch.cat([images, images.new_zeros((missing, *shape))])
+
+        def column(values: np.ndarray, fill: int) -> torch.Tensor:
+            return torch.from_numpy(np.concatenate([values.astype(np.int64), np.full(missing, fill)]))
+
+        valid = torch.arange(self.options.batch_size) < len(rows)
+        return Batch(images, column(columns.label[rows], PAD_LABEL), column(columns.id[rows], PAD), valid)

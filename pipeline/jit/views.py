@@ -1,0 +1,29 @@
+"""Memory by its address, for Numba code: arrays that own nothing.
+
+Whoever slices an array in a loop, or hands it to a function, makes Numba count its owners, atomically; that can cost
+more than the work.
+"""
+
+import numpy as np
+from numba.np.numpy_support import carray
+
+from imagefeed.pipeline.jit.intrinsics import pointer
+from imagefeed.pipeline.jit.njit import njit
+
+
+@njit
+def run(address: int, size: int, like: np.ndarray) -> np.ndarray:
+    """`size` values of the type of `like` at an address."""
+    return carray(pointer(address), (size,), like.dtype)
+
+
+@njit
+def unowned(array: np.ndarray) -> np.ndarray:
+    """The same contiguous array. The caller keeps the owner alive."""
+    return carray(pointer(array.ctypes.data), array.shape, array.dtype)
+
+
+@njit
+def bytes_at(address: int, size: int) -> np.ndarray:
+    """The bytes in memory at `address` as an array (uint8 [size]) without a copy. They are trusted to be there."""
+    return carray(pointer(address), (size,), np.uint8)

@@ -1,0 +1,212 @@
+"""The fused kernel: from a sample's stored bytes to its place in the output batch while it is in the core's cache.
+
+Threads call `fill` on the same batch at once. Each claims one sample after the other, so the work is even whatever a
+sample costs, and the interpreter is entered once a batch and thread, not once a sample.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imagefeed.pipeline.files.mapped_file import readable
+from imagefeed.pipeline.image.decoder import Decoder, decode, decode_part, examine, planes_of
+from imagefeed.pipeline.image.resample import resample
+from imagefeed.pipeline.image.stored import MOST_PIXELS, OTHER, RAW
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, NO_MEMORY, NOT_RGB, OK, WRONG_SIZE
+from imagefeed.pipeline.jit.intrinsics import add_atomically
+from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.jit.views import bytes_at
+from imagefeed.pipeline.jit.xxhash import xxh3_64
+from imagefeed.pipeline.kernel.recipes import TOO_SMALL, Rules, colour, decide
+from imagefeed.pipeline.kernel.write import Brush, View, write_view
+
+UNREADABLE, ALTERED, TOO_LARGE = 11, 12, 13  # beside the states of the decoder and of `decide`
+
+WHY = {
+    CORRUPT: "its bytes are no JPEG that decodes without a guess; convert the source again",
+    NO_MEMORY: "there is no memory for libjpeg-turbo",
+    WRONG_SIZE: "its JPEG has another size than samples.parquet says; convert the source again",
+    TOO_SMALL: "its image is smaller than the crop: give `resize`, the length to which shorter sides are scaled",
+    UNREADABLE: "its bytes cannot be read: the file was cut short after it was opened, or the disk fails; "
+    "restore the shard",
+    ALTERED: "its bytes are not those that were written (XXH3 differs); restore the shard or convert the source again",
+    TOO_LARGE: f"its image has more than {MOST_PIXELS:,} pixels; leave it out and convert the source again",
+}
+
+Step = Callable[[np.ndarray, Any, int, int, int], None] | None
+"""A step of the user's own, compiled by Numba: `step(image, seed, epoch, sample_id, turn)` changes the pixels of one
+crop (uint8 [S, S, 3]) in place, before it is mirrored and its mean subtracted. See `LoaderOptions.step`."""
+
+
+class Job(NamedTuple):
+    """All that `fill` needs to know of one batch of n samples with V views each."""
+
+    seed: np.uint64
+    epoch: int
+    claims: np.ndarray  # int64 [1], how many samples are claimed; set to n it ends the batch
+    addresses: np.ndarray  # int64 [n], of each payload in memory
+    sizes: np.ndarray  # int64 [n], bytes; 0 for padding
+    kinds: np.ndarray  # uint8 [n], see `manifest`
+    heights: np.ndarray  # int32 [n], pixels; 0 where unknown
+    widths: np.ndarray  # int32 [n]
+    hashes: np.ndarray  # uint64 [n], XXH3 of the payload; 0 where unknown
+    ids: np.ndarray  # int64 [n]
+    turns: np.ndarray  # int64 [n], how often the sample came before in this epoch
+    drawn: np.ndarray  # int64 [n], what its window is drawn for: the sample's id, or the number of its chunk
+    windows: np.ndarray  # float64 [n, V, 5], written here: see `recipes`
+    colours: np.ndarray  # float32 [n, 3], written here: what was added to R, G and B
+    out: np.ndarray  # [n, V, S, 3 * S] or [n, V, 3, S, S], see `augment.write_view`
+    states: np.ndarray  # int32 [n], OK or what is wrong with the sample
+
+
+class Look(NamedTuple):
+    """What values become, the same for all batches."""
+
+    rules: Rules
+    means: np.ndarray  # float32, see `augment.both_means`
+    follows: bool  # the mean image is one of the stored images' places; otherwise it is the mean of a crop
+    scale: np.ndarray  # float32 [3 * S]
+
+
+class Bench(NamedTuple):
+    """What one thread works with."""
+
+    decoder: Decoder
+    scratch: np.ndarray  # uint8 [bytes], for a decoded image of the usual size
+    crop: np.ndarray  # uint8 [S, S, 3], for a window that is resampled or has a step of the user's own
+    brush: Brush
+
+
+@njit
+def fill(job: Job, bench: Bench, look: Look, step: Step, verify: bool, page: int) -> int:
+    """Claims and writes samples until none is left to claim; returns -1 then.
+
+    verify  compare each payload with its hash first, where that is known
+    page    for `mapping.readable`
+
+    A sample that fails leaves its reason in `job.states` and stops the batch. One whose bytes libjpeg-turbo cannot
+    turn into RGB is returned by its number: the caller decodes it, calls `write_image` and comes back.
+    """
+    num_samples = job.sizes.size
+    i = add_atomically(job.claims, 1)
+    while i < num_samples:
+        state = write_sample(job, i, bench, look, step, verify, page)
+        if state == NOT_RGB:
+            return i
+        job.states[i] = state
+        if state != OK:
+            job.claims[0] = num_samples
+        i = add_atomically(job.claims, 1)
+    return -1
+
+
+@njit
+def write_sample(job: Job, i: int, bench: Bench, look: Look, step: Step, verify: bool, page: int) -> int:
+    """One sample, or zeros for padding; returns its state."""
+    if job.sizes[i] == 0:
+        job.out[i] = 0
+        return OK
+    if not readable(job.addresses[i], job.sizes[i], page):
+        return UNREADABLE
+    data = bytes_at(job.addresses[i], job.sizes[i])
+    if verify and job.hashes[i] != 0 and xxh3_64(data) != job.hashes[i]:
+        return ALTERED
+    if job.kinds[i] == OTHER:
+        return NOT_RGB
+    if job.kinds[i] == RAW:
+        return write_image(data.reshape(job.heights[i], job.widths[i], 3), job, i, bench, look, step)
+    found = examine(bench.decoder, data)
+    if found.state != OK:
+        return found.state
+    height, width = found.height, found.width
+    if job.heights[i] > 0 and (height != job.heights[i] or width != job.widths[i]):
+        return WRONG_SIZE
+    if height * width > MOST_PIXELS:
+        return TOO_LARGE
+    if step is None and choose(job, i, height, width, look) == OK and uncut(job.windows[i], look.rules.size):
+        proved = verify and job.hashes[i] != 0
+        if decode_part(bench.decoder, found, data, job.windows[i], not proved):
+            write_views(planes_of(bench.decoder, found), width, job, i, bench, look)
+            return OK
+    scratch = bench.scratch
+    if scratch.size < 3 * height * width:
+        scratch = np.empty(3 * height * width, np.uint8)
+    image = scratch[: 3 * height * width].reshape(height, width, 3)
+    state = decode(bench.decoder, found, data, image)
+    return write_image(image, job, i, bench, look, step) if state == OK else state
+
+
+@njit
+def choose(job: Job, i: int, height: int, width: int, look: Look) -> int:
+    """Decides the windows of one sample; returns OK or TOO_SMALL."""
+    return decide(look.rules, job.seed, job.epoch, job.drawn[i], job.turns[i], height, width, job.windows[i])
+
+
+@njit
+def uncut(windows: np.ndarray, size: int) -> bool:
+    """Whether all windows (float64 [V, 5]) are crops as they are stored, which nothing resamples."""
+    return bool((windows[:, 2:4] == size).all())
+
+
+@njit
+def write_images(images: np.ndarray, job: Job, bench: Bench, look: Look, step: Step) -> None:
+    """Claims and writes the samples whose images are decoded already (uint8 [n, H, W, 3]) until none is left."""
+    i = add_atomically(job.claims, 1)
+    while i < len(images):
+        job.states[i] = write_image(images[i], job, i, bench, look, step)
+        i = add_atomically(job.claims, 1)
+
+
+@njit
+def write_image(image: np.ndarray, job: Job, i: int, bench: Bench, look: Look, step: Step) -> int:
+    """All views of one decoded image (uint8 [H, W, 3]); returns OK or TOO_SMALL."""
+    height, width, size = image.shape[0], image.shape[1], look.rules.size
+    state = choose(job, i, height, width, look)
+    if state != OK:
+        return state
+    if step is None and uncut(job.windows[i], size):
+        write_views(image, width, job, i, bench, look)
+        return OK
+    mix(job, i, bench, look)
+    for number in range(len(job.windows[i])):
+        window = job.windows[i, number]
+        top, left = int(window[0]), int(window[1])
+        if window[2] != size or window[3] != size:
+            resample(image, window, look.rules.resized, bench.crop)
+        else:
+            bench.crop[:] = image[top : top + size, left : left + size]
+        if step is not None:
+            step(bench.crop, job.seed, job.epoch, job.ids[i], job.turns[i])
+        place = view_of(window, width, look)
+        view = View(0, 0, place.mirror, place.mean_top, place.mean_left)
+        write_view(bench.crop, view, bench.brush, look.means, look.scale, job.out[i, number])
+    return OK
+
+
+@njit
+def write_views(source: Any, width: int, job: Job, i: int, bench: Bench, look: Look) -> None:
+    """All views of a source (see `augment.window_row`) of which each is a crop as it is."""
+    mix(job, i, bench, look)
+    for number in range(len(job.windows[i])):
+        view = view_of(job.windows[i, number], width, look)
+        write_view(source, view, bench.brush, look.means, look.scale, job.out[i, number])
+
+
+@njit
+def mix(job: Job, i: int, bench: Bench, look: Look) -> None:
+    """The colour of one sample, for the brush and for the record."""
+    added = job.colours[i]
+    added[0], added[1], added[2] = colour(look.rules, job.seed, job.epoch, job.ids[i], job.turns[i])
+    for x in range(bench.brush.tint.size):
+        bench.brush.tint[x] = added[x % 3]
+
+
+@njit
+def view_of(window: np.ndarray, width: int, look: Look) -> View:
+    """A window (float64 [5]) of an image `width` pixels wide as a crop and its place in the mean image."""
+    top, left, mirror = int(window[0]), int(window[1]), int(window[4])
+    mean_top, mean_left = 0, 0
+    if look.follows:
+        mean_top, mean_left = top, width - look.rules.size - left if mirror else left
+    return View(top, left, mirror, mean_top, mean_left)

@@ -1,0 +1,1 @@
+"""Batches of a split, on the host and on the device."""

@@ -1,0 +1,105 @@
+"""The augmentation alone, for those who have decoded images already and stay with another loader.
+
+    stage = Stage(Split.open("imagenet/train"), LoaderOptions(recipe="alexnet", dtype="float16", layout="NHWC"))
+    batch = stage(images, sample_ids, epoch=0)
+
+The same kernel as in our own loader, so the same bits for the same (seed, epoch, sample id).
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.kernel.fused import WHY, Job, write_image, write_images
+from imagefeed.pipeline.loader.batches import Feed
+from imagefeed.pipeline.loader.buffers import DTYPES
+from imagefeed.pipeline.loader.options import LoaderOptions
+from imagefeed.pipeline.runtime.cores import cores_per_rank
+
+IMAGES_A_THREAD = 16  # to write fewer takes no longer than to start a thread
+
+
+class Stage:
+    """Crop, mirror, colour, mean, type and layout of decoded images, as `options` say of recipe, seed and output.
+
+    `dataset` is the split that the images are of: its statistics and sizes count. Everything is compiled here. Raises
+    `ValueError` where the dataset does not suit the options.
+    """
+
+    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
+        self.options = options
+        self._feed = Feed(dataset, options)
+
+    def __call__(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        sample_ids: np.ndarray,
+        epoch: int,
+        position: int = 0,
+        seed: int | None = None,
+    ) -> torch.Tensor:
+        """The batch of `images` (uint8 [n, H, W, 3], or n of [H, W, 3]) with the ids `sample_ids` (int64 [n]).
+
+        `position` is that of the first image in the epoch's order; only alexnet-2012 asks for it, whose windows are
+        shared by samples in a row. `seed` takes the place of that of the options. Raises `ValueError` where an image
+        is too small for the crop, or not of the mean image's size.
+        """
+        self._check(images, sample_ids)
+        batch, memory = self._memory(len(images))
+        ids = np.ascontiguousarray(sample_ids, np.int64)
+        job = self._feed.job(self.options.seed if seed is None else seed, epoch, ids, position, memory)
+        if isinstance(images, np.ndarray):
+            self._write_all(images, job)
+        else:
+            with self._feed.bench() as bench:
+                for i, image in enumerate(images):
+                    pixels = np.ascontiguousarray(image)
+                    job.states[i] = write_image(pixels, job, i, bench, self._feed.look(epoch), self.options.step)
+        if job.states.any():
+            first = int(job.states.nonzero()[0][0])
+            raise ValueError(f"sample {ids[first]}: {WHY[int(job.states[first])]}")
+        return batch
+
+    def _check(self, images: np.ndarray | Sequence[np.ndarray], sample_ids: np.ndarray) -> None:
+        """Raises `ValueError` for what the kernel, which checks nothing, would read beyond."""
+        if len(images) != len(sample_ids):
+            raise ValueError(f"{len(images)} images and {len(sample_ids)} sample ids: give one for each")
+        look = self._feed.colourful
+        height, width = look.means.shape[-2:] if look.means.ndim == 4 else look.means[0, :, ::3].shape
+        for image, sample_id in zip(images, sample_ids, strict=True):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"sample {sample_id}: an image is uint8 [H, W, 3], not {image.dtype} {image.shape}")
+            if look.follows and image.shape[:2] != (height, width):
+                raise ValueError(
+                    f"sample {sample_id}: its image has {image.shape[0]}x{image.shape[1]} pixels and the mean image "
+                    f"{height}x{width}: resize it, or choose mean='channel'"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample in a batch: [3, S, S] or [S, S, 3], ten-crop [10, ...]."""
+        return self._feed.shape[1:]
+
+    def _memory(self, num_images: int) -> tuple[torch.Tensor, np.ndarray]:
+        """A batch of unknown content and the same memory as an array."""
+        if num_images == self.options.batch_size:
+            return self._feed.buffers.take()
+        kind = DTYPES[self.options.dtype]
+        memory = torch.empty((num_images, *self.shape), dtype=kind.written)
+        return memory.view(kind.tensor), memory.numpy()
+
+    def _write_all(self, images: np.ndarray, job: Job) -> None:
+        images = np.ascontiguousarray(images)
+
+        def work() -> None:
+            with self._feed.bench() as bench:
+                write_images(images, job, bench, self._feed.look(job.epoch), self.options.step)
+
+        most = self.options.num_threads or cores_per_rank()
+        num_threads = min(most, -(-len(images) // IMAGES_A_THREAD))
+        with ThreadPoolExecutor(max(1, num_threads)) as threads:  # of this call alone: nothing that a fork could lose
+            for done in [threads.submit(work) for _ in range(num_threads)]:
+                done.result()

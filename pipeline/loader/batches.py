@@ -1,0 +1,238 @@
+"""From rows of the table to one batch: everything is planned in numbers, then the threads fill the memory."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.files.mapped_file import page_to_ask
+from imagefeed.pipeline.image.decoder import new_decoder
+from imagefeed.pipeline.image.pillow import BadImage, load_rgb
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK
+from imagefeed.pipeline.jit.clib import check_numba
+from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
+from imagefeed.pipeline.jit.views import bytes_at
+from imagefeed.pipeline.kernel.fused import WHY, Bench, Job, Look, fill, write_image
+from imagefeed.pipeline.kernel.write import Brush
+from imagefeed.pipeline.loader.buffers import Buffers
+from imagefeed.pipeline.sampling.order import PAD
+
+if TYPE_CHECKING:
+    from imagefeed.pipeline.loader.options import LoaderOptions
+from imagefeed.pipeline.loader.normalization import looks
+
+# Returns once the shards of a batch are here, or once what it is given says that nobody wants the batch any more.
+Wait = Callable[[Callable[[], bool]], None]
+# Where the payloads of some rows (int64 [n]) begin in memory (int64 [n]), as long as what comes with them is held.
+Locate = Callable[[np.ndarray], tuple[np.ndarray, object]]
+PAD_LABEL = -100  # what torch's cross_entropy ignores unless told otherwise
+SCRATCH_BYTES = 1 << 22  # for decoded images whose size is not known before; larger ones get memory of their own
+
+
+def at_once(given_up: Callable[[], bool]) -> None:
+    """The `Wait` of shards that are here already."""
+
+
+class Batch(NamedTuple):
+    """One rank's part of a global batch, always `batch_size` rows (B); it is the caller's for as long as it is held.
+
+    Rows that pad a last batch have images 0, label -100, sample id -1 and valid False.
+    """
+
+    images: torch.Tensor  # [B, 3, S, S] for NCHW or [B, S, S, 3] for NHWC; ten-crop: [B, 10, ...]
+    labels: torch.Tensor  # int64 [B]
+    sample_ids: torch.Tensor  # int64 [B]
+    valid: torch.Tensor  # bool [B]
+
+
+class BatchLoader(Protocol):
+    """What stands where a `Loader` stands: our own, or that of others behind it (`pipeline/interop`)."""
+
+    dataset: Split
+    options: "LoaderOptions"
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """See `Loader.set_epoch`."""
+
+    def state_dict(self) -> dict[str, int]:
+        """See `Loader.state_dict`."""
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """See `Loader.load_state_dict`."""
+
+
+class Feed:
+    """What all batches of a loader have in common. Everything is compiled here, in the caller's thread.
+
+    Raises `ValueError` with the cure where the dataset does not suit the options.
+    """
+
+    def __init__(self, dataset: Split, options: "LoaderOptions") -> None:
+        check_numba()
+        if options.dtype == "float16" and not rounds_to_float16():
+            raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
+        self.dataset, self.options, self.recipe = dataset, options, options.settled
+        self.colourful, self.plain = looks(dataset, options)
+        self.written_shape, self.shape = output_shapes(options)
+        self.buffers = Buffers(self.shape, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
+        self.page = page_to_ask()
+        columns = dataset.columns
+        pixels = int((columns.height.astype(np.int64) * columns.width).max())
+        self.scratch_bytes = min(3 * pixels, SCRATCH_BYTES) if columns.height.all() else SCRATCH_BYTES
+        with self.bench() as bench:
+            self.plan(0, 0, np.full(options.batch_size, PAD), 0).work(bench)
+
+    def plan(
+        self,
+        seed: int,
+        epoch: int,
+        places: np.ndarray,
+        position: int,
+        wait: Wait = at_once,
+        locate: Locate | None = None,
+    ) -> "BatchTask":
+        """The batch of `places` of an epoch's order (int64 [B], `PAD` at the end), yet to be filled.
+
+        `position` is that of the first of them in the order; the threads `wait` for their shards. Payloads that
+        somebody else has read already are where `locate` says; None: in the dataset's shards.
+        """
+        columns, valid, samples = self.dataset.columns, places != PAD, len(places)
+        turns, rows = np.divmod(places, len(columns.id))
+
+        def column(values: np.ndarray, missing: int = 0) -> np.ndarray:
+            filled = np.full(samples, missing, values.dtype)
+            filled[valid] = values[rows[valid]]
+            return filled
+
+        images, memory = self.buffers.take()
+        ids = column(columns.id, PAD)
+        job = self.job(seed, epoch, ids, position, memory)._replace(
+            sizes=column(columns.size),
+            kinds=column(columns.kind),
+            heights=column(columns.height),
+            widths=column(columns.width),
+            hashes=column(columns.xxh3),
+            turns=np.where(valid, turns, 0),
+        )
+        labels = column(columns.label.astype(np.int64), PAD_LABEL)
+        batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
+        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.maps)
+
+    def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> Job:
+        """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
+        samples, chunk = len(ids), self.recipe.chunk
+        none = np.zeros(samples, np.int64)
+        return Job(
+            seed=np.uint64(seed),
+            epoch=epoch,
+            claims=np.zeros(1, np.int64),
+            addresses=none.copy(),
+            sizes=none,
+            kinds=none.astype(np.uint8),
+            heights=none.astype(np.int32),
+            widths=none.astype(np.int32),
+            hashes=none.astype(np.uint64),
+            ids=ids,
+            turns=none,
+            drawn=ids if chunk == 1 else (position + np.arange(samples)) // chunk,
+            windows=np.zeros((samples, self.recipe.num_views, 5)),
+            colours=np.zeros((samples, 3), np.float32),
+            out=memory.reshape(samples, *self.written_shape[1:]),
+            states=np.zeros(samples, np.int32),
+        )
+
+    def look(self, epoch: int) -> Look:
+        """What values become in an epoch."""
+        stop = self.options.colour_epochs
+        return self.colourful if stop is None or epoch < stop else self.plain
+
+    @contextmanager
+    def bench(self) -> Iterator[Bench]:
+        """What one thread works with."""
+        size = self.options.crop_size
+        yield Bench(
+            decoder=new_decoder(self.options.decoder, self.scratch_bytes // 3),
+            scratch=np.empty(self.scratch_bytes, np.uint8),
+            crop=np.empty((size, size, 3), np.uint8),
+            brush=brush(size),
+        )
+
+
+def brush(size: int) -> Brush:
+    """Memory to paint crops of `size` pixels with."""
+    return Brush(np.empty(3 * size, np.float32), np.empty(3 * size, np.uint8))
+
+
+class BatchTask:
+    """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
+
+    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, wait: Wait, locate: Locate) -> None:
+        self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
+        self._look = feed.look(job.epoch)
+        self._wait, self._locate = wait, locate
+        self._locating = threading.Lock()
+        self._held: object = None  # what the addresses in `job` lie in
+        self._reasons: dict[int, str] = {}
+
+    def work(self, bench: Bench) -> None:
+        """Fills samples until none is left to begin."""
+        with self._locating:  # the first thread finds out where the samples lie, the others wait for it
+            if self._held is None:
+                self._find()
+        options = self._feed.options
+        while True:
+            left = fill(self._job, bench, self._look, options.step, options.verify, self._feed.page)
+            if left < 0:
+                return
+            self._decode_slowly(left, bench)
+
+    def _find(self) -> None:
+        self._wait(self.is_claimed)  # it is, without anybody's work, once this task was stopped
+        if not self.is_claimed():
+            valid = self._rows != PAD
+            self._job.addresses[valid], self._held = self._locate(self._rows[valid])
+
+    def is_claimed(self) -> bool:
+        """Whether every sample was begun."""
+        return bool(self._job.claims[0] >= len(self._rows))
+
+    def stop(self) -> None:
+        """Leaves no sample to begin."""
+        self._job.claims[0] = len(self._rows)
+
+    def result(self) -> Batch:
+        """The batch, complete. Raises `ValueError` with the shard, the sample and the cure where one failed."""
+        states = self._job.states
+        if states.any():
+            first = int(states.nonzero()[0][0])
+            reason = self._reasons.get(first) or WHY[int(states[first])]
+            raise ValueError(f"{self._feed.dataset.name(int(self._rows[first]))}: {reason}")
+        return self._batch
+
+    def _decode_slowly(self, i: int, bench: Bench) -> None:
+        """Sample `i` by way of Pillow, which knows every image format."""
+        job = self._job
+        try:
+            image = load_rgb(bytes_at(job.addresses[i], job.sizes[i]).tobytes())
+            job.states[i] = write_image(image, job, i, bench, self._look, self._feed.options.step)
+        except BadImage as error:
+            job.states[i], self._reasons[i] = CORRUPT, f"{error}; leave it out and convert the source again"
+        if job.states[i] != OK:
+            self.stop()
+
+
+def output_shapes(options: "LoaderOptions") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape of the images of a batch as `fill` writes them and as the caller sees them."""
+    samples, views, size = options.batch_size, options.settled.num_views, options.crop_size
+    seen_views = (views,) if views > 1 else ()
+    if options.layout == "NCHW":
+        return (samples, views, 3, size, size), (samples, *seen_views, 3, size, size)
+    return (samples, views, size, 3 * size), (samples, *seen_views, size, size, 3)

@@ -1,0 +1,38 @@
+"""A split with its loader: what `imagefeed.open_dataset` gives."""
+
+from pathlib import Path
+from typing import Any
+
+from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.files.cache import CacheOptions
+from imagefeed.pipeline.files.object_store import StorageOptions
+from imagefeed.pipeline.loader.loader import Loader
+from imagefeed.pipeline.loader.options import LoaderOptions
+
+
+class Dataset(Split):
+    """A finished split, ready to be read in batches; made by `open_dataset`. `len()` is its number of samples."""
+
+    def loader(self, **options: Any) -> Loader:
+        """Batches of this dataset; the options are those of `LoaderOptions`."""
+        return Loader(self, LoaderOptions(**options))
+
+
+def open_dataset(
+    path: str | Path, *, cache: CacheOptions | None = None, storage: StorageOptions | None = None
+) -> Dataset:
+    """Opens one split: the folder that holds its `manifest.json`, its URL, or shards that others made.
+
+    Of a URL (`s3://bucket/imagenet/train`), which may be of any kind that fsspec knows, the manifest and the tables are
+    fetched and checked now, the shards when they are needed, into a local `cache`; `storage` says how long a server is
+    given. These raise `ConnectionError` and `PermissionError` too.
+
+    Shards of others are a `.tar` as WebDataset reads it, a `.beton`, a folder of one or the other, or several by braces
+    and wildcards (`train-{000..146}.tar`, `*.beton`). They are indexed when first opened, which reads their headers
+    alone; the index is kept below $IMAGEFEED_HOME for as long as no file changes (see `docs/format.md`).
+
+    Otherwise it takes milliseconds: every shard must be there with the manifest's number of bytes, and the counts must
+    agree; the bytes themselves are proved when they are read. Raises `FileNotFoundError` or `ValueError` with the file
+    and the cure; where `path` holds splits rather than being one, the message lists them.
+    """
+    return Dataset.open(path, cache=cache, storage=storage)

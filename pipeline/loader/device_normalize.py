@@ -1,0 +1,103 @@
+"""The end of the fused write for who prefers to have it on the device: uint8 crops become values there.
+
+A quarter of fp32's bytes then cross the bus, half of fp16's. What was drawn for each sample follows from (seed, epoch,
+id), so that it is drawn here once more, in microseconds, and no batch has to carry it: the values are those of the
+loader itself, to the bit.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.kernel.recipes import colour, decide
+from imagefeed.pipeline.loader.batches import BatchLoader
+from imagefeed.pipeline.loader.normalization import looks
+
+
+class Paint(NamedTuple):
+    """What `paint` needs to know of n crops of S pixels, on the device of the crops."""
+
+    top: Tensor  # int64 [n], where the crop's part of the mean begins
+    left: Tensor  # int64 [n]
+    mirror: Tensor  # bool [n]
+    colour: Tensor  # float32 [n, 3], added to R, G and B
+
+
+def paint(crops: Tensor, what: Paint, mean: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """`((pixel - mean) + colour) * scale` in float32, rounded once to `dtype`, as `augment` defines it.
+
+    crops  uint8 [n, S, S, 3], mirrored already
+    mean   float32 [H, W, 3]; a crop's part is mirrored with it
+    scale  float32 [3]
+    """
+    size = crops.shape[1]
+    steps = torch.arange(size, device=crops.device)
+    rows = what.top[:, None] + steps
+    columns = what.left[:, None] + torch.where(what.mirror[:, None], size - 1 - steps, steps)
+    values = crops.to(torch.float32)
+    values -= mean[rows[:, :, None], columns[:, None, :]]
+    values += what.colour[:, None, None, :]
+    values *= scale
+    return values.to(dtype)
+
+
+class Finish:
+    """Finishes the uint8 batches of a loader with `layout` NHWC, as if it had been asked for the type `dtype`.
+
+    Raises `ValueError` where the loader gives something else, or the dataset lacks the statistics.
+    """
+
+    def __init__(self, loader: BatchLoader, dtype: str, device: torch.device) -> None:
+        options = loader.options
+        if (options.dtype, options.layout) != ("uint8", "NHWC") or options.per_class is not None:
+            raise ValueError("what is finished on the device comes as dtype='uint8', layout='NHWC', without per_class")
+        if not loader.dataset.sizes_known:
+            raise ValueError(f"{loader.dataset.path} does not tell its images' sizes: finish them on the CPU")
+        self._loader, self._chunk, self._device = loader, options.settled.chunk, device
+        self._looks = looks(loader.dataset, replace(options, dtype="float32"))
+        self._dtype = getattr(torch, dtype)
+        means = self._looks[0].means  # [2, H, 3 * W], mirrored in the second
+        self._mean = torch.tensor(means[0].reshape(means.shape[1], -1, 3), device=device)
+        self._scales = [torch.tensor(look.scale[:3], device=device) for look in self._looks]
+
+    def __call__(self, images: Tensor, ids: np.ndarray, *, seed: int, epoch: int, position: int) -> Tensor:
+        """`images` (uint8 [B, S, S, 3] or [B, V, S, S, 3], on the device) of the samples `ids` (int64 [B], -1 at the
+        end for padding) in the type asked for; `position` is that of this rank's first sample in the epoch."""
+        size, views = images.shape[-2], images.shape[1] if images.ndim == 5 else 1
+        stop = self._loader.options.colour_epochs
+        plain = stop is not None and epoch >= stop
+        look, scale = self._looks[plain], self._scales[plain]
+        columns, there = self._loader.dataset.columns, ids >= 0
+        rows = np.searchsorted(columns.id, ids[there])
+        drawn = ids if self._chunk == 1 else (position + np.arange(len(ids))) // self._chunk
+        windows, colours = np.zeros((len(ids), views, 5)), np.zeros((len(ids), 3), np.float32)
+        sides = columns.height[rows].astype(np.int64), columns.width[rows].astype(np.int64)
+        draw_all(look.rules, np.uint64(seed), epoch, drawn[there], ids[there], *sides, windows, colours)
+        mirror = windows[..., 4] > 0
+        top, left = np.zeros((2, len(ids), views), np.int64)
+        if look.follows:
+            top, left = windows[..., 0].astype(np.int64), windows[..., 1].astype(np.int64)
+        else:
+            mirror = np.zeros_like(mirror)  # the mean is that of a crop, whichever way it looks
+        parts = (top.ravel(), left.ravel(), mirror.ravel(), np.repeat(colours, views, 0))
+        what = Paint(*(self._sent(torch.from_numpy(part)) for part in parts))
+        values = paint(images.view(-1, size, size, 3), what, self._mean, scale, self._dtype).view(images.shape)
+        if not there.all():
+            values[len(rows) :] = 0
+        return values
+
+    def _sent(self, part: Tensor) -> Tensor:
+        pinned = part.pin_memory() if self._device.type == "cuda" else part
+        return pinned.to(self._device, non_blocking=True)
+
+
+@njit
+def draw_all(rules, seed, epoch, drawn, ids, heights, widths, windows, colours):  # type: ignore[no-untyped-def]
+    """The windows (float64 [n, V, 5]) and colours (float32 [n, 3]) of samples, see `recipes`."""
+    for i in range(len(ids)):
+        decide(rules, seed, epoch, drawn[i], 0, heights[i], widths[i], windows[i])
+        colours[i, 0], colours[i, 1], colours[i, 2] = colour(rules, seed, epoch, ids[i], 0)

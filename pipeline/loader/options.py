@@ -1,0 +1,172 @@
+"""What a user says of a loader, and what follows from it in numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numba.core.dispatcher import Dispatcher
+
+from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.kernel.fused import Step
+from imagefeed.pipeline.kernel.recipes import RECIPES, Recipe
+from imagefeed.pipeline.loader.buffers import DTYPES
+from imagefeed.pipeline.sampling.order import Share, balanced_length, balanced_order, epoch_order, shard_order
+from imagefeed.pipeline.sampling.residency import Spans, spans
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions:
+    """How a dataset is fed. Everything but `rank` is the same on all ranks."""
+
+    recipe: Literal["alexnet", "alexnet-2012", "resnet", "eval", "ten-crop"] = "alexnet"
+    """alexnet: random crop, mirror and colour as in the paper; alexnet-2012: as its authors' code did it, with a window
+    for 32 samples; resnet: random resized crop and mirror; eval: the centre; ten-crop: the paper's ten views."""
+    batch_size: int = 128
+    """Samples a batch on each rank."""
+    seed: int = 0
+    """Of the order and the augmentation, 0 to 2**64 - 1."""
+    rank: int = 0
+    world_size: int = 1
+    dtype: Literal["float32", "float16", "bfloat16", "uint8"] = "float32"
+    """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    num_threads: int | None = None
+    """Threads that decode; None: the cores that this process may use, shared by the ranks of its machine."""
+    shuffle: bool | Literal["shards"] | None = None
+    """A new order each epoch: of all samples, or shards: of a few shards at a time, so that each is fetched once.
+    None: as the recipe has it (alexnet does), by shards where the dataset is remote and larger than its cache."""
+    window: int = 16
+    """Shards whose samples are mixed, with shuffle shards."""
+    per_class: int | None = None
+    """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
+    samples: Sequence[int] | np.ndarray | None = field(default=None, compare=False)
+    """Ids of the samples that are used at all, each once; None: all. The others' absence changes nothing for these."""
+    last: Literal["pad", "drop"] = "pad"
+    """What becomes of the samples that do not fill a last global batch: a padded batch, or they are left out."""
+    prefetch: int = 2
+    """Batches in work or ready while the caller is at one."""
+    statistics: Path | str | None = None
+    """The split (or its URL) whose mean image and colour statistics are used; None: this one, or `train` beside it."""
+    mean: Literal["window", "centre", "channel"] | None = None
+    """What is subtracted: the mean image at the crop's window or at its centre, or one number a channel, as for images
+    that are not all of one size. None: as the recipe has it (resnet: channel, alexnet-2012: centre, others: window)."""
+    standardise: bool | None = None
+    """Divide by the standard deviation of each channel. None: as the recipe has it (resnet does)."""
+    colour_epochs: int | None = None
+    """Epochs with random colour, for recipes that have it; None: all."""
+    crop_size: int = 224
+    """Height and width of the crops, pixels."""
+    resize: int | None = None
+    """Scale shorter sides to this before the crop, pixels, antialiased; 0: crop images as they are stored. None: as
+    stored where their shorter sides are equal, else to 256/224 of `crop_size`. Nothing to random resized crops."""
+    step: Step = None
+    """A step of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
+    decoder: Literal["own", "turbojpeg"] = "own"
+    """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo for all others; turbojpeg: libjpeg-turbo for
+    all. The pixels are the same."""
+    verify: bool = True
+    """Compare every payload with its hash before it is decoded (under 1 % of the time)."""
+    pin_memory: bool = False
+    """Batches in pinned memory, for copies to a GPU that do not wait."""
+
+    def __post_init__(self) -> None:
+        choices = {
+            "recipe": tuple(RECIPES),
+            "dtype": tuple(DTYPES),
+            "layout": ("NCHW", "NHWC"),
+            "decoder": ("own", "turbojpeg"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        if self.shuffle not in (None, True, False, "shards"):
+            raise ValueError(f"shuffle must be True, False, 'shards' or None, not {self.shuffle!r}")
+        for name in ("prefetch", "crop_size", "num_threads", "window", "per_class"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be in [0, 2**64), not {self.seed}")
+        if self.pin_memory and not torch.cuda.is_available():
+            raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
+        if self.step is not None and not isinstance(self.step, Dispatcher):
+            raise ValueError(f"step must be compiled by Numba: put @numba.njit before {name_of(self.step)}")
+        if self.per_class is not None and not (RECIPES[self.recipe].shuffle if self.shuffle is None else self.shuffle):
+            raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
+        _ = self.share  # checks its own fields
+
+    @property
+    def settled(self) -> Recipe:
+        """The recipe with what these options say otherwise."""
+        others = {name: getattr(self, name) for name in ("mean", "standardise")}
+        return replace(RECIPES[self.recipe], **{name: value for name, value in others.items() if value is not None})
+
+    @property
+    def share(self) -> Share:
+        """The part of each global batch that this rank reads."""
+        return Share(batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, last=self.last)
+
+
+def name_of(function: object) -> str:
+    """What a message calls a function."""
+    return str(getattr(function, "__name__", function)).strip("<>")
+
+
+def rows_of(dataset: Split, options: LoaderOptions) -> np.ndarray | slice:
+    """The rows of the table that are used, ascending (int64 [n], or all). Raises `ValueError` for ids it has not."""
+    if options.samples is None:
+        return slice(None)  # of which no copy is made
+    ids, wanted = dataset.columns.id, np.sort(np.asarray(options.samples, np.int64))
+    rows = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    wrong = (ids[rows] != wanted) | (np.diff(wanted, prepend=wanted[:1] - 1) == 0)
+    if wrong.any() or not len(wanted):
+        which = (
+            f"sample {wanted[wrong][0]} is not in {dataset.path}, or named twice" if len(wanted) else "there are none"
+        )
+        raise ValueError(f"samples must be ids of samples.parquet: {which}")
+    return rows
+
+
+def order_of(dataset: Split, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
+    """The places of an epoch as its loader goes through them (int64 [n]), see `sampling`."""
+    rows, columns = rows_of(dataset, options), dataset.columns
+    ids, count = columns.id[rows], len(columns.id)
+
+    def of_all(places: np.ndarray) -> np.ndarray:
+        """Places among the rows that are used as places in the whole table."""
+        if isinstance(rows, slice):
+            return places
+        turns, used = np.divmod(places, len(rows))
+        return turns * count + rows[used]
+
+    if options.per_class is not None:
+        labels = columns.label[rows]
+        return of_all(balanced_order(ids, labels, seed=seed, epoch=epoch, per_class=options.per_class))
+    shuffle: bool | str = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
+    if options.shuffle is None and shuffle and dataset.remote is not None:
+        num_bytes = sum(shard.num_bytes for shard in dataset.manifest.shards)
+        # By the cache's stated size, never by what the disk has: all ranks must come to the same order.
+        shuffle = "shards" if num_bytes > dataset.remote.cache_options.num_bytes else True
+    if shuffle == "shards":
+        return of_all(shard_order(ids, columns.shard[rows], seed=seed, epoch=epoch, window=options.window))
+    return of_all(epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle)))
+
+
+def num_samples_of(dataset: Split, options: LoaderOptions) -> int:
+    """Samples of a whole epoch, over all ranks."""
+    if options.per_class is None:
+        return len(dataset.columns.id[rows_of(dataset, options)])
+    return balanced_length(dataset.columns.label[rows_of(dataset, options)], options.per_class)
+
+
+def spans_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> Spans:
+    """When the epoch that goes through the places of `order` needs which shard."""
+    shards = dataset.columns.shard
+    return spans(
+        shards[order % len(shards)],
+        np.array([shard.num_bytes for shard in dataset.manifest.shards]),
+        global_batch=options.share.global_batch,
+        ahead=options.prefetch,
+    )

@@ -1,0 +1,1 @@
+"""Threads, processes, cores, signals and progress: how work runs on this machine. No data."""

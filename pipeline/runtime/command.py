@@ -1,0 +1,24 @@
+"""What all commands share: how options are spelled, and how a command ends."""
+
+import sys
+from collections.abc import Callable
+
+import tyro
+
+from imagefeed.pipeline.runtime import signals
+
+CLI = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)  # how options are spelled on every command line
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Runs a command as a user expects it: a known error is one line and status 1, Ctrl-C is status 130."""
+    signals.listen()
+    try:
+        command()
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or signals.caught():  # what a library has made of it counts as well
+            print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, ValueError | OSError | RuntimeError):
+            sys.exit(f"error: {error}")
+        raise

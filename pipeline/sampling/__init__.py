@@ -1,0 +1,1 @@
+"""Who reads which sample when: integers in, integers out."""

@@ -1,0 +1,108 @@
+"""Which rank reads which sample, and when: pure integers, the same on one rank or on many.
+
+An epoch is one global order of places. A place is a row of the table, plus the table's length for each time that the
+row came before in the same epoch: without repetition places are rows. The order is cut into global batches of
+`batch_size * world_size` places, and each rank takes its slice of every one of them, so that training sees the same
+sequence of global batches however it is spread. A position in the epoch is the number of places consumed by all ranks
+together: it means the same on any world size.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from imagefeed.pipeline.sampling.rng import SHARDS, order_keys
+
+PAD = -1  # stands in a list of places where no sample is left
+
+
+def epoch_order(sample_ids: np.ndarray, *, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
+    """The rows of an epoch in the order in which they are used (int64 [n]): a permutation of `range(n)`.
+
+    Where a sample stands follows from keys of (seed, epoch, id): it depends neither on shards nor on rows, and leaving
+    samples out keeps the order of the others.
+    """
+    if not shuffle:
+        return np.arange(len(sample_ids))
+    first = np.zeros(len(sample_ids), np.int64)
+    return np.argsort(order_keys(np.uint64(seed), epoch, sample_ids, first), kind="stable")
+
+
+def balanced_order(sample_ids: np.ndarray, labels: np.ndarray, *, seed: int, epoch: int, per_class: int) -> np.ndarray:
+    """The places of an epoch with `per_class` samples of every class that has any, shuffled (int64 [n]).
+
+    Of a common class other samples come each epoch; those of a rare one come again once all of them have come.
+    """
+    rows = np.arange(len(sample_ids))
+    keys = order_keys(np.uint64(seed), epoch, sample_ids, np.zeros_like(rows))
+    by_class = np.lexsort((keys, labels))
+    counts = np.bincount(labels)
+    starts, counts = (np.cumsum(counts) - counts)[counts > 0, None], counts[counts > 0, None]
+    turns, ranks = np.divmod(np.arange(per_class), counts)
+    chosen, turns = by_class[starts + ranks].ravel(), turns.ravel()
+    order = np.argsort(order_keys(np.uint64(seed), epoch, sample_ids[chosen], turns), kind="stable")
+    return (turns * len(rows) + chosen)[order]
+
+
+def balanced_length(labels: np.ndarray, per_class: int) -> int:
+    """How many places `balanced_order` has."""
+    return per_class * len(np.unique(labels))
+
+
+def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch: int, window: int) -> np.ndarray:
+    """As a shuffling `epoch_order`, for shards that cannot all be at hand: `window` of them at a time.
+
+    The shards (int [n], one number a row) are shuffled, taken in groups of `window`, and the samples of each group
+    are shuffled together. With as many shards as the window or fewer this is the global order itself. How far it is
+    from one otherwise is measured in `docs/remote.md`.
+    """
+    order = epoch_order(sample_ids, seed=seed, epoch=epoch, shuffle=True)
+    numbers = np.arange(shards.max(initial=-1) + 1)
+    group = np.empty(len(numbers), np.int32)
+    group[np.argsort(order_keys(np.uint64(seed), epoch, numbers, np.zeros_like(numbers), SHARDS), kind="stable")] = (
+        numbers // window
+    )
+    return order[np.argsort(group[shards[order]], kind="stable")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of each global batch that one rank reads: its slice of `batch_size` places.
+
+    `last` says what happens to the samples that do not fill a global batch: "pad" hands them out in a batch completed
+    with `PAD`, "drop" leaves them out. Either way every rank gets the same number of batches.
+    """
+
+    batch_size: int
+    rank: int
+    world_size: int
+    last: Literal["pad", "drop"]
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank must be in [0, {self.world_size}) (the world size), not {self.rank}")
+        if self.last not in ("pad", "drop"):
+            raise ValueError(f"last must be 'pad' or 'drop', not {self.last!r}")
+
+    @property
+    def global_batch(self) -> int:
+        """Places that one batch consumes over all ranks."""
+        return self.batch_size * self.world_size
+
+    def num_batches(self, num_samples: int, position: int = 0) -> int:
+        """How many batches are left of an epoch of `num_samples` places once `position` of them are consumed."""
+        left = max(0, num_samples - position)
+        return left // self.global_batch if self.last == "drop" else -(-left // self.global_batch)
+
+    def first(self, position: int) -> int:
+        """Where this rank's part of the global batch that begins at `position` begins."""
+        return position + self.rank * self.batch_size
+
+    def places(self, order: np.ndarray, position: int) -> np.ndarray:
+        """This rank's places of the global batch that begins at `position` (int64 [batch_size]), `PAD` at the end."""
+        first = self.first(position)
+        mine = order[first : first + self.batch_size]
+        return np.concatenate([mine, np.full(self.batch_size - len(mine), PAD)])

@@ -1,0 +1,82 @@
+"""Shards that others made: WebDataset tars (an image with `cls` or `json`, or the class in its name), FFCV's betons.
+
+They may lie in `train/` and `val/`, or have these words in their names. The samples are those that `pipeline.index`
+finds, from the headers alone. In a beton a sample has no name: its key is the file and its number.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imagefeed.pipeline.dataset.classes import label_all
+from imagefeed.pipeline.dataset.manifest import MANIFEST
+from imagefeed.pipeline.files.input_folder import REQUESTS, Place, named
+from imagefeed.pipeline.formats.containers import LISTERS
+from imagefeed.pipeline.formats.listing import Listing
+from imagefeed.pipeline.image.stored import RAW
+from imagefeed.pipeline.sources.class_names import read_names
+from imagefeed.pipeline.sources.ilsvrc2012 import FILES
+from imagefeed.pipeline.sources.image_table import Source, by_key, rows
+from imagefeed.pipeline.sources.split_names import by_split
+
+SHARD = r"(?:(?:train|val|valid|validation|test)/)?[^/]*\.(?:tar|beton)"
+
+
+def recognises(files: pa.Table) -> bool:
+    """Whether there are tars or betons which are neither the ILSVRC2012 downloads nor ours, with a manifest."""
+    found = set(named(files, SHARD)["name"].to_pylist()) - set(FILES)
+    return len(found) > 0 and not len(named(files, f"(?:.*/)?{MANIFEST}"))
+
+
+def open_source(place: Place, files: pa.Table) -> Source:
+    """Lists the images. Raises `ValueError` with the file and the sample where a shard is not whole."""
+    kinds = {name.rpartition(".")[2] for name in named(files, SHARD)["name"].to_pylist()}
+    if len(kinds) > 1:
+        raise ValueError(f"{place.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
+    parts = by_split(named(files, SHARD), place.root)
+    found = [(split, file) for split, table in parts.items() for file in table.to_pylist()]
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        listings = list(pool.map(lambda each: list_shard(place, each[1]), found))
+    paths = [place.path(file["name"]) for _, file in found]
+    labels, classes = label_all(listings, paths, read_names(place, files))
+    ends = np.cumsum([len(each.label) for each in listings])
+    tables: dict[str, list[pa.Table]] = {split: [] for split in parts}
+    for (split, file), listing, end in zip(found, listings, ends.tolist(), strict=True):
+        tables[split].append(images(file, listing, labels[end - len(listing.label) : end]))
+    return Source(
+        kind=kinds.pop(),
+        root=place.root,
+        classes=classes,
+        splits={split: by_key(pa.concat_tables(each), place.root) for split, each in tables.items()},
+    )
+
+
+def list_shard(place: Place, file: dict) -> Listing:
+    """What a shard (a row of `place.FILES`) holds."""
+    with place.open(file["name"], file["size"]) as opened:
+        return LISTERS[file["name"].rpartition(".")[2]](opened, file["size"], place.path(file["name"]))
+
+
+def images(file: dict, listing: Listing, labels: np.ndarray) -> pa.Table:
+    """The samples of a shard as rows with `labels` (int64 [n])."""
+    stem, _, kind = file["name"].rpartition(".")
+    count, key = len(labels), listing.key
+    if kind == "beton":
+        key = pa.array([f"{stem}/{number:08d}" for number in range(count)], pa.string())
+    return rows(
+        key=key,
+        label=labels,
+        file=addresses(file["name"], listing.kind, listing.height, listing.width),
+        offset=listing.offset,
+        size=listing.size,
+        stamp=np.full(count, file["stamp"]),
+    )
+
+
+def addresses(file: str, kind: np.ndarray, height: np.ndarray, width: np.ndarray) -> pa.Array:
+    """The addresses of samples of one shard: raw pixels need their size (pixels, [n]) beside the file."""
+    sides = (pc.cast(pa.array(side), pa.string()) for side in (height, width))
+    raw = pc.binary_join_element_wise(f"{file}#raw/", pc.binary_join_element_wise(*sides, "x"), "")
+    return pc.if_else(pa.array(kind == RAW), raw, file)

@@ -1,0 +1,91 @@
+"""A list file: one image a line, its path and then its label, `images/gold fish.jpg 1`, as Caffe has it.
+
+A path is relative to the list's folder. Labels are numbers from 0 on, or names, which are numbered in sorted order.
+`train.txt` and `val.txt` side by side are two splits, a list of another name is "train". `classes.txt` beside them
+names the classes.
+"""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+
+from imagefeed.pipeline.dataset.classes import CLASSES
+from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.files.input_folder import REQUESTS, Place, named, table_of
+from imagefeed.pipeline.formats.listing import MOST_CLASSES
+from imagefeed.pipeline.sources.class_names import read_names
+from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, labels_of, whole_files
+from imagefeed.pipeline.sources.split_names import by_split
+
+SPLIT_LISTS = r"(?:train|val|valid|validation)\.(?:txt|lst)"
+ANY_LIST = r"[^/]*\.(?:txt|lst)"
+LINE = re.compile(r"(?P<path>.*\S)[ \t]+(?P<label>\S+)")
+NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+def recognises(files: pa.Table) -> bool:
+    """Whether lists were named and nothing else, or lie in a folder under the names of splits."""
+    return len(named(files, SPLIT_LISTS)) > 0 or (len(named(files, ANY_LIST)) == len(files) > 0)
+
+
+def open_source(place: Place, files: pa.Table) -> Source:
+    """Lists the images. Raises `ValueError` with the line that cannot be read, `OSError` for a missing image."""
+    lists = named(files, SPLIT_LISTS)
+    lists = lists if len(lists) else files.filter([name != CLASSES for name in files["name"].to_pylist()])
+    parts = {split: read_lists(place, each["name"].to_pylist()) for split, each in by_split(lists, place.root).items()}
+    try:
+        given = read_names(place, table_of([[place.found(CLASSES)]]))
+    except FileNotFoundError:
+        given = None
+    words = {label for _, labels in parts.values() for label in labels}
+    if all(NUMBER.fullmatch(label) for label in words):
+        classes = number_classes({int(label) for label in words}, given, place.root)
+        parts = {
+            split: (names, [classes[int(each)].wnid for each in labels]) for split, (names, labels) in parts.items()
+        }
+    else:
+        classes = given or tuple(Class(word, word) for word in sorted(words))
+    splits = {}
+    for split, (names, labels) in parts.items():
+        found = describe(place, names)
+        numbers = labels_of(pa.array(labels, pa.string()), classes, place.root)
+        splits[split] = by_key(whole_files(found, key_of(found["name"]), numbers), place.root)
+    return Source(kind="list", root=place.root, classes=classes, splits=splits)
+
+
+def read_lists(place: Place, lists: list[str]) -> tuple[list[str], list[str]]:
+    """The paths and the labels of the lists of a split."""
+    names, labels = [], []
+    for name in lists:
+        for number, line in enumerate(place.read(name).decode("utf-8", "surrogateescape").splitlines(), 1):
+            if line.strip():
+                found = LINE.fullmatch(line.strip())
+                if found is None:
+                    raise ValueError(f"{place.path(name)}: line {number} is no path and label: {line[:80]!r}")
+                names.append(found["path"].removeprefix("./"))
+                labels.append(found["label"])
+    if not names:
+        raise ValueError(f"{place.root}: {', '.join(lists)} names not one image")
+    return names, labels
+
+
+def number_classes(labels: set[int], given: tuple[Class, ...] | None, where: str) -> tuple[Class, ...]:
+    """The classes of labels that are numbers. Raises `ValueError` where they begin at 1 and nothing names them."""
+    count = max(labels) + 1
+    if given is not None and count > len(given):
+        raise ValueError(f"{where}: a list has the label {count - 1}, and {CLASSES} names {len(given)} classes")
+    if given is None and (0 not in labels or count > MOST_CLASSES):
+        raise ValueError(
+            f"{where}: the labels of the list go from {min(labels)} to {count - 1}: they are counted from 0. If these "
+            f"are, and classes are missing, name all of them in {CLASSES}, one a line; else subtract {min(labels)}"
+        )
+    return given or tuple(Class(str(label), str(label)) for label in range(count))
+
+
+def describe(place: Place, names: list[str]) -> pa.Table:
+    """The files `names`, in that order, as `place.FILES`."""
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        found = list(pool.map(place.found, names))
+    return table_of([found]).take(np.argsort(np.argsort(names)))

@@ -1,0 +1,108 @@
+"""One table for every kind of source: a row says which bytes of which file are an image, and its class."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imagefeed.pipeline.dataset.manifest import Class
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),  # unique within the split, no dot in its last part, no suffix
+        ("label", pa.int32()),
+        ("file", pa.string()),  # relative to the source's root; see `address.py` for what may follow a `#`
+        ("offset", pa.int64()),  # bytes
+        ("size", pa.int64()),  # bytes
+        ("stamp", pa.int64()),  # of the file when it was listed, see `place.FILES`
+    ]
+)
+SLICE = 1 << 16  # rows that are Python objects at once
+SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+FLAT = f"(?i:[^/]*\\.(?:{'|'.join(SUFFIXES)}))"  # a regular expression (RE2) for the names of images in one folder
+IMAGE = f"(?:.*/)?{FLAT}"  # and in folders, however deep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Images, ready to be read: `splits` maps "train", "val" to tables of `SCHEMA`, sorted by key."""
+
+    kind: str
+    root: str  # an absolute path or a URL
+    classes: tuple[Class, ...]
+    splits: dict[str, pa.Table]
+
+    def digest(self, split: str) -> str:
+        """SHA-256 of all that names the images of a split, and of nothing that depends on where they lie or when."""
+        table = self.splits[split]
+        state = hashlib.sha256(repr((self.kind, split, self.classes)).encode())
+        for name in ("key", "file"):
+            for start in range(0, len(table), SLICE):
+                text = "\n".join(table[name].slice(start, SLICE).to_pylist())
+                state.update(("\n" * (start > 0) + text).encode("utf-8", "surrogateescape"))
+        for name in ("label", "offset", "size"):
+            state.update(table[name].to_numpy().astype("<i8").tobytes())
+        return state.hexdigest()
+
+
+def rows(
+    *, key: pa.Array, label: np.ndarray, file: pa.Array, offset: np.ndarray, size: np.ndarray, stamp: np.ndarray
+) -> pa.Table:
+    """Columns of n images each, or chunked ones, as a table of `SCHEMA`; numbers may be of any width."""
+    columns = {"key": key, "label": label, "file": file, "offset": offset, "size": size, "stamp": stamp}
+    return pa.table(columns).cast(SCHEMA)
+
+
+def whole_files(files: pa.Table, key: pa.Array, label: np.ndarray) -> pa.Table:
+    """A table of `SCHEMA` for images that are files of their own (`place.FILES`)."""
+    return rows(
+        key=key,
+        label=label,
+        file=files["name"],
+        offset=np.zeros(len(files), np.int64),
+        size=files["size"],
+        stamp=files["stamp"],
+    )
+
+
+def by_key(table: pa.Table, where: str) -> pa.Table:
+    """The table sorted by key. Raises `ValueError` where there is no row, or a key twice."""
+    if not len(table):
+        raise ValueError(f"{where} holds not one image")
+    table = table.take(pc.sort_indices(table, [("key", "ascending")])).combine_chunks()
+    keys = table["key"]
+    twice = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+    if pc.any(twice).as_py():
+        row = pc.index(twice, True).as_py()
+        files = table["file"].slice(row, 2).to_pylist()
+        raise ValueError(f"{where}: two images have the key {keys[row].as_py()}: {files[0]} and {files[1]}; rename one")
+    return table
+
+
+def key_of(names: pa.Array) -> pa.Array:
+    """Keys from names of files: without the suffix, and without dots in the last part, where WebDataset ends a key."""
+    stems = pc.replace_substring_regex(names, r"\.[^./]*$", "")
+    dotted = pc.match_substring_regex(stems, r"\.[^/]*$")
+    if not pc.any(dotted).as_py():
+        return stems
+    fixed = [
+        name if "." not in (tail := name.rpartition("/")[2]) else name[: len(name) - len(tail)] + tail.replace(".", "_")
+        for name in stems.to_pylist()
+    ]
+    return pa.array(fixed, pa.string())
+
+
+def last_part(names: pa.Array) -> pa.Array:
+    """What follows the last stroke."""
+    return pc.replace_substring_regex(names, r"^.*/", "")
+
+
+def labels_of(found: pa.Array, classes: tuple[Class, ...], what: str) -> np.ndarray:
+    """Places (int64 [n]) in `classes` of the WordNet ids or names `found`. `ValueError` for one that is not there."""
+    labels = pc.index_in(found, pa.array([each.wnid for each in classes], pa.string()))
+    if labels.null_count:
+        unknown = pc.filter(found, pc.is_null(labels))[0].as_py()
+        raise ValueError(f"{what} has the class {unknown}, which is not among the {len(classes)} known ones")
+    return labels.to_numpy(zero_copy_only=False) if isinstance(labels, pa.Array) else labels.to_numpy()

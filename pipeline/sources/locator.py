@@ -1,0 +1,37 @@
+"""What a row's file says where a range of bytes alone is not an image: `<file>#<how>`.
+
+train-00000.parquet#SNAPPY/2/7     value 7 of the page of a Parquet column; see `formats/parquet.py`
+train.beton#raw/256x320            raw pixels, height by width
+"""
+
+import re
+from typing import NamedTuple
+
+from imagefeed.pipeline.formats.parquet_pages import Codec, value
+
+ADDRESS = re.compile(r"(?s:(.*\.(?:parquet|beton)))#([A-Z_0-9]+/\d+/\d+|raw/\d+x\d+)")
+
+
+class Address(NamedTuple):
+    """Where bytes are, and what is to be made of them: "" for nothing."""
+
+    file: str
+    how: str
+
+
+def parse(file: str) -> Address:
+    """The two parts of a row's `file`."""
+    found = ADDRESS.fullmatch(file)
+    return Address(found[1], found[2]) if found else Address(file, "")
+
+
+def image_file(data: bytes, how: str) -> bytes:
+    """The bytes of an image file from those of a row. Raises `ValueError` where they are damaged."""
+    if not how:
+        return data
+    kind, _, rest = how.partition("/")
+    if kind == "raw":
+        height, width = map(int, rest.split("x"))
+        return b"P6\n%d %d\n255\n" % (width, height) + data  # a PPM, which Pillow reads to the same pixels
+    levels, place = map(int, rest.split("/"))
+    return value(data, Codec(kind, levels), place)

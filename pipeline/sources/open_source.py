@@ -1,0 +1,61 @@
+"""Where images come from. Each kind of input is a file here that lists it, without decoding or unpacking.
+
+A source is a table a split: one row an image, sorted by key, with the range of bytes that holds it. Whoever has the
+row can read the image, on any machine that sees the files. A kind is a function of the names of the files that are
+there (`recognises`) and one that lists them (`open_source`).
+"""
+
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow as pa
+
+from imagefeed.pipeline.files.input_folder import look
+from imagefeed.pipeline.sources import (
+    class_folders,
+    foreign_shards,
+    ilsvrc2012,
+    ilsvrc2012_kaggle,
+    ilsvrc2012_unpacked,
+    image_list,
+    own_dataset,
+    parquet,
+)
+from imagefeed.pipeline.sources.image_table import Source
+
+NAMES = {
+    ilsvrc2012: "the ILSVRC2012 downloads (ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, the development kit)",
+    ilsvrc2012_unpacked: "the same unpacked (train/<wnid>/, val/, the development kit)",
+    ilsvrc2012_kaggle: "Kaggle's ImageNet (LOC_synset_mapping.txt, LOC_val_solution.csv, ILSVRC/)",
+    own_dataset: "a dataset of imagefeed's own (train/manifest.json)",
+    parquet: "Parquet with columns image and label, as Hugging Face has it",
+    foreign_shards: "WebDataset tars or FFCV betons",
+    image_list: "a list of paths and labels (train.txt, or any .txt that is named itself)",
+    class_folders: "a folder a class with images in it, or such folders under train/ and val/",
+}
+
+
+def open_source(where: str | Path) -> Source:
+    """Lists the images of a source, whatever kind it is: a folder, files, or a URL of either.
+
+    Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken, and for a URL
+    `ConnectionError` and `PermissionError`.
+    """
+    place, files = look(str(where))
+    return kind_of(files, str(where)).open_source(place, files)
+
+
+def kind_of(files: pa.Table, where: str) -> ModuleType:
+    """Which kind of source these files (`place.FILES`) are. Raises `ValueError` where they are none, or several."""
+    kinds = [kind for kind in NAMES if kind.recognises(files)]
+    if len(kinds) > 1:  # beside each of the others class folders are a part of it
+        kinds = [kind for kind in kinds if kind is not class_folders]
+    if len(kinds) == 1:
+        return kinds[0]
+    lines = "".join(f"\n  {NAMES[kind]}" for kind in kinds or NAMES)
+    if kinds:
+        raise ValueError(
+            f"{where} may be meant as one of several sources; name its files, such as 'DIR/*.tar', or a folder that "
+            f"holds one of them alone:{lines}"
+        )
+    raise ValueError(f"{where} holds nothing to convert: expected one of{lines}")

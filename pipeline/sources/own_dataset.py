@@ -1,0 +1,65 @@
+"""A dataset of ours, tar or beton: `train/manifest.json` and so on, or one split. Keys and classes are its own."""
+
+import io
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Manifest
+from imagefeed.pipeline.files.input_folder import Place, named
+from imagefeed.pipeline.sources.foreign_shards import addresses
+from imagefeed.pipeline.sources.image_table import Source, by_key, rows
+
+
+def recognises(files: pa.Table) -> bool:
+    """Whether there is a manifest, at most two folders down."""
+    return len(named(files, f"(?:[^/]+/){{0,2}}{MANIFEST}")) > 0
+
+
+def open_source(place: Place, files: pa.Table) -> Source:
+    """Lists the images. Raises `ValueError` where shards are missing or altered, or where both formats are there."""
+    folders = [str(PurePosixPath(name).parent) for name in named(files, f"(?:.*/)?{MANIFEST}")["name"].to_pylist()]
+    if len({str(PurePosixPath(folder).parent) for folder in folders}) > 1:
+        raise ValueError(f"{place.root} holds several datasets ({', '.join(folders)}): name one of them")
+    splits, classes = {}, set()
+    for folder in folders:
+        prefix = "" if folder == "." else f"{folder}/"
+        manifest = Manifest.parse(place.read(prefix + MANIFEST), place.path(prefix + MANIFEST))
+        splits[manifest.split] = by_key(images(place, files, prefix, manifest), place.path(folder))
+        classes.add(manifest.classes)
+    if len(classes) > 1 or len(splits) < len(folders):
+        raise ValueError(f"{place.root}: the splits {', '.join(folders)} are not of one dataset: name one of them")
+    return Source(kind="imagefeed", root=place.root, classes=classes.pop(), splits=splits)
+
+
+def images(place: Place, files: pa.Table, prefix: str, manifest: Manifest) -> pa.Table:
+    """The samples of a split as rows."""
+    there = {row["name"]: row for row in files.filter(pc.starts_with(files["name"], prefix)).to_pylist()}
+    for shard in manifest.shards:
+        if there.get(prefix + shard.name, {"size": -1})["size"] != shard.num_bytes:
+            raise ValueError(
+                f"{place.path(prefix + shard.name)} is missing or has not its {shard.num_bytes} bytes: restore it"
+            )
+    try:
+        samples = pq.read_table(io.BytesIO(place.read(prefix + SAMPLES)), schema=SAMPLES_SCHEMA)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{place.path(prefix + SAMPLES)} cannot be read ({error}): restore it") from error
+    tables = []
+    for number, shard in enumerate(manifest.shards):
+        found = samples.filter(pc.equal(samples["shard"], number))
+        kind, height, width = (found[name].to_numpy() for name in ("kind", "height", "width"))
+        name = prefix + shard.name
+        tables.append(
+            rows(
+                key=found["key"],
+                label=found["label"].to_numpy(),
+                file=addresses(name, kind, height, width),
+                offset=found["offset"].to_numpy(),
+                size=found["size"].to_numpy(),
+                stamp=np.full(len(found), there[name]["stamp"]),
+            )
+        )
+    return pa.concat_tables(tables)

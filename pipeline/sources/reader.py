@@ -1,0 +1,150 @@
+"""The bytes of a source's images, for whoever has the rows: from this machine one by one, from elsewhere ahead.
+
+From elsewhere a window of rows is asked for while the one before is used. Within a window ranges that lie close to each
+other come with one request, and several requests are under way. Memory holds two windows of at most `WINDOW` bytes,
+what lies between close ranges among them, and one image more.
+
+A file is the one that was listed if its stamp, looked at after its last range has come, is that of the listing.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from imagefeed.pipeline.files.input_folder import REQUESTS, Bucket, Folder, place_at, stamp_here
+from imagefeed.pipeline.sources.locator import Address, image_file, parse
+
+WINDOW = 1 << 26  # bytes that are asked for at once; at least one image
+GAP = 1 << 17  # bytes between two ranges that are read through sooner than to make two requests
+LARGEST = 1 << 23  # bytes of a request, unless one image is larger
+OPEN_FILES = 16
+CHANGED = "it has changed since it was listed; run again"
+
+
+def read_rows(root: str, rows: pa.Table) -> Iterator[bytes]:
+    """The image files of `rows` (`table.SCHEMA`), in their order, from a source at `root`.
+
+    Raises `ValueError` where a file has changed since it was listed, `OSError` where it cannot be read.
+    """
+    place = place_at(root)
+    return _read_here(place, rows) if isinstance(place, Folder) else _read_elsewhere(place, rows)
+
+
+def _read_here(place: Folder, rows: pa.Table) -> Iterator[bytes]:
+    files: OrderedDict[str, int] = OrderedDict()  # descriptors, the one that was used last at the end
+    try:
+        for row in rows.to_pylist():
+            address = parse(row["file"])
+            path = place.path(address.file)
+            if path not in files:
+                if len(files) == OPEN_FILES:
+                    os.close(files.popitem(last=False)[1])
+                files[path] = os.open(path, os.O_RDONLY)
+            files.move_to_end(path)
+            data = os.pread(files[path], row["size"], row["offset"])
+            if len(data) != row["size"]:
+                raise ValueError(f"{path} ends within the image at byte {row['offset']}: {CHANGED}")
+            if stamp_here(os.fstat(files[path])) != row["stamp"]:
+                raise ValueError(f"{path} was written to: {CHANGED}")
+            yield image_file(data, address.how)
+    finally:
+        for descriptor in files.values():
+            os.close(descriptor)
+
+
+def _read_elsewhere(place: Bucket, rows: pa.Table) -> Iterator[bytes]:
+    addresses = [parse(file) for file in rows["file"].to_pylist()]
+    offsets, sizes = rows["offset"].to_numpy(), rows["size"].to_numpy()
+    limits = windows(sizes)
+    stamps = dict(zip((address.file for address in addresses), rows["stamp"].to_pylist(), strict=True))
+    pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="imagefeed-source")
+    left = False  # whether nobody wants the images any more
+    part = partial(place.storage.part, given_up=lambda: left)
+    try:
+        ahead = [_ask(pool, part, addresses, offsets, sizes, *limit) for limit in limits[:1]]
+        for following in [*limits[1:], None]:
+            if following:
+                ahead.append(_ask(pool, part, addresses, offsets, sizes, *following))
+            yield from ahead.pop(0)
+        for found in pool.map(place.found, stamps):
+            if found.stamp != stamps[found.name]:
+                raise ValueError(f"{place.path(found.name)} was written to: {CHANGED}")
+    finally:
+        left = True
+        pool.shutdown(cancel_futures=True)
+
+
+def _ask(
+    pool: ThreadPoolExecutor,
+    part: Callable[[str, int, int], bytes],
+    addresses: list[Address],
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    start: int,
+    stop: int,
+) -> Iterator[bytes]:
+    """Asks for the images of rows `start` to `stop`, and returns what waits for each of them."""
+    names = sorted({address.file for address in addresses[start:stop]})
+    number = {name: index for index, name in enumerate(names)}
+    files = np.array([number[address.file] for address in addresses[start:stop]])
+    requests, of_row = coalesce(files, offsets[start:stop], sizes[start:stop])
+    answers: list[Future[bytes]] = [pool.submit(part, names[each.file], each.start, each.size) for each in requests]
+
+    def images() -> Iterator[bytes]:
+        left = np.bincount(of_row, minlength=len(requests))
+        for row, request in enumerate(of_row.tolist(), start):
+            at = int(offsets[row]) - requests[request].start
+            data = answers[request].result()[at : at + int(sizes[row])]
+            left[request] -= 1
+            if left[request] == 0:
+                answers[request] = Future()  # its bytes may go
+            yield image_file(data, addresses[row].how)
+
+    return images()
+
+
+def windows(sizes: np.ndarray) -> list[tuple[int, int]]:
+    """Ranges [start, stop) of rows by their sizes in bytes (int64 [n]): as many as fit, each with a gap, or one."""
+    starts, held = [0], 0
+    for row, size in enumerate(sizes.tolist()):
+        if held and held + size + GAP > WINDOW:
+            starts.append(row)
+            held = 0
+        held += size + GAP
+    return list(pairwise([*starts, len(sizes)]))
+
+
+class Request(NamedTuple):
+    """A range of bytes to be asked for."""
+
+    file: int
+    start: int
+    size: int
+
+
+def coalesce(files: np.ndarray, offsets: np.ndarray, sizes: np.ndarray) -> tuple[list[Request], np.ndarray]:
+    """The requests that bring the ranges (int64 [n] each), and which of them brings each (int64 [n]).
+
+    Ranges of a file that lie at most `GAP` bytes apart, or over each other, come together, up to `LARGEST` bytes.
+    """
+    requests: list[Request] = []
+    of_row = np.empty(len(files), np.int64)
+    for row in np.lexsort((offsets, files)).tolist():
+        file, offset, size = int(files[row]), int(offsets[row]), int(sizes[row])
+        if requests and requests[-1].file == file:
+            start, end = requests[-1].start, requests[-1].start + requests[-1].size
+            joined = max(end, offset + size) - start
+            if offset <= end + GAP and (joined <= LARGEST or joined <= end - start):
+                requests[-1] = Request(file, start, joined)
+                of_row[row] = len(requests) - 1
+                continue
+        requests.append(Request(file, offset, size))
+        of_row[row] = len(requests) - 1
+    return requests, of_row

@@ -1,0 +1,150 @@
+"""`imagefeed bench`: what was measured adds up, and the advice follows from it."""
+
+import dataclasses
+import io
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from imagefeed.pipeline.bench.advice import advice, parts, plot, tables
+from imagefeed.pipeline.bench.ceilings import copy_all, decode_all, hash_all
+from imagefeed.pipeline.bench.measure import measure
+from imagefeed.pipeline.bench.results import BenchOptions, Findings, Output, Rate
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.jit.views import bytes_at
+from imagefeed.pipeline.loader.dataset import open_dataset
+
+
+def output(dtype: str, layout: str, size: int, images_per_second: float, **more: float) -> Output:
+    rate = Rate(images_per_second=images_per_second, cpu_seconds=2 / images_per_second, **more)
+    return Output(dtype=dtype, layout=layout, bytes_per_image=size, rate=rate)
+
+
+# A machine on which nothing but the codec is slow: 2 threads, 200 us a JPEG.
+SOUND = Findings(
+    name="/data/train",
+    num_samples=1_281_167,
+    mean_size=20_000.0,
+    stored_bytes=25_600_000_000,
+    pixel_bytes=251_900_000_000,
+    memory_bytes=64_000_000_000,
+    num_threads=2,
+    read_cold=50_000.0,
+    read_warm=200_000.0,
+    decode={
+        1: Rate(images_per_second=5000, cpu_seconds=200e-6),
+        2: Rate(images_per_second=10_000, cpu_seconds=200e-6),
+    },
+    hash=Rate(images_per_second=500_000, cpu_seconds=4e-6),
+    copy_bytes=10e9,
+    outputs=(output("float32", "NCHW", 602_112, 8200.0), output("uint8", "NHWC", 150_528, 8700.0)),
+    device="",
+    device_bytes=0.0,
+)
+
+
+def test_the_parts_of_an_images_time_add_up_to_it() -> None:
+    spent = parts(SOUND, SOUND.outputs[1])
+    assert sum(spent.values()) == pytest.approx(2 / 8700)
+    assert spent["hash"] == 4e-6 and spent["decode"] == 200e-6
+    assert spent["write"] == pytest.approx(2 / 8700 - 204e-6) and spent["wait"] == pytest.approx(0)
+    slow = Rate(images_per_second=4000, cpu_seconds=230e-6)
+    spent = parts(SOUND, dataclasses.replace(SOUND.outputs[1], rate=slow))
+    assert spent["wait"] == pytest.approx(2 / 4000 - 230e-6) and sum(spent.values()) == pytest.approx(2 / 4000)
+
+
+def test_no_part_is_negative_where_the_measurements_disagree() -> None:
+    fast = dataclasses.replace(SOUND.outputs[1], rate=Rate(images_per_second=12_000, cpu_seconds=150e-6))
+    spent = parts(SOUND, fast)
+    assert min(spent.values()) >= 0 and sum(spent.values()) == pytest.approx(2 / 12_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "Decode-bound: 87% of a thread's time"),
+        ({"read_cold": 1000.0}, "Disk-bound when cold: it gives 1,000 images/s .* fit into memory"),
+        ({"read_cold": 1000.0, "memory_bytes": 8 * 10**9}, "do not fit into 8.0 GB of memory: use a faster"),
+        ({"outputs": (output("float32", "NCHW", 602_112, 4000.0), SOUND.outputs[1])}, "uint8 NHWC comes 2.17 times"),
+        ({"decode": {1: SOUND.decode[1], 2: SOUND.decode[1]}}, "2 threads decode 1.0 times as much as one"),
+        ({"outputs": (output("uint8", "NHWC", 150_528, 5000.0, foreign=1.1),)}, "Other processes used up to 1.1 cores"),
+        ({"device": "H1", "device_bytes": 1e9}, "The way to H1 carries 6,643 images/s as uint8"),
+    ],
+)
+def test_the_advice_follows_from_the_findings(change: dict, words: str) -> None:
+    found = "\n".join(advice(dataclasses.replace(SOUND, **change)))
+    assert re.search(words, found), found
+    assert found.splitlines()[-1].startswith("Best here: dtype='uint8'")
+
+
+def test_a_sound_machine_hears_of_nothing_but_the_codec() -> None:
+    assert len(list(advice(SOUND))) == 2
+
+
+@pytest.mark.parametrize("format", ["tar", "beton"])
+def test_everything_is_measured(shards: Path, tmp_path: Path, format: str) -> None:
+    dataset = open_dataset(shards / format / "train")
+    said: list[str] = []
+    findings = measure(dataset, BenchOptions(seconds=0.3, batch_size=8, num_threads=2), said.append)
+    assert findings.num_samples == 28 and set(findings.decode) == {1, 2} and "decoding" in said
+    assert findings.mean_size == pytest.approx(dataset.columns.size.mean())
+    rates = [findings.read_cold, findings.read_warm, findings.copy_bytes, findings.hash.images_per_second]
+    assert min(rates + [each.rate.images_per_second for each in findings.outputs]) > 0
+    assert [each.bytes_per_image for each in findings.outputs] == [602_112, 301_056, 301_056, 150_528]
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(tables(findings))
+    text = console.export_text()
+    assert "What to change" in text and "loader, uint8 NHWC" in text
+    for name in ("plot.svg", "plot.png"):
+        plot(findings, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_the_command(shards: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "imagefeed", "bench", str(shards / "tar" / "train")]
+    command += ["--seconds", "0.3", "--plot", str(tmp_path / "bench.svg")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "What to change" in done.stdout and "decoding" in done.stderr
+    assert (tmp_path / "bench.svg").read_text().startswith("<?xml")
+    wrong = subprocess.run([*command, "--batch-size", "0"], capture_output=True, text=True, timeout=120)
+    assert wrong.returncode != 0 and "batch_size must be at least 1" in wrong.stdout + wrong.stderr
+
+
+def test_the_limits_take_every_row(shards: Path) -> None:
+    dataset = open_dataset(shards / "tar" / "train")
+    rows = np.arange(len(dataset))
+    assert decode_all(dataset, rows, 2) == hash_all(dataset, rows, 2) == 28
+
+
+def test_a_payload_that_does_not_decode_is_an_error(shards: Path, tmp_path: Path) -> None:
+    split = Path(shutil.copytree(shards / "tar" / "train", tmp_path / "train"))
+    shard = split / "shard-00001.tar"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(ValueError, match=r"\d payloads could not be decoded: an epoch of the loader names them"):
+        decode_all(open_dataset(split), np.arange(28), 2)
+
+
+def test_copying_writes_what_is_stored(images: Path, tmp_path: Path) -> None:
+    convert(images, tmp_path, ConvertOptions(format="beton", raw=True))
+    dataset = open_dataset(tmp_path / "val")
+    out = np.zeros((9, 200, 2 * 3 * 200), np.uint8)
+    assert copy_all(dataset, np.arange(9), out, 2) == 9
+    addresses, maps = dataset.maps(np.arange(9))
+    for i, address in enumerate(addresses):
+        window = bytes_at(address, 256 * 256 * 3).reshape(256, 768)[:200, :600]
+        assert np.array_equal(out[i, :, :600], window) and np.array_equal(out[i, :, 600:], window)
+    del maps
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0}, {"batch_size": 0}, {"num_threads": 0}])
+def test_options_that_cannot_be_are_refused(options: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        BenchOptions(**options)

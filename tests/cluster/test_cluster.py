@@ -1,0 +1,122 @@
+"""Ray as the jobs use it, a real one: out of reach for others; work shared out ends or fails and never waits."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagefeed.jobs.cluster.connect import connected
+from imagefeed.jobs.cluster.local import free_ports
+from imagefeed.jobs.cluster.work import Lost, on_actors
+from imagefeed.pipeline.files.paths import absolute
+
+
+@pytest.fixture(scope="module")
+def resources() -> Iterator[Mapping[str, float]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with connected() as found:
+            yield found
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes that come from `pid`."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield int(child)
+        yield from descendants(int(child))
+
+
+def listening_addresses(pids: Iterator[int]) -> set[str]:
+    """The addresses on which processes wait for TCP connections, as the kernel lists them."""
+    inodes = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            target = os.readlink(descriptor)
+            if target.startswith("socket:["):
+                inodes.add(target.removeprefix("socket:[").removesuffix("]"))
+    found = set()
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:  # 0A: LISTEN
+                words = bytes.fromhex(fields[1].partition(":")[0])
+                address = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
+                found.add(socket.inet_ntop(family, address))
+    return found
+
+
+def test_an_embedded_ray_listens_on_loopback_only_and_wants_a_token(resources: Mapping[str, float]) -> None:
+    addresses = listening_addresses(descendants(os.getpid()))
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_an_address_where_nobody_listens_is_an_error_at_once() -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(ConnectionError, match=f"no Ray answers at 127.0.0.1:{port} .*start one"):
+        with connected(f"127.0.0.1:{port}"):
+            pass
+
+
+def hire(num_cpus: int = 1) -> Any:
+    """An actor with a few methods, good and bad."""
+    import ray
+
+    class Worker:
+        def square(self, item: int) -> int:
+            return item * item
+
+        def refuse(self, item: int) -> int:
+            raise ValueError(f"shard-{item}.tar is damaged")
+
+        def die(self, item: int) -> int:
+            os._exit(1)
+
+        def die_once(self, mark: str) -> str:
+            """Ends its process, unless one has done so before for this mark."""
+            try:
+                Path(mark).touch(exist_ok=False)
+            except FileExistsError:
+                return mark
+            os._exit(1)
+
+    return ray.remote(num_cpus=num_cpus)(Worker).remote()
+
+
+def test_every_item_is_done_once(resources: Mapping[str, float]) -> None:
+    assert sorted(on_actors(hire, 2, "square", range(10))) == [i * i for i in range(10)]
+
+
+def test_an_actor_that_never_finds_room_holds_nothing_up(resources: Mapping[str, float]) -> None:
+    num_cpus = iter([10_000, 1])
+    assert sorted(on_actors(lambda: hire(next(num_cpus)), 2, "square", range(3))) == [0, 1, 4]
+
+
+def test_an_actors_error_is_raised_as_itself(resources: Mapping[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"^shard-7\.tar is damaged$"):
+        list(on_actors(hire, 1, "refuse", [7]))
+
+
+def test_a_lost_actors_item_is_done_again(resources: Mapping[str, float], tmp_path: Path) -> None:
+    marks = [str(tmp_path / f"{i}") for i in range(3)]
+    assert sorted(on_actors(hire, 1, "die_once", marks)) == marks
+
+
+def test_an_item_that_is_always_lost_is_an_error(resources: Mapping[str, float]) -> None:
+    with pytest.raises(Lost, match="a worker died"):
+        list(on_actors(hire, 1, "die", [0]))
+
+
+def test_a_relative_path_in_a_submitted_job_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute(Path("out")) == tmp_path / "out"
+    copy = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert absolute(tmp_path) == tmp_path
+    with pytest.raises(ValueError, match="give an absolute path"):
+        absolute(Path("out"))

@@ -1,0 +1,263 @@
+"""The local Ray head: on loopback, behind its token, found by what it prints, and gone when it is stopped."""
+
+import os
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from imagefeed.jobs.cluster.local import answers, free_ports, keeper
+from imagefeed.jobs.cluster.processes import descendants
+from tests.convert.test_convert import contents
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# `ray start --address` would have the node at the machine's own address, where the head is not.
+NODE = """
+import os, signal
+import ray
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+ports = dict(node_manager_port=0, dashboard_agent_listen_port=0, min_worker_port=0, max_worker_port=0)
+sizes = dict(num_cpus=1, object_store_memory=100_000_000)
+Node(RayParams(gcs_address=os.environ["RAY_ADDRESS"], include_log_monitor=False, **ports, **sizes), head=False)
+signal.pause()
+"""
+
+
+def cluster(action: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "jobs" / "local_cluster.py"), action]
+    environment = os.environ | {"IMAGEFEED_HOME": str(home)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=150)
+
+
+def beside_no_other(settings: dict[str, str]) -> dict[str, str]:
+    """The environment with a cluster's settings, and none of a Ray that other tests have had in this process."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | settings
+
+
+def exported(lines: str) -> dict[str, str]:
+    words = [shlex.split(line) for line in lines.splitlines()]
+    assert all(len(each) == 2 and each[0] == "export" for each in words)
+    return dict(each[1].split("=", 1) for each in words)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The home of a running cluster, and what it printed."""
+    home = tmp_path_factory.mktemp("home")
+    try:
+        yield home, exported(cluster("start", home).stdout)
+    finally:
+        cluster("stop", home)
+
+
+def listening(processes: list[int]) -> dict[str, list[str]]:
+    """Hexadecimal address -> ports, of the TCP sockets on which these processes wait for connections."""
+    inodes = set()
+    for process in processes:
+        for entry in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                inodes.update(re.findall(r"socket:\[(\d+)\]", str(entry.readlink())))
+            except OSError:  # closed meanwhile
+                continue
+    found: dict[str, list[str]] = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                address, port = fields[1].split(":")
+                found.setdefault(address, []).append(port)
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_the_token_is_secret_and_needed(running: tuple[Path, dict[str, str]]) -> None:
+    _, settings = running
+    token = Path(settings["RAY_AUTH_TOKEN_PATH"])
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert len(token.read_text()) == 64
+    assert token.read_text() not in str(settings)
+    jobs = settings["RAY_API_SERVER_ADDRESS"] + "/api/jobs/"
+    assert answers(jobs, token.read_text())
+    assert not answers(jobs, "0" * 64)
+    with pytest.raises(urllib.error.HTTPError, match="401") as error, urllib.request.urlopen(jobs):
+        pass
+    error.value.close()
+
+
+def test_a_submitted_job_runs_in_the_checkout(running: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    """Given nothing but what was printed; from anywhere."""
+    program = "import os, sys; print(os.getcwd(), sys.executable)"
+    submit = ["ray", "job", "submit", "--", "python", "-c", program]
+    done = subprocess.run(submit, cwd=tmp_path, env=running[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"\n{ROOT} {sys.executable}\n" in done.stdout
+
+
+@contextmanager
+def another_node(environment: dict[str, str]) -> Iterator[int]:
+    """A second node with one CPU, which has joined when its first task runs; yields its raylet's process id."""
+    parent = subprocess.Popen([sys.executable, "-c", NODE], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := [each for each in descendants(parent.pid) if name_of(each) == "raylet"]):
+            assert parent.poll() is None and time.monotonic() < deadline, "the second node does not come up"
+            time.sleep(0.05)
+        yield found[0]
+    finally:
+        for process in [*descendants(parent.pid), parent.pid]:
+            os.kill(process, signal.SIGKILL)
+        parent.wait()
+
+
+def name_of(process: int) -> str:
+    """What the kernel calls a process; "" where it has ended."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def shard_of(worker: int) -> str | None:
+    """The unfinished file of the shard that a process writes."""
+    for entry in Path(f"/proc/{worker}/fd").glob("*"):
+        try:
+            if "/.tmp-" in (file := str(entry.readlink())) and "shard-" in file:
+                return file
+        except OSError:
+            continue
+    return None
+
+
+def stop_in_the_middle(raylet: int) -> list[int]:
+    """The workers of a node that have begun a shard, halted there."""
+    halted = []
+    for worker in descendants(raylet):
+        if shard_of(worker):
+            os.kill(worker, signal.SIGSTOP)
+            if shard_of(worker):
+                halted.append(worker)
+            else:
+                os.kill(worker, signal.SIGCONT)
+    return halted
+
+
+def test_a_job_on_two_nodes_loses_one_of_them_in_the_middle_of_a_shard(
+    running: tuple[Path, dict[str, str]], images: Path, shards: Path, tmp_path: Path
+) -> None:
+    """A worker of each is halted within a shard; then the second node is killed, and the first goes on alone."""
+    process = keeper(running[0] / "cluster")
+    assert process is not None
+    (head,) = (each for each in descendants(process) if name_of(each) == "raylet")
+    environment = beside_no_other(running[1])
+    options = ["--source", str(images), "--out", str(tmp_path), "--format", "both", "--shard-size", "7"]
+    submit = ["ray", "job", "submit", "--", "python", "jobs/shard.py", *options]
+    with another_node(environment) as raylet:
+        job = subprocess.Popen(submit, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        halted: dict[int, list[int]] = {head: [], raylet: []}
+        deadline = time.monotonic() + 90
+        while not all(halted.values()):
+            assert job.poll() is None, "the job ended before both nodes were at work"
+            assert time.monotonic() < deadline, f"not both nodes came to work: {halted}"
+            for node, workers in halted.items():
+                workers += stop_in_the_middle(node)
+        for member in [raylet, *descendants(raylet)]:
+            os.kill(member, signal.SIGKILL)
+        for worker in halted[head]:
+            os.kill(worker, signal.SIGCONT)
+        try:
+            said, _ = job.communicate(timeout=120)
+        finally:
+            job.kill()
+        assert job.returncode == 0, said
+    assert contents(tmp_path) == contents(shards)
+
+
+def test_a_job_works_where_ray_address_says(
+    running: tuple[Path, dict[str, str]], images: Path, checkpoint: Path, shards: Path, tmp_path: Path
+) -> None:
+    """From any folder, and whatever $RAY_ADDRESS is."""
+    address = running[1]["RAY_ADDRESS"]
+
+    def run(script: str, address: str, elsewhere: str, *options: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(ROOT / "jobs" / script), "--ray-address", address, *options]
+        environment = beside_no_other(running[1]) | {"RAY_ADDRESS": elsewhere}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=110
+        )
+
+    done = run("shard.py", address, "nowhere", "--source", str(images), "--out", str(tmp_path / "out"), "--limit", "3")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "val" / "manifest.json").exists()
+    options = ["--checkpoint", str(checkpoint), "--data", str(shards / "tar"), "--out", str(tmp_path), "--other-data"]
+    refused = run("evaluate.py", "nowhere", address, *options)
+    assert refused.stderr.endswith("error: Invalid address format: nowhere\n"), refused.stderr
+
+
+def test_nothing_listens_beyond_loopback(running: tuple[Path, dict[str, str]]) -> None:
+    """After a job, when all parts of the head are up."""
+    process = keeper(running[0] / "cluster")
+    assert process is not None
+    sockets = listening(descendants(process))
+    # 127.0.0.1, and the same as IPv6 sees it
+    assert set(sockets) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert sum(map(len, sockets.values())) > 4
+
+
+def test_a_second_start_finds_the_first(running: tuple[Path, dict[str, str]]) -> None:
+    home, settings = running
+    before = keeper(home / "cluster")
+    assert exported(cluster("start", home).stdout) == settings
+    assert keeper(home / "cluster") == before
+
+
+def test_stop_ends_it_all_and_just_that(running: tuple[Path, dict[str, str]]) -> None:
+    home, settings = running
+    process = keeper(home / "cluster")
+    assert process is not None
+    family = descendants(process)
+    folder = Path(settings["RAY_AUTH_TOKEN_PATH"]).parent
+    assert folder.exists()
+    assert cluster("stop", home / "another").stderr == "no cluster of this folder runs\n"
+    assert keeper(home / "cluster") == process
+    assert cluster("stop", home).stderr == "the cluster has ended\n"
+    deadline = time.monotonic() + 5  # the keeper itself lets go of its lock just before its own end
+    while alive(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [member for member in [process, *family] if alive(member)]
+    assert not folder.exists()
+    assert not (home / "cluster" / "environment").exists()
+    assert cluster("stop", home).stderr == "no cluster of this folder runs\n"
+
+
+def test_a_head_that_does_not_come_up_is_explained(tmp_path: Path) -> None:
+    program = (
+        "import imagefeed.jobs.cluster.local as c; from imagefeed.jobs.cluster.processes import start\n"
+        "c.start = lambda command, *rest: start(['sh', '-c', 'echo no room; exit 1'], *rest)\n"
+        "with c.local_cluster(): pass"
+    )
+    failed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert failed.stderr.endswith("RuntimeError: Ray did not start; its last words:\nno room\n\n")
+
+
+def test_ports_differ() -> None:
+    assert len(set(free_ports(50))) == 50

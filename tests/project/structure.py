@@ -1,0 +1,172 @@
+"""The structure of this project, read from its import statements: rooms, floors, arrows, circles.
+
+    python -m tests.project.structure                  # the table of this checkout
+    python -m tests.project.structure ANOTHER          # of another one beside it, such as an older commit
+
+A room is a folder of Python files; an arrow leads from a room to one that it imports. A room stands one floor above
+the highest room that it imports. A circle is a set of files that import each other in a loop.
+"""
+
+import ast
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("pipeline", "model", "jobs", "imagefeed")
+
+Graph = dict[str, set[str]]  # what each file or room imports
+
+
+def files_of(root: Path) -> dict[str, Path]:
+    """Module -> file, for each file of the project that holds more than a docstring; names have no `imagefeed.`."""
+    found = {}
+    for part in PARTS:
+        for path in sorted((root / part).rglob("*.py")):
+            inside = path.relative_to(root)
+            if any((root / parent).is_symlink() for parent in inside.parents):
+                continue  # the links of imagefeed/: the same files once more
+            if is_empty(path):
+                continue
+            found[".".join(inside.with_suffix("").parts).removesuffix(".__init__")] = path
+    return found
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file says what its folder is for and does nothing else, but for refusing a wrong name."""
+    body = ast.parse(path.read_text()).body
+    return path.name == "__init__.py" and all(
+        isinstance(each, ast.Expr) or (isinstance(each, ast.If) and "__name__" in ast.unparse(each)) for each in body
+    )
+
+
+@cache
+def imported(path: Path) -> tuple[str, ...]:
+    """The modules, and the names within them, that a file imports anywhere in it, for type checking too."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
+
+
+def file_graph(files: Mapping[str, Path]) -> Graph:
+    """Which file imports which."""
+    graph: Graph = {}
+    for module, path in files.items():
+        graph[module] = set()
+        for name in imported(path):
+            parts = name.removeprefix("imagefeed.").split(".") if name != "imagefeed" else ["imagefeed"]
+            known = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in files), None)
+            if known is not None and known != module:
+                graph[module].add(known)
+    return graph
+
+
+def room_of(module: str, path: Path) -> str:
+    """The room that a file belongs to: its folder, where `image/jpeg` is a part of `image`."""
+    if module == "imagefeed.__main__":
+        return "jobs/cli"  # the door of the command
+    parts = module.split(".")
+    folder = parts if path.name == "__init__.py" else parts[:-1]
+    return "/".join(folder[:2]) or module
+
+
+def room_graph(files: Mapping[str, Path]) -> Graph:
+    """Which room imports which."""
+    graph: Graph = {}
+    for module, needed in file_graph(files).items():
+        room = room_of(module, files[module])
+        graph.setdefault(room, set()).update({room_of(each, files[each]) for each in needed} - {room})
+    return graph
+
+
+def circles(graph: Graph) -> list[list[str]]:
+    """The groups that import each other in a loop (strongly connected, more than one), by Tarjan's method."""
+    numbers: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        numbers[node] = low[node] = len(numbers)
+        stack.append(node)
+        for other in sorted(graph.get(node, ())):
+            if other not in numbers:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], numbers[other])
+        if low[node] == numbers[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in numbers:
+            visit(node)
+    return found
+
+
+def floors(graph: Graph) -> dict[str, int]:
+    """The floor of each node, from 1. What is in a circle stands on one floor, above all that the circle needs."""
+    group = {node: tuple(each) for each in circles(graph) for node in each}
+    done: dict[tuple[str, ...], int] = {}
+
+    def floor(node: str) -> int:
+        own = group.get(node, (node,))
+        if own not in done:
+            below = {other for each in own for other in graph.get(each, ())} - set(own)
+            done[own] = 1 + max(map(floor, below), default=0)
+        return done[own]
+
+    return {node: floor(node) for node in graph}
+
+
+def untested(root: Path, files: Mapping[str, Path]) -> list[str]:
+    """The modules of which no test file bears the name."""
+    tests = {path.stem.removeprefix("test_") for path in (root / "tests").rglob("test_*.py")}
+    return [module for module, path in files.items() if path.name != "__init__.py" and path.stem not in tests]
+
+
+def table(root: Path) -> list[tuple[str, str]]:
+    """What there is to say of the structure, a line each."""
+    files = files_of(root)
+    by_file, by_room = file_graph(files), room_graph(files)
+    lengths = {module: len(path.read_text().splitlines()) for module, path in files.items()}
+    largest = max(lengths, key=lambda module: lengths[module])
+    loops = circles(by_file)
+    return [
+        ("files", str(len(files))),
+        ("floors of files", str(max(floors(by_file).values()))),
+        ("arrows between files", str(sum(map(len, by_file.values())))),
+        ("circles of files", f"{len(loops)}, of {sum(map(len, loops))} files"),
+        ("rooms", str(len(by_room))),
+        ("floors of rooms", str(max(floors(by_room).values()))),
+        ("arrows between rooms", str(sum(map(len, by_room.values())))),
+        ("circles of rooms", str(len(circles(by_room)))),
+        (
+            "largest room",
+            max(f"{sum(room_of(m, p) == room for m, p in files.items()):3} files, {room}" for room in by_room),
+        ),
+        ("largest file", f"{lengths[largest]} lines, {largest}"),
+        ("modules without a test of their name", str(len(untested(root, files)))),
+    ]
+
+
+def main() -> None:
+    """Prints the table and each room with its floor and what it imports."""
+    root = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT
+    for what, how_much in table(root):
+        print(f"{what:38} {how_much}")
+    graph = room_graph(files_of(root))
+    for room, floor in sorted(floors(graph).items(), key=lambda each: (each[1], each[0])):
+        print(f"  {floor} {room:20} <- {', '.join(sorted(graph[room]))}")
+
+
+if __name__ == "__main__":
+    main()
