@@ -32,9 +32,9 @@ from benchmarks.synthetic import synthetic_source
 from imagefeed.pipeline.convert.convert import convert, plan_split
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.write_shard import ShardResult, ShardTask
-from imagefeed.pipeline.files.output_folder import LocalFolder
+from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.formats.tar import header
-from imagefeed.pipeline.runtime.executors import Runner, processes, run_here
+from imagefeed.pipeline.runtime.executors import Executor, processes, run_here
 
 MEMBERS = 1_000_000
 IMAGE_BYTES = 1000  # that the file fits into the page cache; of larger ones a scan reads as many pages
@@ -67,14 +67,14 @@ from pathlib import Path
 from benchmarks.bench_scale import join, memory
 from benchmarks.synthetic import synthetic_source
 from imagefeed.pipeline.convert.convert import plan_split
-from imagefeed.pipeline.files.output_folder import LocalFolder
+from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.convert.options import ConvertOptions
 
 stages, began = {"imports": memory()}, time.perf_counter()
 source = synthetic_source(int(sys.argv[1]))
 stages["table"] = {"seconds": time.perf_counter() - began} | memory()
 with tempfile.TemporaryDirectory() as scratch:
-    split, largest, count = plan_split(source, "train", LocalFolder(Path(scratch)), ConvertOptions()), 0, 0
+    split, largest, count = plan_split(source, "train", LocalOutput(Path(scratch)), ConvertOptions()), 0, 0
     began = time.perf_counter()
     for task in split.tasks():
         largest, count = max(largest, len(pickle.dumps(task, protocol=5))), count + 1
@@ -144,7 +144,7 @@ def ray(config: BenchConfig) -> None:
     with connected(), tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter() - began
         tasks = list(
-            plan_split(synthetic_source(400 * 4096), "train", LocalFolder(Path(scratch)), ConvertOptions()).tasks()
+            plan_split(synthetic_source(400 * 4096), "train", LocalOutput(Path(scratch)), ConvertOptions()).tasks()
         )
         list(on_ray(nothing, tasks[:50]))  # the workers come up
         began, used = time.perf_counter(), processor_seconds()
@@ -161,7 +161,7 @@ def runners(config: BenchConfig) -> None:
     from imagefeed.jobs.cluster.connect import connected
     from imagefeed.jobs.cluster.work import on_ray
 
-    ways: dict[str, Runner] = {"loop": run_here, "two processes": processes(2), "ray, two cores": on_ray}
+    ways: dict[str, Executor] = {"loop": run_here, "two processes": processes(2), "ray, two cores": on_ray}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     with connected(), tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "source")

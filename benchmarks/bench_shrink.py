@@ -25,9 +25,16 @@ from imagefeed.pipeline.image.jpeg.codec import Coding
 from imagefeed.pipeline.image.jpeg.encoder import encode
 from imagefeed.pipeline.image.jpeg.planes import paint, planes_in
 from imagefeed.pipeline.image.resample import apply, filters, reach
-from imagefeed.pipeline.image.resize import Resize, Rule, place
+from imagefeed.pipeline.image.resize import Resize, Rule, crop_geometry
 from imagefeed.pipeline.image.stored import HuffmanTables
-from imagefeed.pipeline.image.transcode_kernel import NO_ROOM, Desk, new_desk, pixels_in, shrink_jpeg, with_room
+from imagefeed.pipeline.image.transcode_kernel import (
+    NO_ROOM,
+    TranscodeScratch,
+    new_scratch,
+    pixels_in,
+    transcode_jpeg,
+    with_room,
+)
 from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
 from imagefeed.pipeline.jit.njit import njit
 
@@ -47,14 +54,14 @@ class BenchConfig:
 
 
 @njit
-def up_to(desk: Desk, rule: Rule, stage: int, data: np.ndarray) -> int:
-    """The work of `shrink_jpeg` on a JPEG of a common kind as far as a stage; returns that stage."""
+def up_to(desk: TranscodeScratch, rule: Rule, stage: int, data: np.ndarray) -> int:
+    """The work of `transcode_jpeg` on a JPEG of a common kind as far as a stage; returns that stage."""
     if stage == 0:
         return 0
     found = examine(desk.decoder, data)
     if stage == 1:
         return 1
-    window, height, width = place(rule, found.height, found.width)
+    window, height, width = crop_geometry(rule, found.height, found.width)
     down, across = filters(found.height, found.width, window, False, height, width)
     (top, bottom), (left, right) = reach(down), reach(across)
     box = (bottom - 1, right - 1, bottom, right) if stage == 2 else (top, left, bottom, right)
@@ -73,14 +80,16 @@ def up_to(desk: Desk, rule: Rule, stage: int, data: np.ndarray) -> int:
     return 6
 
 
-def prepared(desk: Desk, photographs: list[np.ndarray], rule: Rule) -> tuple[Desk, list[np.ndarray]]:
+def prepared(
+    desk: TranscodeScratch, photographs: list[np.ndarray], rule: Rule
+) -> tuple[TranscodeScratch, list[np.ndarray]]:
     """The desk with room for all photographs, and those that our own decoder takes."""
     taken = []
     for data in photographs:
-        made = shrink_jpeg(desk, data, rule, True)
+        made = transcode_jpeg(desk, data, rule, True)
         if made.state == NO_ROOM:
             desk = with_room(desk, made)
-            made = shrink_jpeg(desk, data, rule, True)
+            made = transcode_jpeg(desk, data, rule, True)
         if made.state == OK and examine(desk.decoder, data).own:
             taken.append(data)
     return desk, taken
@@ -99,7 +108,7 @@ def main(config: BenchConfig) -> None:
     rule = Resize.parse("paper").rule
     paths = sorted(path for path in config.source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     photographs = [np.fromfile(path, np.uint8) for path in paths]
-    desk, photographs = prepared(new_desk(Coding(90, huffman=config.huffman).encoder()), photographs, rule)
+    desk, photographs = prepared(new_scratch(Coding(90, huffman=config.huffman).encoder()), photographs, rule)
     square = pixels_in(desk.stored, rule.side, rule.side)
     moments, sums = Moments(), PixelSums()
     work: dict[str, Callable[[np.ndarray], Any]] = {

@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
-from imagefeed.pipeline.image.jpeg.decoder import MCU_BYTES, Workspace, read_header, unstuff, workspace
+from imagefeed.pipeline.image.jpeg.decoder import MCU_BYTES, DecodeScratch, new_scratch, read_header, unstuff
 from imagefeed.pipeline.image.jpeg.huffman_codes import AC_SYMBOLS, DC_SYMBOLS, LONGEST
 from imagefeed.pipeline.image.jpeg.huffman_tables import CODE_BITS
 from imagefeed.pipeline.image.pillow import load_square
@@ -36,7 +36,7 @@ class FitConfig:
 
 
 @njit
-def symbol_at(space: Workspace, table: int, ahead: Any) -> tuple[int, int]:
+def symbol_at(space: DecodeScratch, table: int, ahead: Any) -> tuple[int, int]:
     """The symbol that 16 bits begin with in a table, and the length of its code, bits (T.81, F.2.2.3, DECODE)."""
     tables, ahead = space.huffman, np.int64(ahead)
     for length in range(1, CODE_BITS + 1):
@@ -47,7 +47,7 @@ def symbol_at(space: Workspace, table: int, ahead: Any) -> tuple[int, int]:
 
 
 @njit
-def count(space: Workspace, data: np.ndarray, times: np.ndarray) -> None:
+def count(space: DecodeScratch, data: np.ndarray, times: np.ndarray) -> None:
     """Adds how often each symbol comes in a 4:2:0 JPEG of 256x256 to `times` (int64 [2, 256]: DC, AC)."""
     header = read_header(space, data)
     clean = np.empty(data.size + MCU_BYTES, np.uint8)
@@ -79,7 +79,7 @@ def lengths(times: np.ndarray, symbols: Sequence[int], longest: int) -> dict[int
 
 def main(config: FitConfig) -> None:
     """Prints both tables."""
-    codec, space, times = JpegCodec(), workspace(0), np.zeros((2, 256), np.int64)
+    codec, space, times = JpegCodec(), new_scratch(0), np.zeros((2, 256), np.int64)
     for path in sorted(path for path in config.source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")):
         count(space, codec.encode(load_square(path.read_bytes()), Coding(config.quality, huffman="standard")), times)
     for name, table, symbols in (("DC", times[0], DC_SYMBOLS), ("AC", times[1], AC_SYMBOLS)):

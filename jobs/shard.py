@@ -45,15 +45,15 @@ class ShardConfig:
     options: Annotated[ConvertOptions, tyro.conf.arg(name="")] = ConvertOptions()
 
 
-def place(given: str) -> str:
+def absolute_place(given: str) -> str:
     """A path made absolute; a URL is one."""
     return given if is_url(given) else str(absolute(Path(given)))
 
 
 def main(config: ShardConfig) -> None:
     """Runs the conversion on the cluster that the job belongs to, or on a Ray of its own."""
-    source = place(config.source) if config.source else str(sample_source())
-    out = place(config.out) if config.out else str(home() / "shards")
+    source = absolute_place(config.source) if config.source else str(sample_source())
+    out = absolute_place(config.out) if config.out else str(home() / "shards")
     with connected(config.ray_address):
         report(convert(source, out, config.options, on_ray))
 

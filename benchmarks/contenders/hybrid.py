@@ -16,7 +16,7 @@ STORED = ("jpeg", "raw")
 
 def open(work: Work) -> Epoch:
     """The engine `ffcv`."""
-    from imagefeed.pipeline.interop.make_loader import feeder
+    from imagefeed.pipeline.interop.make_loader import make_loader
     from imagefeed.pipeline.loader.options import LoaderOptions
 
     dataset = open_dataset(work.data / ("beton" if work.stored == "jpeg" else "raw") / "train")
@@ -26,5 +26,5 @@ def open(work: Work) -> Epoch:
         "dtype": work.dtype,
         "layout": work.layout,
     }
-    loader = feeder("ffcv", dataset, LoaderOptions(**how))
+    loader = make_loader("ffcv", dataset, LoaderOptions(**how))
     return lambda: sum(int(batch.valid.sum()) for batch in loader)

@@ -4,7 +4,7 @@
     python -m benchmarks.gpu.feed --toy
 
 Beside the loader's own images a second (benchmarks/bench_loader.py: uint8, fp16, fp32) this says which feeds more: the
-smaller of the two numbers counts. Copies are as in `pipeline.device`, finishing is `pipeline.finishing.paint`.
+smaller of the two numbers counts. Copies are as in `pipeline.device`, finishing is `pipeline.finishing.normalize`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.gpu.timing import hardware, milliseconds
 from benchmarks.record import record
-from imagefeed.pipeline.loader.device_normalize import Paint, paint
+from imagefeed.pipeline.loader.device_normalize import CropParams, normalize
 
 STORED = 256  # pixels, side of the mean image
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mean = torch.full((STORED, STORED, 3), 120.0, device=device)
     scale = torch.ones(3, device=device)
     room = torch.randint(0, STORED - crop + 1, (2, size), device=device)
-    what = Paint(room[0], room[1], room[0] % 2 > 0, torch.randn((size, 3), device=device))
+    what = CropParams(room[0], room[1], room[0] % 2 > 0, torch.randn((size, 3), device=device))
 
     def copy(dtype: torch.dtype) -> Callable[[], Tensor]:
         images = batch_of(size, crop, dtype, pinned=not toy)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def copy_and_finish(dtype: torch.dtype) -> Callable[[], Tensor]:
         images = batch_of(size, crop, torch.uint8, pinned=not toy)
-        return lambda: paint(images.to(device, non_blocking=True), what, mean, scale, dtype)
+        return lambda: normalize(images.to(device, non_blocking=True), what, mean, scale, dtype)
 
     contenders = {
         "fp32 copied": copy(torch.float32),

@@ -10,7 +10,7 @@ import tyro
 from imagefeed.jobs.cli.app import app
 from imagefeed.jobs.cli.datasets import checked
 from imagefeed.pipeline.bench.results import BenchOptions
-from imagefeed.pipeline.checks.audit import DoubtOptions
+from imagefeed.pipeline.checks.audit import AuditOptions
 from imagefeed.pipeline.convert.summary import report
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.runtime.cores import usable_cores
@@ -140,7 +140,7 @@ def inspect_command(
 def doubts_command(
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
-    options: Annotated[DoubtOptions, tyro.conf.arg(name="")] = DoubtOptions(),
+    options: Annotated[AuditOptions, tyro.conf.arg(name="")] = AuditOptions(),
     workers: int = usable_cores(),
 ) -> None:
     """Report duplicates, within and across splits, and images that are small, extreme, flat or damaged; change nothing.
@@ -151,12 +151,12 @@ def doubts_command(
         options: What counts as doubtful.
         workers: Processes that decode; by default one for each core that may be used.
     """
-    from imagefeed.pipeline.checks.audit import find_doubts
+    from imagefeed.pipeline.checks.audit import audit
     from imagefeed.pipeline.checks.audit_page import PAGE, summary, write_report
     from imagefeed.pipeline.sources.open_source import open_source
 
     opened = open_source(source)
-    doubts = find_doubts(opened, options, processes(checked(workers)))
+    doubts = audit(opened, options, processes(checked(workers)))
     write_report(opened, doubts, out)
     print(f"{'':10} {'images':>9} {'groups':>9} {'across splits':>14} {'of several classes':>19}")
     for kind, images, groups, across, classes in summary(doubts):

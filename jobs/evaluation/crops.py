@@ -53,7 +53,7 @@ def check_dense(dataset: Dataset, recipe: str, size: int, dense: Dense) -> None:
         )
 
 
-def places(side: int, size: int, grid: int) -> list[int]:
+def crop_starts(side: int, size: int, grid: int) -> list[int]:
     """Where crops of `size` pixels begin along a side."""
     room = side - size
     return [room // 2] if grid == 1 else [i * room // (grid - 1) for i in range(grid)]
@@ -69,7 +69,7 @@ def dense_views(whole: Tensor, size: int, dense: Dense) -> Iterator[Tensor]:
         scaled = whole
         if whole.shape[2] != side:
             scaled = functional.interpolate(whole, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        begins = places(side, size, dense.grid)
+        begins = crop_starts(side, size, dense.grid)
         crops = [scaled[:, :, top : top + size, left : left + size] for top in begins for left in begins]
         for crop in crops:
             yield crop.contiguous()

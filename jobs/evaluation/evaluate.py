@@ -18,7 +18,7 @@ from imagefeed.jobs.evaluation.data_summary import data_facts
 from imagefeed.jobs.evaluation.neighbours import SearchOptions, neighbours, query_ids
 from imagefeed.jobs.evaluation.predictions import Part, joined, num_slices
 from imagefeed.jobs.evaluation.scorer import Device, Scorer, ScorerOptions
-from imagefeed.jobs.evaluation.summary import judgement, versions
+from imagefeed.jobs.evaluation.summary import summary_of, versions
 from imagefeed.jobs.report.comparison_page import render_comparison
 from imagefeed.jobs.report.evaluation_page import ReportInputs, neighbour_ids, render, shown_ids
 from imagefeed.jobs.runs.checkpoints import crop_size_of, read_checkpoints, recipe_of
@@ -60,7 +60,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     with atomic(out / "predictions.parquet") as temporary:
         pq.write_table(predictions, temporary)
     summary = {
-        **judgement(dataset, checkpoints, digests, predictions, config.protocols),
+        **summary_of(dataset, checkpoints, digests, predictions, config.protocols),
         "data": {
             "digest": dataset.manifest.digest,
             "train_digest": train.manifest.digest,

@@ -16,7 +16,7 @@ from imagefeed.model.alexnet import AlexNet
 from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
-from imagefeed.pipeline.loader.normalization import looks
+from imagefeed.pipeline.loader.normalization import normalizations
 from imagefeed.pipeline.loader.options import LoaderOptions
 
 Device = Literal["cpu", "cuda"]
@@ -189,7 +189,7 @@ class GreyLevels:
 
 def grey_levels(dataset: Dataset, options: LoaderOptions, size: int) -> GreyLevels:
     """Those of a loader of `dataset` with these options, in planes and without colour, for centre crops of `size`."""
-    look = looks(dataset, options)[1]
+    look = normalizations(dataset, options)[1]
     means = look.means[0].astype(np.float64)  # [3, H, W]
     top, left = ((means.shape[i] - size) // 2 if look.follows else 0 for i in (1, 2))
     window = means[:, top : top + size, left : left + size]

@@ -22,7 +22,7 @@ from imagefeed.pipeline.kernel.recipes import values_of
 NUM_EXAMPLES = 8  # samples shown with their predictions, as many as in the paper's Figure 4
 
 
-def judgement(
+def summary_of(
     dataset: Split,
     checkpoints: Sequence[Checkpoint],
     digests: Sequence[str],

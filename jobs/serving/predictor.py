@@ -25,9 +25,9 @@ from imagefeed.pipeline.dataset.manifest import MANIFEST, Class, Manifest
 from imagefeed.pipeline.files.paths import home
 from imagefeed.pipeline.image.pillow import BadImage
 from imagefeed.pipeline.image.stored import Storage
-from imagefeed.pipeline.image.transcoder import Preparer
+from imagefeed.pipeline.image.transcoder import Transcoder
 from imagefeed.pipeline.kernel.recipes import values_of
-from imagefeed.pipeline.loader.augmenter import Stage
+from imagefeed.pipeline.loader.augmenter import Augmenter
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset
 from imagefeed.pipeline.loader.options import LoaderOptions
@@ -71,10 +71,10 @@ class Predictor:
             ready(checkpoint["model_config"], checkpoint["model"], device) for checkpoint in checkpoints
         ]
         storage = train.manifest.storage or AS_FOUND
-        self._preparer = Preparer(storage, look=True, for_beton=train.manifest.format == "beton")
+        self._preparer = Transcoder(storage, look=True, for_beton=train.manifest.format == "beton")
         # Of images of one size each pixel has a mean of its own.
         self._size = train.mean_image.shape[:2] if train.has_mean_image else None
-        self._stage = Stage(
+        self._stage = Augmenter(
             train,
             LoaderOptions(
                 recipe="ten-crop" if protocol == "ten-crop" else "eval",

@@ -21,7 +21,7 @@ from imagefeed.model.parallel import Exchange, agree_on_buffers, parallel
 from imagefeed.model.schedule import Progress, after_epoch, learning_rate
 from imagefeed.model.split_classifier import split_classifier, split_optimizer
 from imagefeed.model.training import Placement, Step, train_epoch, validate
-from imagefeed.pipeline.interop.make_loader import feeder
+from imagefeed.pipeline.interop.make_loader import make_loader
 from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.dataset import Dataset
 from imagefeed.pipeline.loader.device import to_device
@@ -90,7 +90,7 @@ class Run:
             "pin_memory": world.device.type == "cuda",
         }
         here = dict(options, dtype="uint8") if config.finish == "device" else options
-        loader = feeder(
+        loader = make_loader(
             config.engine,
             train,
             LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, last=config.last_batch, **here),

@@ -9,13 +9,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from imagefeed.pipeline.bench.results import Findings, Output
+from imagefeed.pipeline.bench.results import BenchResults, Output
 
 PARTS = {"hash": "#7b6ba8", "decode": "#0b5cad", "write": "#3a9a5c", "wait": "#b9c0c8"}
 WIDTH = 16  # of a bar, characters
 
 
-def parts(findings: Findings, output: Output) -> dict[str, float]:
+def parts(findings: BenchResults, output: Output) -> dict[str, float]:
     """Where an image's time goes, in seconds of one thread: they add up to what a thread spends on an image.
 
     Hashing and decoding as measured alone; writing is the rest of the processor's time, that is crop, colour, type,
@@ -29,7 +29,7 @@ def parts(findings: Findings, output: Output) -> dict[str, float]:
     return {"hash": hashed, "decode": decoded, "write": busy - hashed - decoded, "wait": whole - busy}
 
 
-def advice(findings: Findings) -> Iterator[str]:
+def advice(findings: BenchResults) -> Iterator[str]:
     """What holds this machine up and what to change, the most important first, in plain words."""
     best = max(findings.outputs, key=lambda output: output.rate.images_per_second)
     fp32 = next((output for output in findings.outputs if output.dtype == "float32"), best)
@@ -86,7 +86,7 @@ def advice(findings: Findings) -> Iterator[str]:
     )
 
 
-def rates(findings: Findings) -> Iterator[tuple[str, float, str]]:
+def rates(findings: BenchResults) -> Iterator[tuple[str, float, str]]:
     """Rows of the table: what, images a second, a remark."""
     size = findings.mean_size
     yield "read, cold", findings.read_cold, f"{findings.read_cold * size / 1e6:,.0f} MB/s"
@@ -107,7 +107,7 @@ def rates(findings: Findings) -> Iterator[tuple[str, float, str]]:
                 yield f"to the GPU, {output.dtype}", findings.device_bytes / output.bytes_per_image, findings.device
 
 
-def tables(findings: Findings) -> RenderableType:
+def tables(findings: BenchResults) -> RenderableType:
     """All of it for a terminal."""
     rows = list(rates(findings))
     most = scale(findings)
@@ -145,7 +145,7 @@ def tables(findings: Findings) -> RenderableType:
     return Group(head, "", speeds, "", times, "", Panel(tips, title="What to change", title_align="left"))
 
 
-def scale(findings: Findings) -> float:
+def scale(findings: BenchResults) -> float:
     """Images a second of the longest bar: what is faster than decoding and loading is cut."""
     return max(
         [output.rate.images_per_second for output in findings.outputs]
@@ -153,12 +153,12 @@ def scale(findings: Findings) -> float:
     )
 
 
-def show(findings: Findings) -> None:
+def show(findings: BenchResults) -> None:
     """Prints the tables."""
     Console(highlight=False).print(tables(findings))
 
 
-def plot(findings: Findings, path: Path) -> None:
+def plot(findings: BenchResults, path: Path) -> None:
     """Draws the same to `path`, of any type that matplotlib knows (PNG, SVG, PDF)."""
     from matplotlib.figure import Figure
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from imagefeed.pipeline.bench.ceilings import decode_all, hash_all
-from imagefeed.pipeline.bench.results import BenchOptions, Findings, Output, Rate
+from imagefeed.pipeline.bench.results import BenchOptions, BenchResults, Output, Rate
 from imagefeed.pipeline.image.stored import JPEG
 from imagefeed.pipeline.loader.dataset import Dataset
 from imagefeed.pipeline.loader.loader import Loader
@@ -23,7 +23,7 @@ OUTPUTS = (("float32", "NCHW"), ("float16", "NHWC"), ("bfloat16", "NHWC"), ("uin
 COPIED = 1 << 26  # bytes that are copied at a time to measure memory: more than caches hold
 
 
-def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None] = lambda what: None) -> Findings:
+def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None] = lambda what: None) -> BenchResults:
     """Measures everything; `done` is told what comes next. Raises what a loader of the dataset raises."""
     num_threads = options.num_threads or cores_per_rank()
     counts = sorted({1, *(2**i for i in range(1, num_threads.bit_length())), num_threads})
@@ -51,7 +51,7 @@ def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None]
         loader = dataset.loader(batch_size=options.batch_size, num_threads=num_threads, **how)
         outputs.append(load_rate(loader, 2 * each))
     done("copying to the GPU" if has_gpu else "")
-    return Findings(
+    return BenchResults(
         name=str(dataset.path),
         num_samples=len(dataset),
         mean_size=float(columns.size.mean()),

@@ -43,7 +43,7 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class BenchResults:
     """What was measured. Rates are images a second unless they say bytes; parts that do not apply are 0."""
 
     name: str

@@ -21,7 +21,7 @@ from imagefeed.pipeline.image.jpeg.codec import JpegCodec
 from imagefeed.pipeline.image.pillow import BadImage, load_rgb
 from imagefeed.pipeline.image.stored import MOST_PIXELS
 from imagefeed.pipeline.jit.xxhash import xxh3_64
-from imagefeed.pipeline.runtime.executors import Runner, run_here
+from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.reader import read_rows
@@ -52,7 +52,7 @@ NAMED = ("split", "id", "key", "class", "file", "offset", "size")  # what the so
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoubtOptions:
+class AuditOptions:
     """What counts as doubtful."""
 
     near: int = 4
@@ -85,7 +85,7 @@ class Seen:
     reasons: dict[int, str]  # why not, by row
 
 
-def find_doubts(source: Source, options: DoubtOptions = DoubtOptions(), run: Runner = run_here) -> pa.Table:
+def audit(source: Source, options: AuditOptions = AuditOptions(), run: Executor = run_here) -> pa.Table:
     """The doubts about `source`, a table of `SCHEMA`, by kind, then group, then split and id."""
     rows = joined(source)
     found, reasons = np.zeros(len(rows), FOUND), {}
@@ -135,7 +135,7 @@ def look(chunk: Chunk) -> Seen:
     return Seen(start=chunk.start, found=found, reasons=reasons)
 
 
-def report(rows: pa.Table, found: np.ndarray, reasons: dict[int, str], options: DoubtOptions) -> pa.Table:
+def report(rows: pa.Table, found: np.ndarray, reasons: dict[int, str], options: AuditOptions) -> pa.Table:
     """The doubts, from what was `found` (FOUND [n]) of the source's `rows`."""
     splits, labels = (rows[name].to_numpy(zero_copy_only=False) for name in ("split", "label"))
     usable = found["height"] > 0

@@ -19,7 +19,7 @@ from imagefeed.pipeline.image.pillow import BadImage, load_rgb
 from imagefeed.pipeline.image.stored import JPEG, MOST_PIXELS, RAW
 from imagefeed.pipeline.image.turbojpeg import NOT_RGB
 from imagefeed.pipeline.jit.xxhash import xxh3_64
-from imagefeed.pipeline.runtime.executors import Runner, run_here
+from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
 
 CHUNK = 256  # images a task
@@ -47,7 +47,7 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class ScanResult:
     """What all of a dataset's images turned out to be, n of them."""
 
     moments: Moments
@@ -56,7 +56,7 @@ class Looked:
     faults: list[str]  # each with the shard and the sample, in the order of the table
 
 
-def look_at(dataset: Split, what: str, run: Runner = run_here) -> Looked:
+def scan(dataset: Split, what: str, run: Executor = run_here) -> ScanResult:
     """Looks at every image of `dataset`; `what` names that in the progress that is shown.
 
     A sample is at fault where its bytes are not those that the table has the hash of, do not decode as the loader
@@ -79,7 +79,9 @@ def look_at(dataset: Split, what: str, run: Runner = run_here) -> Looked:
         moments += seen.moments
         pixel_sums += seen.pixel_sums
         faults.update(seen.faults)
-    return Looked(moments=moments, pixel_sums=pixel_sums, found=found, faults=[faults[row] for row in sorted(faults)])
+    return ScanResult(
+        moments=moments, pixel_sums=pixel_sums, found=found, faults=[faults[row] for row in sorted(faults)]
+    )
 
 
 def chunks_of(dataset: Split) -> Iterator[Chunk]:

@@ -12,21 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagefeed.pipeline.checks.scan import Looked, look_at
+from imagefeed.pipeline.checks.scan import ScanResult, scan
 from imagefeed.pipeline.dataset.index import WITH_STATISTICS, index_of, publish
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, SAMPLES_SCHEMA, Manifest
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.statistics import statistics
 from imagefeed.pipeline.files.atomic import atomic, sync
 from imagefeed.pipeline.files.hashing import file_sha256
-from imagefeed.pipeline.files.output_folder import LocalFolder
-from imagefeed.pipeline.runtime.executors import Runner, run_here
+from imagefeed.pipeline.files.output_folder import LocalOutput
+from imagefeed.pipeline.runtime.executors import Executor, run_here
 
 MOST_NAMED = 5  # faults that a message names
 
 
 def make_index(
-    path: str | Path, *, with_statistics: bool = False, out: Path | None = None, run: Runner = run_here
+    path: str | Path, *, with_statistics: bool = False, out: Path | None = None, run: Executor = run_here
 ) -> Split:
     """The index of the shards that `path` stands for (see `open_dataset`), or of an index, which need not be there yet.
 
@@ -63,20 +63,20 @@ def copy_index(folder: Path, dataset: Split) -> None:
         sync(folder / name)
 
 
-def take_statistics(dataset: Split, run: Runner = run_here) -> Split:
+def take_statistics(dataset: Split, run: Executor = run_here) -> Split:
     """`dataset`, a split of files that were copied, with the statistics of its pixels, taken now if it has none.
 
     Raises `ValueError` where an image does not decode.
     """
     if not dataset.has_statistics:
-        with LocalFolder(dataset.path.parent).held():
+        with LocalOutput(dataset.path.parent).held():
             write_statistics(dataset.path, dataset, run)
     return Split.open_folder(dataset.path)
 
 
-def write_statistics(folder: Path, dataset: Split, run: Runner) -> None:
+def write_statistics(folder: Path, dataset: Split, run: Executor) -> None:
     """Looks at every image of `dataset` and writes its manifest and table with all that was found into `folder`."""
-    seen = look_at(dataset, "statistics", run)
+    seen = scan(dataset, "statistics", run)
     if seen.faults:
         raise ValueError(
             f"{dataset.source or dataset.path}: {len(seen.faults)} of {len(dataset)} images cannot be used, so there "
@@ -98,17 +98,17 @@ def write_statistics(folder: Path, dataset: Split, run: Runner) -> None:
     replace(dataset.manifest, statistics=statistics(seen.moments), files=hashes).save(folder)
 
 
-def recompute(dataset: Split, run: Runner = run_here) -> list[str]:
+def recompute(dataset: Split, run: Executor = run_here) -> list[str]:
     """What is wrong with the statistics of `dataset`, or with its images: nothing, for a sound one.
 
     Raises `ValueError` where it has none.
     """
     assert dataset.statistics  # raises with the command
-    looked = look_at(dataset, "statistics", run)
+    looked = scan(dataset, "statistics", run)
     return looked.faults or differences(dataset, looked)
 
 
-def differences(dataset: Split, looked: Looked) -> list[str]:
+def differences(dataset: Split, looked: ScanResult) -> list[str]:
     """How what was `looked` at, all of it sound, differs from the statistics that `dataset` has, a line each."""
     again, there, faults = statistics(looked.moments), dataset.statistics, []
     for name in ("num_pixels", "sums", "cross", "mean", "covariance", "eigenvalues", "eigenvectors"):

@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagefeed.pipeline.checks.scan import look_at
+from imagefeed.pipeline.checks.scan import scan
 from imagefeed.pipeline.checks.statistics import differences
 from imagefeed.pipeline.dataset.manifest import QUARANTINE, Shard
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.formats.containers import LISTERS, Format
 from imagefeed.pipeline.image.stored import RAW
-from imagefeed.pipeline.runtime.executors import Runner, run_here
+from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
 
 
@@ -36,7 +36,7 @@ class ShardCheck:
     hashed: bool  # whether its bytes are read, too
 
 
-def verify(dataset: Split, *, quick: bool = False, run: Runner = run_here) -> list[str]:
+def verify(dataset: Split, *, quick: bool = False, run: Executor = run_here) -> list[str]:
     """All that is wrong with `dataset`, a line each with the file and, where it is one's fault, the sample.
 
     Raises `ValueError` where the dataset is elsewhere.
@@ -51,7 +51,7 @@ def verify(dataset: Split, *, quick: bool = False, run: Runner = run_here) -> li
         faults += found
     if quick:
         return faults
-    looked = look_at(dataset, "decoding", run)
+    looked = scan(dataset, "decoding", run)
     faults += looked.faults
     if dataset.has_statistics and not looked.faults:
         faults += differences(dataset, looked)

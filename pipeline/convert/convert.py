@@ -19,10 +19,10 @@ from imagefeed.pipeline.convert.write_shard import ShardTask, shard_name, write_
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, QUARANTINE, RECORDS, SAMPLES, Manifest
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums, statistics
 from imagefeed.pipeline.files.hashing import file_sha256
-from imagefeed.pipeline.files.output_folder import Folder, folder_at
+from imagefeed.pipeline.files.output_folder import OutputFolder, output_folder_at
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.resize import Resize
-from imagefeed.pipeline.runtime.executors import Runner, run_here
+from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
 from imagefeed.pipeline.sampling.shard_plan import costliest_first, shard_ids, split_evenly
 from imagefeed.pipeline.sources.image_table import Source
@@ -32,16 +32,16 @@ from imagefeed.pipeline.sources.subset import select
 JPEG_BYTES_PER_PIXEL = 0.6  # more than photographs take at quality 95; only for the check of free space
 READERS = 16  # threads that read records: an object store takes a while for each
 
-Place = TypeVar("Place", str, Path)
+Target = TypeVar("Target", str, Path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class SplitPlan:
     """One split to be made: what from, and where to in each format."""
 
     name: str
     source: Source
-    out: dict[Format, Folder]
+    out: dict[Format, OutputFolder]
     options: ConvertOptions
 
     @property
@@ -82,15 +82,15 @@ class Split:
 
 
 def convert(
-    source: str | Path, out: Place, options: ConvertOptions = ConvertOptions(), run: Runner = run_here
-) -> dict[Place, Manifest]:
+    source: str | Path, out: Target, options: ConvertOptions = ConvertOptions(), run: Executor = run_here
+) -> dict[Target, Manifest]:
     """Converts every split of `source` into `out`, a folder or the URL of one in an object store.
 
     Returns the manifest of each folder that now holds a split. A finished split is left as it is, an interrupted one is
     gone on with. Raises `ValueError`, `RuntimeError` or `OSError` with the file and the cure; then no unfinished file
     has a final name.
     """
-    target = folder_at(out)
+    target = output_folder_at(out)
     opened = select(open_source(source), options.classes, options.limit)
     with target.held() as check:
         plans = [plan_split(opened, name, target, options) for name in opened.splits]
@@ -114,13 +114,15 @@ def convert(
         return {kind(str(folder)): load(folder) for split in plans for folder in split.out.values()}
 
 
-def plan_split(source: Source, name: str, out: Folder, options: ConvertOptions) -> Split:
+def plan_split(source: Source, name: str, out: OutputFolder, options: ConvertOptions) -> SplitPlan:
     """One split of `source`, with the folders below `out` that it goes to."""
-    folders: dict[Format, Folder] = {format: out.below(folder) for format, folder in options.folders(name).items()}
-    return Split(name=name, source=source, out=folders, options=options)
+    folders: dict[Format, OutputFolder] = {
+        format: out.below(folder) for format, folder in options.folders(name).items()
+    }
+    return SplitPlan(name=name, source=source, out=folders, options=options)
 
 
-def load(folder: Folder) -> Manifest:
+def load(folder: OutputFolder) -> Manifest:
     """A folder's manifest. Raises `FileNotFoundError` where there is none, `ValueError` where it is another file."""
     content = folder.read(MANIFEST)
     if content is None:
@@ -128,7 +130,7 @@ def load(folder: Folder) -> Manifest:
     return Manifest.parse(content, f"{folder}/{MANIFEST}")
 
 
-def is_finished(split: Split) -> bool:
+def is_finished(split: SplitPlan) -> bool:
     """Whether every folder of the split has a manifest made from the same. Raises `FileExistsError` for another's."""
     finished = []
     for format, folder in split.out.items():
@@ -144,7 +146,7 @@ def is_finished(split: Split) -> bool:
     return len(finished) == len(split.out)
 
 
-def check_space(out: Folder, splits: list[Split]) -> None:
+def check_space(out: OutputFolder, splits: list[SplitPlan]) -> None:
     """Raises `OSError` where the disk has less room than the shards will take."""
     need = sum(bytes_expected(split) * len(split.out) for split in splits)
     free = out.free()
@@ -155,7 +157,7 @@ def check_space(out: Folder, splits: list[Split]) -> None:
         )
 
 
-def bytes_expected(split: Split) -> float:
+def bytes_expected(split: SplitPlan) -> float:
     """About how many bytes the shards of a split take in one format: rather too many."""
     resize = Resize.parse(split.options.resize)
     if resize.kind == "none":
@@ -164,7 +166,7 @@ def bytes_expected(split: Split) -> float:
     return len(split.table) * pixels * (3 if split.options.raw else JPEG_BYTES_PER_PIXEL)
 
 
-def finish(split: Split, format: Format, check: Callable[[], None]) -> None:
+def finish(split: SplitPlan, format: Format, check: Callable[[], None]) -> None:
     """Joins the records of all shards into the split's tables and statistics, then writes the manifest.
 
     Raises `RuntimeError` where the counts do not add up to the source's, and what `check` raises, before the manifest.
@@ -212,14 +214,14 @@ def finish(split: Split, format: Format, check: Callable[[], None]) -> None:
     folder.below(RECORDS).remove()
 
 
-def load_records(folder: Folder, names: list[str]) -> Iterator[ShardRecord]:
+def load_records(folder: OutputFolder, names: list[str]) -> Iterator[ShardRecord]:
     """The records of shards, in order; a few are read at once, and no more are held."""
     with ThreadPoolExecutor(READERS) as readers:
         for start in range(0, len(names), READERS):
             yield from readers.map(partial(load_record, folder), names[start : start + READERS])
 
 
-def write_table(folder: Folder, name: str, table: pa.Table) -> str:
+def write_table(folder: OutputFolder, name: str, table: pa.Table) -> str:
     """Writes a table; returns the SHA-256 of its file."""
     with folder.new(name) as path:
         pq.write_table(table, path)

@@ -10,10 +10,10 @@ from math import inf
 from pathlib import Path
 
 from imagefeed.pipeline.convert.options import ConvertOptions
-from imagefeed.pipeline.files.output_folder import Folder, folder_at
+from imagefeed.pipeline.files.output_folder import OutputFolder, output_folder_at
 from imagefeed.pipeline.formats.beton import PAGE_SIZE
 from imagefeed.pipeline.image.pillow import BadImage
-from imagefeed.pipeline.image.transcoder import Preparer
+from imagefeed.pipeline.image.transcoder import Transcoder
 from imagefeed.pipeline.sampling.shard_plan import split_evenly
 from imagefeed.pipeline.sources.open_source import open_source
 from imagefeed.pipeline.sources.reader import read_rows
@@ -27,7 +27,7 @@ TAR_OVERHEAD = 1792  # bytes a sample: two headers, the label, and half a block 
 class Estimate:
     """One split in one format that a conversion would make."""
 
-    folder: Folder
+    folder: OutputFolder
     num_images: int
     num_classes: int
     num_shards: int
@@ -43,14 +43,14 @@ def estimate(source: str | Path, out: str | Path, options: ConvertOptions = Conv
     return [
         each
         for name, table in opened.splits.items()
-        for each in try_split(opened.root, len(opened.classes), name, table, folder_at(out), options)
+        for each in try_split(opened.root, len(opened.classes), name, table, output_folder_at(out), options)
     ]
 
 
 def try_split(root, num_classes, name, table, out, options) -> list[Estimate]:  # type: ignore[no-untyped-def]
     """The estimates of one split, one a format."""
     folders = options.folders(name)
-    preparer = Preparer(options.storage(), look=options.look, for_beton="beton" in folders)
+    preparer = Transcoder(options.storage(), look=options.look, for_beton="beton" in folders)
     rows = spread(table, NUM_TRIED)
     images = list(read_rows(root, rows))
     size, seconds, bad = 0, 0.0, {}

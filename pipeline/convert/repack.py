@@ -20,14 +20,14 @@ from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.atomic import atomic, sweep
 from imagefeed.pipeline.files.hashing import file_sha256 as sha256_of
 from imagefeed.pipeline.files.mapped_file import check_unchanged
-from imagefeed.pipeline.files.output_folder import LocalFolder
+from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.formats.containers import Format, shard_writer
 from imagefeed.pipeline.image.jpeg.codec import JpegCodec, codec_name
 from imagefeed.pipeline.image.pillow import open_header
 from imagefeed.pipeline.image.stored import JPEG, OTHER, RAW, Storage
 from imagefeed.pipeline.image.turbojpeg import OK
 from imagefeed.pipeline.jit.xxhash import xxh3_64
-from imagefeed.pipeline.runtime.executors import Runner, run_here
+from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
 
 
@@ -50,7 +50,7 @@ class Repacked:
     rows: pa.Table
 
 
-def repack(dataset: Split, out: Path, format: Format, run: Runner = run_here) -> Manifest:
+def repack(dataset: Split, out: Path, format: Format, run: Executor = run_here) -> Manifest:
     """Writes `dataset` to the folder `out`, a split, in `format`; returns its manifest.
 
     Raises `FileExistsError` where `out` holds a split already; `ValueError` with the sample where the format cannot
@@ -61,7 +61,7 @@ def repack(dataset: Split, out: Path, format: Format, run: Runner = run_here) ->
         raise ValueError(f"{dataset.source} is elsewhere: copy it here first")
     out = Path(out).absolute()
     out.mkdir(parents=True, exist_ok=True)
-    with LocalFolder(out).held():
+    with LocalOutput(out).held():
         if (out / MANIFEST).exists():
             raise FileExistsError(f"{out} already holds a split: choose another folder, or remove this one")
         try:
@@ -71,7 +71,7 @@ def repack(dataset: Split, out: Path, format: Format, run: Runner = run_here) ->
         return finish(dataset, out, format, sorted(done, key=lambda each: each.shard.name))
 
 
-def copied(dataset: Split, out: Path, format: Format, run: Runner) -> Iterator[Repacked]:
+def copied(dataset: Split, out: Path, format: Format, run: Executor) -> Iterator[Repacked]:
     """The shards as they are finished."""
     passed: list[Repacked] = []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imagefeed.pipeline.runtime.executors import Runner
+    from imagefeed.pipeline.runtime.executors import Executor
 from imagefeed.pipeline.files.paths import home
 
 
@@ -20,7 +20,7 @@ def sample_source() -> Path:
     return folder
 
 
-def sample_shards(run: "Runner | None" = None) -> Path:
+def sample_shards(run: "Executor | None" = None) -> Path:
     """The folder with the sample dataset's `train` and `val`; converted with the default options if not there."""
     from imagefeed.pipeline.convert.convert import convert
     from imagefeed.pipeline.convert.options import ConvertOptions

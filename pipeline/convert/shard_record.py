@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from imagefeed.pipeline.dataset.manifest import QUARANTINE_SCHEMA, RECORDS, Shard
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
-from imagefeed.pipeline.files.output_folder import Folder
+from imagefeed.pipeline.files.output_folder import OutputFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class ShardRecord:
     pixel_sums: PixelSums
 
 
-def save_record(split: Folder, record: ShardRecord) -> None:
+def save_record(split: OutputFolder, record: ShardRecord) -> None:
     """Writes a record whose shard is complete and in its folder."""
     folder, name = split.below(RECORDS), record.shard.name
     if record.pixel_sums.sums is not None:
@@ -49,7 +49,7 @@ def save_record(split: Folder, record: ShardRecord) -> None:
         path.write_text(json.dumps(proof))
 
 
-def is_done(split: Folder, name: str, digest: str) -> bool:
+def is_done(split: OutputFolder, name: str, digest: str) -> bool:
     """Whether the shard `name` was completed from what `digest` stands for, and still has its size."""
     proof = split.below(RECORDS).read(f"{name}.json")
     if proof is None:
@@ -58,7 +58,7 @@ def is_done(split: Folder, name: str, digest: str) -> bool:
     return bool(record["digest"] == digest and record["shard"]["num_bytes"] == split.size(name))
 
 
-def load_record(split: Folder, name: str) -> ShardRecord:
+def load_record(split: OutputFolder, name: str) -> ShardRecord:
     """Reads the record of the shard `name`. Raises `FileNotFoundError` where the shard was not finished."""
     folder = split.below(RECORDS)
 

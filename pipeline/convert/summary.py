@@ -1,11 +1,11 @@
 """What a conversion has made, as a user reads it."""
 
-from imagefeed.pipeline.convert.convert import Place
+from imagefeed.pipeline.convert.convert import Target
 from imagefeed.pipeline.dataset.manifest import QUARANTINE, Manifest
 from imagefeed.pipeline.files.object_store import is_url
 
 
-def report(manifests: dict[Place, Manifest]) -> None:
+def report(manifests: dict[Target, Manifest]) -> None:
     """Says what has been made, one line a split."""
     for folder, manifest in manifests.items():
         size = sum(shard.num_bytes for shard in manifest.shards)

@@ -15,11 +15,11 @@ from imagefeed.pipeline.convert.shard_record import ShardRecord, is_done, save_r
 from imagefeed.pipeline.dataset.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Shard
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
 from imagefeed.pipeline.files.hashing import file_sha256
-from imagefeed.pipeline.files.output_folder import Folder
+from imagefeed.pipeline.files.output_folder import OutputFolder
 from imagefeed.pipeline.formats.containers import Format, shard_writer
 from imagefeed.pipeline.image.pillow import BadImage
 from imagefeed.pipeline.image.stored import Storage
-from imagefeed.pipeline.image.transcoder import Preparer
+from imagefeed.pipeline.image.transcoder import Transcoder
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.sources.reader import read_rows
 
@@ -30,7 +30,7 @@ class ShardTask:
 
     number: int
     root: str  # of the source, a path or a URL
-    out: dict[Format, Folder]  # the split's in each format
+    out: dict[Format, OutputFolder]  # the split's in each format
     ids: np.ndarray  # int64 [samples], in the order in which they are written
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
     storage: Storage
@@ -89,7 +89,7 @@ class Contents:
         self.samples: list[dict] = []
         self.quarantined: list[dict] = []
         self.moments, self.pixel_sums = Moments(), PixelSums()
-        self.preparer = Preparer(task.storage, look=task.look, for_beton="beton" in task.out)
+        self.preparer = Transcoder(task.storage, look=task.look, for_beton="beton" in task.out)
 
     def take(self, id: int, row: dict, data: bytes) -> None:
         """Prepares and writes the image file `data`, or quarantines it."""

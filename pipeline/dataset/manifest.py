@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagefeed.pipeline.dataset.statistics import Statistics
-from imagefeed.pipeline.dataset.type_check import check
+from imagefeed.pipeline.dataset.type_check import type_check
 from imagefeed.pipeline.files.atomic import write_atomically
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.stored import Storage
@@ -139,7 +139,7 @@ def from_record(record: dict[str, Any]) -> Manifest:
         else Statistics(**{key: freeze(value) for key, value in statistics.items()}),
         **record,
     )
-    check(manifest, Manifest, "")
+    type_check(manifest, Manifest, "")
     return manifest
 
 

@@ -10,9 +10,9 @@ from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, M
 from imagefeed.pipeline.files.atomic import atomic, write_atomically
 from imagefeed.pipeline.files.cache import GB, Cache, CacheOptions, Wanted, write_checked
 from imagefeed.pipeline.files.hashing import file_sha256
-from imagefeed.pipeline.files.mapped_file import Mapping
-from imagefeed.pipeline.files.object_store import Storage, StorageOptions, never
-from imagefeed.pipeline.sampling.residency import Spans
+from imagefeed.pipeline.files.mapped_file import MappedFile
+from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, never
+from imagefeed.pipeline.sampling.residency import ShardResidency
 
 TABLES = "tables"  # folder in the cache: one folder a split, named by the SHA-256 of its manifest
 
@@ -26,9 +26,9 @@ class Remote:
     storage_options: StorageOptions
 
     @cached_property
-    def storage(self) -> Storage:
+    def storage(self) -> ObjectStore:
         """The files of the split."""
-        return Storage(self.url, self.storage_options)
+        return ObjectStore(self.url, self.storage_options)
 
     @cached_property
     def cache(self) -> Cache:
@@ -38,7 +38,7 @@ class Remote:
     def tables(self) -> Path:
         """A local folder with the manifest as it is now, the table of samples and the mean image.
 
-        Raises `ValueError` where one of them is not what the manifest says, and what `Storage` raises.
+        Raises `ValueError` where one of them is not what the manifest says, and what `ObjectStore` raises.
         """
         content = self.storage.read(MANIFEST)
         manifest = Manifest.parse(content, self.storage.name(MANIFEST))
@@ -55,7 +55,7 @@ class Remote:
         write_atomically(folder / MANIFEST, content)
         return folder
 
-    def map(self, shard: Shard, given_up: Callable[[], bool] = never) -> Mapping:
+    def map(self, shard: Shard, given_up: Callable[[], bool] = never) -> MappedFile:
         """A shard in memory, fetched unless it is here, and not evicted until the map is gone.
 
         Raises what `Cache.open` raises.
@@ -63,9 +63,9 @@ class Remote:
         fetch = partial(self.storage.chunks, shard.name, shard.num_bytes, given_up)
         wanted = Wanted(digest_of(shard), shard.num_bytes, fetch, self.storage.name(shard.name))
         with self.cache.open(wanted, given_up):
-            return Mapping(self.cache.path(digest_of(shard)), shard.num_bytes, locked=True)
+            return MappedFile(self.cache.path(digest_of(shard)), shard.num_bytes, locked=True)
 
-    def room(self, spans: Spans) -> int:
+    def room(self, spans: ShardResidency) -> int:
         """The bytes to keep here at once: twice what an epoch needs at the least, where the cache has them.
 
         Raises `ValueError` where it has not even those that it needs.

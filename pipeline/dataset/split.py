@@ -28,7 +28,7 @@ from imagefeed.pipeline.dataset.remote import Remote
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.files.cache import CacheOptions
 from imagefeed.pipeline.files.hashing import file_sha256
-from imagefeed.pipeline.files.mapped_file import Mapping, check_unchanged
+from imagefeed.pipeline.files.mapped_file import MappedFile, check_unchanged
 from imagefeed.pipeline.files.object_store import StorageOptions, is_url, never
 from imagefeed.pipeline.image.stored import OTHER, RAW
 
@@ -55,7 +55,7 @@ class Split:
     manifest: Manifest
     source: str = field(default="", compare=False)  # what was asked for, where that is not `path`
     remote: Remote | None = None  # where the shards are, if not in `path`
-    _mappings: MutableMapping[int, Mapping] = field(init=False, repr=False, compare=False)
+    _mappings: MutableMapping[int, MappedFile] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Maps of remote shards are gone when nobody holds them, so that the cache may evict the files.
@@ -172,7 +172,7 @@ class Split:
         self._check_file(MEAN_IMAGE)
         return read_mean_image(self.path).astype(np.float32)
 
-    def maps(self, rows: np.ndarray) -> tuple[np.ndarray, list[Mapping]]:
+    def maps(self, rows: np.ndarray) -> tuple[np.ndarray, list[MappedFile]]:
         """Where the payloads of `rows` (int64 [n]) begin in memory, int64 [n], while somebody holds the maps."""
         shards = self.columns.shard[rows]
         numbers, places = np.unique(shards, return_inverse=True)
@@ -186,14 +186,14 @@ class Split:
         file = self.remote.called(shard) if self.remote else self.path / shard.name
         return f"{file}: sample {self.columns.id[row]} ({self.samples['key'][row]})"
 
-    def map(self, number: int, given_up: Callable[[], bool] = never) -> Mapping:
+    def map(self, number: int, given_up: Callable[[], bool] = never) -> MappedFile:
         """Shard `number` in memory. A remote one is fetched first unless it is here, which `given_up()` ends."""
         shard, mapping = self.manifest.shards[number], self._mappings.get(number)
         if mapping is None:
             if self.remote is not None:
                 mapping = self.remote.map(shard, given_up)
             else:
-                mapping = Mapping(self.path / shard.name, shard.num_bytes, shard.modified_ns)
+                mapping = MappedFile(self.path / shard.name, shard.num_bytes, shard.modified_ns)
             # Of two threads that come here at once, both must go on with the same map: the other one is freed.
             mapping = self._mappings.setdefault(number, mapping)
         elif shard.modified_ns is not None:  # nothing else would tell, where there are no hashes

@@ -15,7 +15,7 @@ from numba.core import cgutils
 
 from imagefeed.pipeline.jit.intrinsics import intrinsic
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.simd import Lanes, after, load
+from imagefeed.pipeline.jit.simd import Vector, after, load
 
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels whose products are summed up
 PIXELS = 16  # at once
@@ -38,9 +38,9 @@ def sum_blocks(context: Any, pixels: Any, count: Any, sums: Any) -> Any:
             block = load(builder, at, 8, 3 * PIXELS)
             channels = [block.picked(range(channel, 3 * PIXELS, 3)).widened(32, signed=False) for channel in range(3)]
             for total, value in zip(totals, channels + [channels[i] * channels[j] for i, j in PAIRS], strict=True):
-                builder.store((Lanes(builder, builder.load(total)) + value).value, total)
+                builder.store((Vector(builder, builder.load(total)) + value).value, total)
         for number, total in enumerate(totals):
-            Lanes(builder, builder.load(total)).store(after(builder, sums, 4 * PIXELS * number))
+            Vector(builder, builder.load(total)).store(after(builder, sums, 4 * PIXELS * number))
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp), generate

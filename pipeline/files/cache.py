@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
 
-from imagefeed.pipeline.files.object_store import POLL, GivenUp, never
+from imagefeed.pipeline.files.object_store import POLL, Cancelled, never
 
 FILE = re.compile(r"[0-9a-f]{64}(\.part)?")
 PART = ".part"
@@ -85,7 +85,7 @@ class Cache:
         """A file, fetched unless it is here; it is not evicted while it is open.
 
         Raises `ValueError` where its bytes are others, twice; `OSError` where there is no room; `TimeoutError` where
-        another process that fetches it does not get on; `GivenUp` once `given_up()`; and what `fetch` raises. Nothing
+        another process that fetches it does not get on; `Cancelled` once `given_up()`; and what `fetch` raises. Nothing
         half-written is ever found.
         """
         waiting = Waiting(self.options.patience, given_up)
@@ -199,7 +199,7 @@ class Waiting:
     def pause(self, state: object, complaint: str) -> None:
         """Waits a moment; `state` changes when the others get on."""
         if self.given_up():
-            raise GivenUp
+            raise Cancelled
         now = time.monotonic()
         if state != self._seen:
             self._seen, self._since = state, now

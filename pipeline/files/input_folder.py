@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagefeed.pipeline.files.object_store import Found, Storage, StorageOptions, is_url, stamp_of
+from imagefeed.pipeline.files.object_store import FileInfo, ObjectStore, StorageOptions, is_url, stamp_of
 from imagefeed.pipeline.files.ranged import AHEAD, Readable
 from imagefeed.pipeline.files.wildcards import braces
 
@@ -30,7 +30,7 @@ REQUESTS = 16  # at once, of one process: they wait for the server far longer th
 
 
 @dataclass(frozen=True)
-class Folder:
+class LocalInput:
     """A place on this machine."""
 
     root: str  # absolute
@@ -39,7 +39,7 @@ class Folder:
         """A file as messages name it."""
         return os.path.join(self.root, name)
 
-    def batches(self) -> Iterator[list[Found]]:
+    def batches(self) -> Iterator[list[FileInfo]]:
         """The files below, a folder at a time; what begins with a dot is passed over."""
         for folder, below, files in os.walk(self.root, followlinks=True):
             below[:] = sorted(name for name in below if not name.startswith("."))
@@ -50,7 +50,7 @@ class Folder:
                     found.append(_found(prefix + file, os.stat(os.path.join(folder, file))))
             yield found
 
-    def found(self, name: str) -> Found:
+    def found(self, name: str) -> FileInfo:
         """One file. Raises `FileNotFoundError`."""
         path = self.path(name)
         if not os.path.isfile(path):
@@ -69,10 +69,10 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class RemoteInput:
     """A place at a URL."""
 
-    storage: Storage
+    storage: ObjectStore
 
     @property
     def root(self) -> str:
@@ -83,7 +83,7 @@ class Bucket:
         """A file as messages name it."""
         return self.storage.name(name)
 
-    def batches(self) -> Iterator[list[Found]]:
+    def batches(self) -> Iterator[list[FileInfo]]:
         """The files below, a folder at a time; what begins with a dot is passed over."""
         with ThreadPoolExecutor(REQUESTS) as pool:
             waiting = [""]
@@ -94,8 +94,8 @@ class Bucket:
                     described = pool.map(self.storage.found, [name for name in bare if not _hidden(name)])
                     yield [*(each for each in files if not _hidden(each.name)), *described]
 
-    def found(self, name: str) -> Found:
-        """One file. Raises what `Storage` does."""
+    def found(self, name: str) -> FileInfo:
+        """One file. Raises what `ObjectStore` does."""
         return self.storage.found(name)
 
     def read(self, name: str) -> bytes:
@@ -108,13 +108,13 @@ class Bucket:
         yield Ahead(self.storage, name, size, ahead)
 
 
-Place = Folder | Bucket
+InputFolder = LocalInput | RemoteInput
 
 
 class Ahead:
     """A file elsewhere that is read from front to back with gaps: each request brings `ahead` bytes at least."""
 
-    def __init__(self, storage: Storage, name: str, size: int, ahead: int) -> None:
+    def __init__(self, storage: ObjectStore, name: str, size: int, ahead: int) -> None:
         self._storage, self._name, self._size, self._ahead = storage, name, size, ahead
         self._start, self._data = 0, b""
 
@@ -128,12 +128,12 @@ class Ahead:
         return self._data[offset - self._start : stop - self._start]
 
 
-def place_at(root: str) -> Place:
+def input_folder_at(root: str) -> InputFolder:
     """The place at an absolute path or a URL."""
-    return Bucket(Storage(root, StorageOptions())) if is_url(root) else Folder(root)
+    return RemoteInput(ObjectStore(root, StorageOptions())) if is_url(root) else LocalInput(root)
 
 
-def look(where: str) -> tuple[Place, pa.Table]:
+def list_files(where: str) -> tuple[InputFolder, pa.Table]:
     """What a user names: the place and a table of its files (`FILES`), sorted by name.
 
     A folder stands for all that is below it; a file, and several by braces and wildcards, for themselves. Raises
@@ -143,13 +143,13 @@ def look(where: str) -> tuple[Place, pa.Table]:
     if not is_url(where):
         where = os.path.abspath(where)
         if os.path.isdir(where):
-            place: Place = place_at(where)
+            place: InputFolder = input_folder_at(where)
             return place, table_of(place.batches())
     elif not re.search(r"[{*?\[]", where) and not _has_suffix(where):
-        place = place_at(where.rstrip("/"))
+        place = input_folder_at(where.rstrip("/"))
         return place, table_of(place.batches())
     root, names = _names(where)
-    place = place_at(root)
+    place = input_folder_at(root)
     if any(re.search(r"[*?\[]", name) for name in names) and not os.path.exists(where):
         every = table_of(place.batches())
         patterns = "|".join(fnmatch.translate(name) for name in names)
@@ -169,7 +169,7 @@ def _names(where: str) -> tuple[str, list[str]]:
     return root, [rest] if os.path.exists(where) else list(braces(rest))
 
 
-def table_of(batches: Iterator[list[Found]] | list[list[Found]]) -> pa.Table:
+def table_of(batches: Iterator[list[FileInfo]] | list[list[FileInfo]]) -> pa.Table:
     """Files as a table (`FILES`), sorted by name; a folder at a time, so that Python never holds all of them."""
     tables = []
     for batch in batches:
@@ -195,8 +195,8 @@ def stamp_here(stat: os.stat_result) -> int:
     return stamp_of(stat.st_mtime_ns, stat.st_size)
 
 
-def _found(name: str, stat: os.stat_result) -> Found:
-    return Found(name, stat.st_size, stamp_here(stat))
+def _found(name: str, stat: os.stat_result) -> FileInfo:
+    return FileInfo(name, stat.st_size, stamp_here(stat))
 
 
 def _hidden(name: str) -> bool:

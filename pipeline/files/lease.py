@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from imagefeed.pipeline.files.object_store import Found, Storage
+from imagefeed.pipeline.files.object_store import FileInfo, ObjectStore
 
 FOLDER = ".lock"
 BEAT = 10.0  # seconds between two signs of life
@@ -23,7 +23,7 @@ SILENCE = 4.5  # beats without one, after which a holder counts as dead
 
 
 @contextmanager
-def lease(storage: Storage) -> Iterator[Callable[[], None]]:
+def lease(storage: ObjectStore) -> Iterator[Callable[[], None]]:
     """Holds the folder; yields what raises `RuntimeError` where another has taken it since, or no sign can be given.
 
     Raises `RuntimeError` where another one holds it.
@@ -44,12 +44,12 @@ def lease(storage: Storage) -> Iterator[Callable[[], None]]:
         holding.end()
 
 
-def number_of(holder: Found) -> int:
+def number_of(holder: FileInfo) -> int:
     """The number in the name of a holder's file."""
     return int(holder.name.rpartition("/")[2])
 
 
-def highest(storage: Storage) -> Found | None:
+def highest(storage: ObjectStore) -> FileInfo | None:
     """The file of the last holder, if there is one."""
     try:
         files, _, _ = storage.folder(FOLDER)
@@ -58,7 +58,7 @@ def highest(storage: Storage) -> Found | None:
     return max((each for each in files if each.name.rpartition("/")[2].isdigit()), key=number_of, default=None)
 
 
-def claimed(storage: Storage, number: int, token: dict) -> bool:
+def claimed(storage: ObjectStore, number: int, token: dict) -> bool:
     """Whether this holder has the number: one of all that try gets it."""
     file = f"{FOLDER}/{number}"
     content = json.dumps(token | {"beat": 0}).encode()
@@ -66,7 +66,7 @@ def claimed(storage: Storage, number: int, token: dict) -> bool:
     return storage.create(content, file) or storage.read(file) == content
 
 
-def wait_for_its_end(storage: Storage, holder: Found) -> None:
+def wait_for_its_end(storage: ObjectStore, holder: FileInfo) -> None:
     """Returns when a holder has given no sign for long enough, or is gone. Raises `RuntimeError` at a sign."""
     seconds = SILENCE * BEAT
     print(f"{storage.url} may be another conversion's: watching {seconds:.0f} s for a sign of life", file=sys.stderr)
@@ -83,7 +83,7 @@ def wait_for_its_end(storage: Storage, holder: Found) -> None:
 class Holding:
     """The signs of life of one holder, from a thread."""
 
-    def __init__(self, storage: Storage, number: int, token: dict) -> None:
+    def __init__(self, storage: ObjectStore, number: int, token: dict) -> None:
         self._storage, self._number, self._token = storage, number, token
         self._failed: Exception | None = None
         self._ended = threading.Event()

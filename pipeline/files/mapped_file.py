@@ -27,7 +27,7 @@ _madvise = bind(libc, "madvise", types.int32, types.intp, types.uint64, types.in
 _FAILED = ctypes.c_void_p(-1).value
 
 
-class Mapping:
+class MappedFile:
     """The whole of a file, readable at `address` until this object is collected; `locked` (shared) as long, if asked.
 
     Raises `ValueError` where the file has not the size that is expected (bytes) or, where `modified_ns` is given, was

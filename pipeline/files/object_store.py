@@ -27,7 +27,7 @@ STAMPS = (  # under which file systems tell that a file is another one now, the 
 T = TypeVar("T")
 
 
-class GivenUp(Exception):
+class Cancelled(Exception):
     """Nobody wants any more what was being done."""
 
 
@@ -67,7 +67,7 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and "://" in place
 
 
-class Found(NamedTuple):
+class FileInfo(NamedTuple):
     """A file as a server describes it."""
 
     name: str  # relative to the storage's URL
@@ -76,11 +76,11 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Storage:
+class ObjectStore:
     """The files directly below `url`.
 
     Every method raises `FileNotFoundError` or `PermissionError` at once, `ConnectionError` after the last attempt,
-    `GivenUp` soon after `given_up()` has come true (a request under way is waited for), each naming the file's URL.
+    `Cancelled` soon after `given_up()` has come true (a request under way is waited for), each naming the file's URL.
     Protocols whose fsspec class is synchronous (few: memory, sftp) keep their own timeouts.
     """
 
@@ -105,9 +105,9 @@ class Storage:
         """The file's URL."""
         return f"{self.url.rstrip('/')}/{file}"
 
-    def below(self, folder: str) -> "Storage":
+    def below(self, folder: str) -> "ObjectStore":
         """The files directly below a folder of this one."""
-        return Storage(self.name(folder), self.options)
+        return ObjectStore(self.name(folder), self.options)
 
     def read(self, file: str) -> bytes:
         """The whole of a small file."""
@@ -120,11 +120,11 @@ class Storage:
             raise ValueError(f"{self.name(file)}: the server does not say how large it is: use another server")
         return size
 
-    def found(self, file: str) -> Found:
+    def found(self, file: str) -> FileInfo:
         """A file's size and stamp. `ValueError` where the server does not say how large it is."""
         return _found(self.name(file), file, self._ask(file, "info", never))
 
-    def folder(self, name: str = "") -> tuple[list[Found], list[str], list[str]]:
+    def folder(self, name: str = "") -> tuple[list[FileInfo], list[str], list[str]]:
         """What lies directly in a folder ("" for the URL itself): files; names of files of which the server lists the
         names alone, as those of http do; names of folders."""
         entries = self._ask(name, "ls", never, patience=LONG, detail=True)
@@ -234,13 +234,13 @@ class Storage:
         return persist(request, self.name(file), self.options, given_up)
 
 
-def _found(name: str, file: str, described: Mapping[str, Any]) -> Found:
+def _found(name: str, file: str, described: Mapping[str, Any]) -> FileInfo:
     """What a file system's description says. `ValueError` where it does not say how large the file is."""
     size = described.get("size")
     if not isinstance(size, int):
         raise ValueError(f"{name}: the server does not say how large it is: use another server")
     stamp = next((described[key] for key in STAMPS if described.get(key) is not None), None)
-    return Found(file, size, 0 if stamp is None else stamp_of(str(stamp).strip('"'), size))
+    return FileInfo(file, size, 0 if stamp is None else stamp_of(str(stamp).strip('"'), size))
 
 
 def stamp_of(*facts: object) -> int:
@@ -254,7 +254,7 @@ def persist(request: Callable[[], T], name: str, options: StorageOptions, given_
     began, pauses = time.monotonic(), options.pauses()
     while True:
         if given_up():
-            raise GivenUp
+            raise Cancelled
         try:
             return request()
         except FileExistsError:

@@ -13,16 +13,16 @@ from urllib.parse import urlsplit
 
 from imagefeed.pipeline.files.atomic import atomic, sweep
 from imagefeed.pipeline.files.lease import lease
-from imagefeed.pipeline.files.object_store import Storage, StorageOptions, is_url
+from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, is_url
 
 # Where an upload is seen when it is complete, and not before; elsewhere (sftp, http, ...) half a file has its name.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 
 
-class Folder(Protocol):
+class OutputFolder(Protocol):
     """A folder that shards, tables and the manifest go to. It is named in messages by `str`, and may be pickled."""
 
-    def below(self, name: str) -> "Folder":
+    def below(self, name: str) -> "OutputFolder":
         """The folder `name` in this one."""
         ...
 
@@ -59,17 +59,17 @@ class Folder(Protocol):
         ...
 
 
-def folder_at(place: str | Path) -> Folder:
+def output_folder_at(place: str | Path) -> OutputFolder:
     """The folder at a path, which need not exist, or at a URL. `ValueError` where a URL cannot be written to."""
     if not is_url(place):
-        return LocalFolder(Path(place).resolve())
+        return LocalOutput(Path(place).resolve())
     protocol = urlsplit(str(place)).scheme
     if protocol not in OBJECT_STORES:
         raise ValueError(
             f"{place}: {protocol}:// would show files while they are being written. Convert into a folder here and "
             f"copy it, manifest.json last, or into an object store ({', '.join(OBJECT_STORES)})"
         )
-    return RemoteFolder(Storage(str(place).rstrip("/"), StorageOptions()))
+    return RemoteOutput(ObjectStore(str(place).rstrip("/"), StorageOptions()))
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def room(place: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class LocalFolder:
+class LocalOutput:
     """One on a file system of this machine, or one that all machines see under the same path."""
 
     path: Path
@@ -92,8 +92,8 @@ class LocalFolder:
     def __str__(self) -> str:
         return str(self.path)
 
-    def below(self, name: str) -> "LocalFolder":
-        return LocalFolder(self.path / name)
+    def below(self, name: str) -> "LocalOutput":
+        return LocalOutput(self.path / name)
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
@@ -140,16 +140,16 @@ class LocalFolder:
 
 
 @dataclass(frozen=True)
-class RemoteFolder:
+class RemoteOutput:
     """One in an object store. A file is made in $TMPDIR, on the machine that makes it, and then uploaded."""
 
-    storage: Storage
+    storage: ObjectStore
 
     def __str__(self) -> str:
         return self.storage.url
 
-    def below(self, name: str) -> "RemoteFolder":
-        return RemoteFolder(Storage(self.storage.name(name), self.storage.options))
+    def below(self, name: str) -> "RemoteOutput":
+        return RemoteOutput(ObjectStore(self.storage.name(name), self.storage.options))
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from imagefeed.pipeline.image.jpeg.decoder import Header, Workspace, read_header, read_scan, workspace
+from imagefeed.pipeline.image.jpeg.decoder import DecodeScratch, Header, new_scratch, read_header, read_scan
 from imagefeed.pipeline.image.jpeg.huffman_tables import WINDOW
 from imagefeed.pipeline.image.jpeg.planes import Planes, bytes_needed, paint, planes_in
 from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
@@ -21,10 +21,10 @@ class Decoder(NamedTuple):
     """What one thread decodes with."""
 
     own: bool  # whether our own decoder is asked first
-    space: Workspace
+    space: DecodeScratch
 
 
-class Found(NamedTuple):
+class Examined(NamedTuple):
     """What a JPEG says of itself."""
 
     state: int  # of `native`
@@ -37,23 +37,23 @@ class Found(NamedTuple):
 def new_decoder(name: Name, num_pixels: int, window: int = WINDOW) -> Decoder:
     """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels, and looks codes up by
     `window` bits."""
-    return Decoder(name == "own", workspace(num_pixels if name == "own" else 0, window))
+    return Decoder(name == "own", new_scratch(num_pixels if name == "own" else 0, window))
 
 
 @njit
-def examine(decoder: Decoder, data: np.ndarray) -> Found:
+def examine(decoder: Decoder, data: np.ndarray) -> Examined:
     """Reads the header of the JPEG `data` (uint8 [bytes])."""
     if decoder.own:
         header = read_header(decoder.space, data)
         needed = bytes_needed(header.height, header.width, header.halved)
         if header.height > 0 and needed <= decoder.space.samples.size:
-            return Found(OK, header.height, header.width, True, header)
+            return Examined(OK, header.height, header.width, True, header)
     state, height, width = jpeg_size(data)
-    return Found(state, height, width, False, Header(0, 0, 0, 0, 0))
+    return Examined(state, height, width, False, Header(0, 0, 0, 0, 0))
 
 
 @njit
-def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) -> int:
+def decode(decoder: Decoder, found: Examined, data: np.ndarray, image: np.ndarray) -> int:
     """Decodes `data` into `image` (uint8 [H, W, 3], of the size that was found); a state of `native`."""
     box = (0, 0, found.height, found.width)
     planes = planes_of(decoder, found)
@@ -64,7 +64,7 @@ def decode(decoder: Decoder, found: Found, data: np.ndarray, image: np.ndarray) 
 
 
 @njit
-def decode_part(decoder: Decoder, found: Found, data: np.ndarray, windows: np.ndarray, whole: bool) -> bool:
+def decode_part(decoder: Decoder, found: Examined, data: np.ndarray, windows: np.ndarray, whole: bool) -> bool:
     """Decodes the blocks that `windows` (float64 [V, 5], see `recipes`) look at, for `planes_of`; False where our own
     decoder cannot. Until it is `whole`, damage behind the last of these blocks is not seen."""
     top, left, bottom, right = found.height, found.width, 0, 0
@@ -75,13 +75,15 @@ def decode_part(decoder: Decoder, found: Found, data: np.ndarray, windows: np.nd
 
 
 @njit
-def decode_box(decoder: Decoder, found: Found, data: np.ndarray, box: tuple[int, int, int, int], whole: bool) -> bool:
+def decode_box(
+    decoder: Decoder, found: Examined, data: np.ndarray, box: tuple[int, int, int, int], whole: bool
+) -> bool:
     """As `decode_part`, for the pixels of `box` (top, left, bottom, right)."""
     return found.own and read_scan(decoder.space, found.header, planes_of(decoder, found), data, box, whole)
 
 
 @njit
-def planes_of(decoder: Decoder, found: Found) -> Planes:
+def planes_of(decoder: Decoder, found: Examined) -> Planes:
     """Where samples of an image are decoded to, until the next image is."""
     space, header = decoder.space, found.header
     return planes_in(space.samples, space.row, header.height, header.width, header.halved)

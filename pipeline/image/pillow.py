@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from imagefeed.pipeline.image.resample import resample
-from imagefeed.pipeline.image.resize import PAPER, PAPER_SIDE, Rule, place
+from imagefeed.pipeline.image.resize import PAPER, PAPER_SIDE, Rule, crop_geometry
 
 SIZE = PAPER_SIDE
 # What is read at all. Pillow knows more, but an EPS is a program, which it would have Ghostscript run.
@@ -69,7 +69,7 @@ def load_rgb(data: bytes) -> np.ndarray:
 def load_square(data: bytes, size: int = SIZE) -> np.ndarray:
     """The image file `data` in "paper" geometry: uint8 [size, size, 3], RGB. Raises `BadImage`."""
     image, square = load_rgb(data), np.empty((size, size, 3), np.uint8)
-    window, _, _ = place(Rule(PAPER, size), *image.shape[:2])
+    window, _, _ = crop_geometry(Rule(PAPER, size), *image.shape[:2])
     resample(image, window, False, square)
     return square
 

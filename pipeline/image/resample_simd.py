@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 
 from imagefeed.pipeline.jit.intrinsics import intrinsic
-from imagefeed.pipeline.jit.simd import Lanes, load
+from imagefeed.pipeline.jit.simd import Vector, load
 
 FRACTION_BITS = 22  # of a weight; an image's 8 bits and a carry leave room for the sign in 32
 HALF = 1 << (FRACTION_BITS - 1)
@@ -21,13 +21,13 @@ PIXELS = 8  # of a row that are made at once
 WORD = ir.IntType(32)
 
 
-def weighed(builder: Any, count: Any, lanes: int, term: Callable[[Any], Lanes]) -> Lanes:
+def weighed(builder: Any, count: Any, lanes: int, term: Callable[[Any], Vector]) -> Vector:
     """The sum of `count` terms (int32), rounded to bytes. `term` makes one of them from its number."""
     start = ir.Constant(ir.VectorType(WORD, lanes), [HALF] * lanes)
     total = cgutils.alloca_once_value(builder, start)
     with cgutils.for_range(builder, count) as loop:
-        builder.store((Lanes(builder, builder.load(total)) + term(loop.index)).value, total)
-    return (Lanes(builder, builder.load(total)) >> FRACTION_BITS).narrowed(8, 0, 255)
+        builder.store((Vector(builder, builder.load(total)) + term(loop.index)).value, total)
+    return (Vector(builder, builder.load(total)) >> FRACTION_BITS).narrowed(8, 0, 255)
 
 
 @intrinsic
@@ -40,7 +40,7 @@ def weigh_rows(context: Any, pixels: Any, stride: Any, weights: Any, count: Any,
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pixels, stride, weights, count, out = arguments
 
-        def term(number: Any) -> Lanes:
+        def term(number: Any) -> Vector:
             row = load(builder, builder.add(pixels, builder.mul(number, stride)), 8, BLOCK)
             weight = load(builder, builder.add(weights, builder.mul(number, number.type(4))), 32, 1)
             return row.widened(32, signed=False) * weight.picked([0] * BLOCK)
@@ -66,13 +66,13 @@ def weigh_pixels(context: Any, line: Any, places: Any, weights: Any, count: Any,
         offsets = load(builder, places, 32, PIXELS).widened(64).value
         starts = [builder.add(line, builder.extract_element(offsets, WORD(pixel))) for pixel in range(PIXELS)]
 
-        def term(number: Any) -> Lanes:
+        def term(number: Any) -> Vector:
             step = builder.mul(number, number.type(3))
             words = ir.Constant(ir.VectorType(WORD, PIXELS), ir.Undefined)
             for pixel, start in enumerate(starts):
                 address = builder.inttoptr(builder.add(start, step), WORD.as_pointer())
                 words = builder.insert_element(words, builder.load(address, align=1), WORD(pixel))
-            values = Lanes(builder, builder.bitcast(words, ir.VectorType(ir.IntType(8), 4 * PIXELS)))
+            values = Vector(builder, builder.bitcast(words, ir.VectorType(ir.IntType(8), 4 * PIXELS)))
             weight = load(builder, builder.add(weights, builder.mul(number, number.type(4 * PIXELS))), 32, PIXELS)
             return values.widened(32, signed=False) * weight.picked([lane // 4 for lane in range(4 * PIXELS)])
 

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
 
 
 @njit
-def place(rule: Rule, height: int, width: int) -> tuple[np.ndarray, int, int]:
+def crop_geometry(rule: Rule, height: int, width: int) -> tuple[np.ndarray, int, int]:
     """What becomes of an image of this size: the window that is kept and the size that it gets.
 
     The window is (top, left, height, width) in pixels, float64 [4], perhaps with halves.

@@ -17,7 +17,7 @@ from imagefeed.pipeline.image.jpeg.huffman_tables import OTHERS_WINDOW
 from imagefeed.pipeline.image.jpeg.idct import STEP
 from imagefeed.pipeline.image.jpeg.planes import bytes_needed, paint, planes_in
 from imagefeed.pipeline.image.resample import apply, filters, reach
-from imagefeed.pipeline.image.resize import LONGEST_SIDE, Rule, place
+from imagefeed.pipeline.image.resize import LONGEST_SIDE, Rule, crop_geometry
 from imagefeed.pipeline.image.stored import MOST_PIXELS
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, decompress
 from imagefeed.pipeline.jit.njit import njit
@@ -27,7 +27,7 @@ SMOOTHED = 5  # columns from which on chroma is smoothed as `jpeg.planes` does
 MOST_OWN = 1 << 22  # pixels of an image that our own decoder takes; larger ones are libjpeg-turbo's
 
 
-class Desk(NamedTuple):
+class TranscodeScratch(NamedTuple):
     """What one thread works with; the arrays are uint8 [bytes]."""
 
     decoder: Decoder
@@ -40,21 +40,23 @@ class Desk(NamedTuple):
     payload: np.ndarray  # the JPEG
 
 
-class Made(NamedTuple):
+class Transcoded(NamedTuple):
     """What became of an image, or what is in the way."""
 
     state: int  # of `native`; NO_ROOM, TOO_LONG
     height: int  # pixels that are stored
     width: int
-    num_bytes: int  # of the payload; for NO_ROOM those of `Desk.image` that are needed
+    num_bytes: int  # of the payload; for NO_ROOM those of `TranscodeScratch.image` that are needed
 
 
-def new_desk(encoder: Encoder) -> Desk:
+def new_scratch(encoder: Encoder) -> TranscodeScratch:
     """A desk with no room yet for images."""
-    return Desk(new_decoder("own", MOST_OWN, OTHERS_WINDOW), encoder, *(np.empty(0, np.uint8) for _ in range(6)))
+    return TranscodeScratch(
+        new_decoder("own", MOST_OWN, OTHERS_WINDOW), encoder, *(np.empty(0, np.uint8) for _ in range(6))
+    )
 
 
-def with_room(desk: Desk, made: Made) -> Desk:
+def with_room(desk: TranscodeScratch, made: Transcoded) -> TranscodeScratch:
     """The desk with room for what `made` says that it lacked."""
     pixels = 3 * made.height * made.width
     most = most_bytes(made.height, made.width)
@@ -74,7 +76,7 @@ def at_least(memory: np.ndarray, size: int) -> np.ndarray:
 
 
 @njit
-def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coded: bool) -> Made:
+def transcode_jpeg(desk: TranscodeScratch, data: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
     """Makes what is stored of the JPEG `data` (uint8 [bytes]), `coded` as a JPEG or as raw pixels.
 
     Whatever has a state other than OK, NO_ROOM or TOO_LONG is for Pillow to judge.
@@ -82,11 +84,11 @@ def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coded: bool) -> Made:
     found = examine(desk.decoder, data)
     rows, columns = found.height, found.width
     if found.state != OK or rows * columns > MOST_PIXELS:
-        return Made(CORRUPT, 0, 0, 0)
-    window, height, width = place(rule, rows, columns)
+        return Transcoded(CORRUPT, 0, 0, 0)
+    window, height, width = crop_geometry(rule, rows, columns)
     state = room(desk, rows, columns, height, width)
     if state != OK:
-        return Made(state, height, width, image_bytes(rows, columns))
+        return Transcoded(state, height, width, image_bytes(rows, columns))
     image, resized = pixels_in(desk.image, rows, columns), pixels_in(desk.resized, height, width)
     down, across = filters(rows, columns, window, False, height, width)
     (top, bottom), (left, right) = reach(down), reach(across)
@@ -95,17 +97,17 @@ def shrink_jpeg(desk: Desk, data: np.ndarray, rule: Rule, coded: bool) -> Made:
     elif decompress(data, image) == OK:
         apply(image, down, across, resized, None)
     else:
-        return Made(CORRUPT, 0, 0, 0)
+        return Transcoded(CORRUPT, 0, 0, 0)
     return store(desk, resized, coded)
 
 
 @njit
-def shrink(desk: Desk, image: np.ndarray, rule: Rule, coded: bool) -> Made:
+def transcode(desk: TranscodeScratch, image: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
     """The same of an image that is decoded already (uint8 [H, W, 3])."""
-    window, height, width = place(rule, image.shape[0], image.shape[1])
+    window, height, width = crop_geometry(rule, image.shape[0], image.shape[1])
     state = room(desk, 0, 0, height, width)
     if state != OK:
-        return Made(state, height, width, image_bytes(0, 0))
+        return Transcoded(state, height, width, image_bytes(0, 0))
     resized = pixels_in(desk.resized, height, width)
     down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
     apply(image, down, across, resized, None)
@@ -113,24 +115,24 @@ def shrink(desk: Desk, image: np.ndarray, rule: Rule, coded: bool) -> Made:
 
 
 @njit
-def store(desk: Desk, resized: np.ndarray, coded: bool) -> Made:
-    """Where it is to be `coded`, writes `resized` as a JPEG to the desk's payload, and its pixels to `Desk.stored`."""
+def store(desk: TranscodeScratch, resized: np.ndarray, coded: bool) -> Transcoded:
+    """Where it is to be `coded`, writes `resized` as a JPEG to the desk's payload, and its pixels to `TranscodeScratch.stored`."""
     height, width, halved = resized.shape[0], resized.shape[1], desk.encoder.halved
     if not coded:
-        return Made(OK, height, width, resized.size)
+        return Transcoded(OK, height, width, resized.size)
     planes = planes_in(desk.samples, desk.decoder.space.row, height, width, halved)
     size = encode(desk.encoder, resized, desk.clean, desk.payload, planes)
     if size == 0:
-        return Made(TOO_MANY_BYTES, height, width, 0)
+        return Transcoded(TOO_MANY_BYTES, height, width, 0)
     stored = pixels_in(desk.stored, height, width)
     if width >= SMOOTHED:
         paint(planes, stored)
-        return Made(OK, height, width, size)
-    return Made(decompress(desk.payload[:size], stored), height, width, size)
+        return Transcoded(OK, height, width, size)
+    return Transcoded(decompress(desk.payload[:size], stored), height, width, size)
 
 
 @njit
-def room(desk: Desk, rows: int, columns: int, height: int, width: int) -> int:
+def room(desk: TranscodeScratch, rows: int, columns: int, height: int, width: int) -> int:
     """OK where the desk has room for an image of `rows` x `columns` that becomes `height` x `width`."""
     if max(height, width) > LONGEST_SIDE:
         return TOO_LONG

@@ -1,6 +1,6 @@
 """One image on its way into a shard: decoded, resized and encoded; or copied as it is.
 
-A `Preparer` keeps the codecs and buffers of one thread. What it makes of an image is a function of the image's bytes
+A `Transcoder` keeps the codecs and buffers of one thread. What it makes of an image is a function of the image's bytes
 and the options alone.
 """
 
@@ -16,17 +16,17 @@ from imagefeed.pipeline.image.stored import JPEG, MOST_PIXELS, OTHER, RAW, Stora
 from imagefeed.pipeline.image.transcode_kernel import (
     NO_ROOM,
     TOO_LONG,
-    Made,
-    new_desk,
+    Transcoded,
+    new_scratch,
     pixels_in,
-    shrink,
-    shrink_jpeg,
+    transcode,
+    transcode_jpeg,
     with_room,
 )
 from imagefeed.pipeline.image.turbojpeg import OK
 
 
-class Prepared(NamedTuple):
+class StoredImage(NamedTuple):
     """What is stored of one image."""
 
     payload: bytes | memoryview  # a view of memory that the next image overwrites
@@ -36,7 +36,7 @@ class Prepared(NamedTuple):
     pixels: np.ndarray | None  # uint8 [height, width, 3], as readers get them, until the next image; None: not looked
 
 
-class Preparer:
+class Transcoder:
     """Makes payloads as `storage` says.
 
     `look`: also decode what is copied; `for_beton`: write pixels of what FFCV cannot decode.
@@ -47,16 +47,16 @@ class Preparer:
         self.for_beton = for_beton
         self.jpeg = JpegCodec()
         self.coded = storage.quality is not None
-        self._desk = new_desk(Coding(storage.quality or 1, storage.sampling, storage.huffman).encoder())
+        self._desk = new_scratch(Coding(storage.quality or 1, storage.sampling, storage.huffman).encoder())
 
-    def prepare(self, data: bytes) -> Prepared:
+    def prepare(self, data: bytes) -> StoredImage:
         """What is stored of the image file `data`. Raises `BadImage` where it cannot be used."""
         return self._copied(data) if self.storage.resize == "none" else self._resized_image(data)
 
-    def _resized_image(self, data: bytes) -> Prepared:
-        made = self._made(shrink_jpeg, np.frombuffer(data, np.uint8))
+    def _resized_image(self, data: bytes) -> StoredImage:
+        made = self._made(transcode_jpeg, np.frombuffer(data, np.uint8))
         if made.state not in (OK, TOO_LONG):
-            made = self._made(shrink, np.ascontiguousarray(load_rgb(data)))
+            made = self._made(transcode, np.ascontiguousarray(load_rgb(data)))
             if made.state not in (OK, TOO_LONG):
                 raise RuntimeError(f"these pixels cannot be stored (status {made.state}): is the memory sound?")
         state, height, width, num_bytes = made
@@ -65,9 +65,9 @@ class Preparer:
         desk = self._desk
         pixels = pixels_in(desk.stored if self.coded else desk.resized, height, width)  # what training will see
         payload = desk.payload[:num_bytes] if self.coded else pixels.reshape(-1)
-        return Prepared(payload.data, JPEG if self.coded else RAW, height, width, pixels)
+        return StoredImage(payload.data, JPEG if self.coded else RAW, height, width, pixels)
 
-    def _made(self, make: Callable[..., Made], image: np.ndarray) -> Made:
+    def _made(self, make: Callable[..., Transcoded], image: np.ndarray) -> Transcoded:
         """What `make` makes of the image, once the desk has room for it."""
         rule = self.resize.rule
         made = make(self._desk, image, rule, self.coded)
@@ -76,7 +76,7 @@ class Preparer:
             made = make(self._desk, image, rule, self.coded)
         return made
 
-    def _copied(self, data: bytes) -> Prepared:
+    def _copied(self, data: bytes) -> StoredImage:
         """`data` itself; for a beton the pixels of what FFCV cannot decode, which is all but grey and RGB JPEGs."""
         state, height, width = self.jpeg.size(data)
         kind, pixels = (JPEG if state == OK else OTHER), None
@@ -87,6 +87,6 @@ class Preparer:
             height, width = open_header(data)
             if self.for_beton:
                 pixels = np.ascontiguousarray(load_rgb(data))
-                return Prepared(pixels.reshape(-1).data, RAW, height, width, pixels)
+                return StoredImage(pixels.reshape(-1).data, RAW, height, width, pixels)
             pixels = load_rgb(data) if self.look else None
-        return Prepared(data, kind, height, width, pixels)
+        return StoredImage(data, kind, height, width, pixels)

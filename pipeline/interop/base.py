@@ -11,10 +11,10 @@ from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
 from imagefeed.pipeline.sampling.order import PAD
-from imagefeed.pipeline.sampling.state import Place, Positioned
+from imagefeed.pipeline.sampling.state import Cursor, Resumable
 
 
-class Engine(Positioned, ABC):
+class OtherLoader(Resumable, ABC):
     """Batches of one dataset by somebody else's loader, with a `Loader`'s length, place and batches.
 
     One iterator at a time. Raises `ValueError` where the dataset or an option is not for this engine.
@@ -48,7 +48,7 @@ class Engine(Positioned, ABC):
     def __iter__(self) -> Iterator[Batch]:
         return self._epoch(self.begin())
 
-    def _epoch(self, place: Place) -> Iterator[Batch]:
+    def _epoch(self, place: Cursor) -> Iterator[Batch]:
         with closing(self.batches(place.seed, place.epoch, place.position)) as batches:
             for batch in batches:
                 place.advance(self.options.share.global_batch, self._most)

@@ -12,7 +12,7 @@ from ffcv.reader import Reader
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.paths import home
 from imagefeed.pipeline.formats.beton_merge import merge
-from imagefeed.pipeline.interop.base import Engine
+from imagefeed.pipeline.interop.base import OtherLoader
 from imagefeed.pipeline.interop.ffcv_ops import Augment, Decode, SafeLoader, beton_rows
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.options import LoaderOptions, order_of
@@ -20,8 +20,8 @@ from imagefeed.pipeline.runtime.cores import cores_per_rank
 from imagefeed.pipeline.sampling.order import PAD
 
 
-class FFCV(Engine):
-    """The same batches as from our own loader, to the bit, by FFCV's threads. See `Engine`."""
+class FFCV(OtherLoader):
+    """The same batches as from our own loader, to the bit, by FFCV's threads. See `OtherLoader`."""
 
     name, format = "ffcv", "beton"
 
@@ -49,7 +49,7 @@ class FFCV(Engine):
         return self.options.share.num_batches(self.num_samples)
 
     def batches(self, seed: int, epoch: int, position: int) -> Generator[Batch, None, None]:
-        """See `Engine`."""
+        """See `OtherLoader`."""
         share, order = self.options.share, order_of(self.dataset, self.options, seed, epoch)
         starts = range(
             position, position + share.num_batches(len(order), position) * share.global_batch, share.global_batch

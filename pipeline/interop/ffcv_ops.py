@@ -39,7 +39,7 @@ from imagefeed.pipeline.interop.threads import threads_unchanged
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.kernel.fused import ALTERED, WHY
-from imagefeed.pipeline.loader.augmenter import Stage
+from imagefeed.pipeline.loader.augmenter import Augmenter
 from imagefeed.pipeline.loader.options import LoaderOptions
 
 READ_ONLY = types.Array(types.uint8, 1, "C", readonly=True)
@@ -127,7 +127,7 @@ class Augment(Operation):
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         super().__init__()
-        self._stage, self._dataset = Stage(dataset, options), dataset
+        self._stage, self._dataset = Augmenter(dataset, options), dataset
         self._rows = beton_rows(dataset)
         self.begin(0)
 

@@ -1,6 +1,6 @@
 """Training from the loaders of others, with our augmentation and the checks that they lack.
 
-`feeder("ffcv", dataset, options)` has what training needs of a `Loader`: batches, length, place. The parts, an FFCV
+`make_loader("ffcv", dataset, options)` has what training needs of a `Loader`: batches, length, place. The parts, an FFCV
 `Operation` and WebDataset stages, serve stock pipelines as well: see docs/engines.md. These files alone import ffcv and
 webdataset, and only when they are asked for.
 """
@@ -8,7 +8,7 @@ webdataset, and only when they are asked for.
 from typing import Literal
 
 from imagefeed.pipeline.dataset.split import Split
-from imagefeed.pipeline.interop.base import Engine
+from imagefeed.pipeline.interop.base import OtherLoader
 from imagefeed.pipeline.interop.threads import threads_unchanged
 from imagefeed.pipeline.loader.loader import Loader
 from imagefeed.pipeline.loader.options import LoaderOptions
@@ -16,7 +16,7 @@ from imagefeed.pipeline.loader.options import LoaderOptions
 EngineName = Literal["imagefeed", "ffcv", "webdataset"]
 
 
-def feeder(engine: EngineName, dataset: Split, options: LoaderOptions) -> Loader | Engine:
+def make_loader(engine: EngineName, dataset: Split, options: LoaderOptions) -> Loader | OtherLoader:
     """The loader of `dataset` that `engine` names. Raises `ValueError` with the cure where the two do not suit."""
     if engine == "ffcv":
         with threads_unchanged():  # FFCV sets them when it is imported, too

@@ -8,7 +8,7 @@ import webdataset
 
 from imagefeed.pipeline.dataset.manifest import Shard
 from imagefeed.pipeline.dataset.split import Split
-from imagefeed.pipeline.interop.base import Engine
+from imagefeed.pipeline.interop.base import OtherLoader
 from imagefeed.pipeline.interop.webdataset_stages import Augment, Count, urls_of
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.options import LoaderOptions
@@ -17,8 +17,8 @@ from imagefeed.pipeline.runtime.cores import cores_per_rank
 BUFFER = 1000  # samples that each worker mixes, as WebDataset's own examples have it
 
 
-class WebDataset(Engine):
-    """Each sample's pixels are those of our own loader; the order is WebDataset's. See `Engine`.
+class WebDataset(OtherLoader):
+    """Each sample's pixels are those of our own loader; the order is WebDataset's. See `OtherLoader`.
 
     A rank has the same shards in every epoch, and each of its workers a part of these; both in a new order each epoch,
     mixed in a buffer. A worker ends with a batch of its own that may be short, so an epoch may have some batches more.
@@ -49,7 +49,7 @@ class WebDataset(Engine):
         return max(sum(self._counts(rank)) for rank in range(self.options.world_size))
 
     def batches(self, seed: int, epoch: int, position: int) -> Generator[Batch, None, None]:
-        """See `Engine`. Raises `ValueError` where `position` is none of this number of ranks."""
+        """See `OtherLoader`. Raises `ValueError` where `position` is none of this number of ranks."""
         skipped, rest = divmod(position, self.options.share.global_batch)
         if rest:
             raise ValueError("the engine webdataset goes on only on as many ranks as it stopped on")

@@ -19,7 +19,7 @@ import numpy as np
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.formats.webdataset import IMAGES
-from imagefeed.pipeline.loader.batches import Batch, Feed
+from imagefeed.pipeline.loader.batches import Batch, BatchPlanner
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.sampling.order import PAD
 
@@ -90,9 +90,9 @@ class Augment:
         return Augment, (self._dataset, self._options, self._epoch, self._seed)
 
     @cached_property
-    def feed(self) -> Feed:
+    def feed(self) -> BatchPlanner:
         """Compiled when first asked for, in the process that asks."""
-        return Feed(self._dataset, self._options)
+        return BatchPlanner(self._dataset, self._options)
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """The batch of `samples`, padded to `batch_size`."""

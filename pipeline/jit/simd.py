@@ -1,6 +1,6 @@
 """Arithmetic on many numbers at once, written like arithmetic: what an intrinsic of Numba emits as LLVM vectors.
 
-Numba computes with 64 bits whatever it is given, so its loops over bytes use an eighth of a vector unit. `Lanes` says
+Numba computes with 64 bits whatever it is given, so its loops over bytes use an eighth of a vector unit. `Vector` says
 how wide the numbers are. LLVM turns it into the instructions of the processor at hand, whichever vectors it has.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 
-class Lanes:
+class Vector:
     """A vector of integers within an intrinsic's `generate`. Operators work lane by lane and wrap around; `>>` keeps
     the sign. A plain integer stands for itself in each lane."""
 
@@ -25,45 +25,45 @@ class Lanes:
     def __len__(self) -> int:
         return int(self.value.type.count)
 
-    def _like(self, other: "Lanes | int | Sequence[int]") -> Any:
-        if isinstance(other, Lanes):
+    def _like(self, other: "Vector | int | Sequence[int]") -> Any:
+        if isinstance(other, Vector):
             return other.value
         values = [other] * len(self) if isinstance(other, int) else list(other)
         return ir.Constant(self.value.type, values)
 
-    def __add__(self, other: "Lanes | int | Sequence[int]") -> "Lanes":
-        return Lanes(self.builder, self.builder.add(self.value, self._like(other)))
+    def __add__(self, other: "Vector | int | Sequence[int]") -> "Vector":
+        return Vector(self.builder, self.builder.add(self.value, self._like(other)))
 
-    def __sub__(self, other: "Lanes | int") -> "Lanes":
-        return Lanes(self.builder, self.builder.sub(self.value, self._like(other)))
+    def __sub__(self, other: "Vector | int") -> "Vector":
+        return Vector(self.builder, self.builder.sub(self.value, self._like(other)))
 
-    def __mul__(self, other: "Lanes | int") -> "Lanes":
-        return Lanes(self.builder, self.builder.mul(self.value, self._like(other)))
+    def __mul__(self, other: "Vector | int") -> "Vector":
+        return Vector(self.builder, self.builder.mul(self.value, self._like(other)))
 
-    def __lshift__(self, other: int) -> "Lanes":
-        return Lanes(self.builder, self.builder.shl(self.value, self._like(other)))
+    def __lshift__(self, other: int) -> "Vector":
+        return Vector(self.builder, self.builder.shl(self.value, self._like(other)))
 
-    def __rshift__(self, other: int) -> "Lanes":
-        return Lanes(self.builder, self.builder.ashr(self.value, self._like(other)))
+    def __rshift__(self, other: int) -> "Vector":
+        return Vector(self.builder, self.builder.ashr(self.value, self._like(other)))
 
-    def widened(self, bits: int, signed: bool = True) -> "Lanes":
+    def widened(self, bits: int, signed: bool = True) -> "Vector":
         """The same numbers in lanes of more bits."""
         extend = self.builder.sext if signed else self.builder.zext
-        return Lanes(self.builder, extend(self.value, ir.VectorType(ir.IntType(bits), len(self))))
+        return Vector(self.builder, extend(self.value, ir.VectorType(ir.IntType(bits), len(self))))
 
-    def narrowed(self, bits: int, low: int, high: int) -> "Lanes":
-        """Lanes of fewer bits, each number moved to the nearest one between `low` and `high`."""
+    def narrowed(self, bits: int, low: int, high: int) -> "Vector":
+        """Vector of fewer bits, each number moved to the nearest one between `low` and `high`."""
         value = self.value
         for bound, keeps in ((low, ">"), (high, "<")):
             limit = self._like(bound)
             value = self.builder.select(self.builder.icmp_signed(keeps, value, limit), value, limit)
-        return Lanes(self.builder, self.builder.trunc(value, ir.VectorType(ir.IntType(bits), len(self))))
+        return Vector(self.builder, self.builder.trunc(value, ir.VectorType(ir.IntType(bits), len(self))))
 
-    def picked(self, order: Sequence[int], other: "Lanes | None" = None) -> "Lanes":
-        """Lanes in another order; those of `other`, which is of the same type, count on after our own."""
+    def picked(self, order: Sequence[int], other: "Vector | None" = None) -> "Vector":
+        """Vector in another order; those of `other`, which is of the same type, count on after our own."""
         second = ir.Constant(self.value.type, ir.Undefined) if other is None else other.value
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order))
-        return Lanes(self.builder, self.builder.shuffle_vector(self.value, second, mask))
+        return Vector(self.builder, self.builder.shuffle_vector(self.value, second, mask))
 
     def equal_mask(self, number: int) -> Any:
         """An integer with a bit a lane, the lowest for the first: whether it equals `number`."""
@@ -81,10 +81,10 @@ class Lanes:
         self.builder.store(self.value, pointer, align=1)
 
 
-def load(builder: Any, address: Any, bits: int, count: int) -> Lanes:
+def load(builder: Any, address: Any, bits: int, count: int) -> Vector:
     """`count` numbers of `bits` bits from an address (intp), which need not be aligned."""
     pointer = builder.inttoptr(address, ir.VectorType(ir.IntType(bits), count).as_pointer())
-    return Lanes(builder, builder.load(pointer, align=1))
+    return Vector(builder, builder.load(pointer, align=1))
 
 
 def after(builder: Any, address: Any, num_bytes: int) -> Any:

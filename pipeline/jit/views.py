@@ -12,7 +12,7 @@ from imagefeed.pipeline.jit.njit import njit
 
 
 @njit
-def run(address: int, size: int, like: np.ndarray) -> np.ndarray:
+def array_at(address: int, size: int, like: np.ndarray) -> np.ndarray:
     """`size` values of the type of `like` at an address."""
     return carray(pointer(address), (size,), like.dtype)
 

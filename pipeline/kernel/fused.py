@@ -34,12 +34,12 @@ WHY = {
     TOO_LARGE: f"its image has more than {MOST_PIXELS:,} pixels; leave it out and convert the source again",
 }
 
-Step = Callable[[np.ndarray, Any, int, int, int], None] | None
+Transform = Callable[[np.ndarray, Any, int, int, int], None] | None
 """A step of the user's own, compiled by Numba: `step(image, seed, epoch, sample_id, turn)` changes the pixels of one
 crop (uint8 [S, S, 3]) in place, before it is mirrored and its mean subtracted. See `LoaderOptions.step`."""
 
 
-class Job(NamedTuple):
+class BatchJob(NamedTuple):
     """All that `fill` needs to know of one batch of n samples with V views each."""
 
     seed: np.uint64
@@ -60,7 +60,7 @@ class Job(NamedTuple):
     states: np.ndarray  # int32 [n], OK or what is wrong with the sample
 
 
-class Look(NamedTuple):
+class Normalization(NamedTuple):
     """What values become, the same for all batches."""
 
     rules: Rules
@@ -69,7 +69,7 @@ class Look(NamedTuple):
     scale: np.ndarray  # float32 [3 * S]
 
 
-class Bench(NamedTuple):
+class Scratch(NamedTuple):
     """What one thread works with."""
 
     decoder: Decoder
@@ -79,7 +79,7 @@ class Bench(NamedTuple):
 
 
 @njit
-def fill(job: Job, bench: Bench, look: Look, step: Step, verify: bool, page: int) -> int:
+def fill(job: BatchJob, bench: Scratch, look: Normalization, step: Transform, verify: bool, page: int) -> int:
     """Claims and writes samples until none is left to claim; returns -1 then.
 
     verify  compare each payload with its hash first, where that is known
@@ -102,7 +102,9 @@ def fill(job: Job, bench: Bench, look: Look, step: Step, verify: bool, page: int
 
 
 @njit
-def write_sample(job: Job, i: int, bench: Bench, look: Look, step: Step, verify: bool, page: int) -> int:
+def write_sample(
+    job: BatchJob, i: int, bench: Scratch, look: Normalization, step: Transform, verify: bool, page: int
+) -> int:
     """One sample, or zeros for padding; returns its state."""
     if job.sizes[i] == 0:
         job.out[i] = 0
@@ -138,7 +140,7 @@ def write_sample(job: Job, i: int, bench: Bench, look: Look, step: Step, verify:
 
 
 @njit
-def choose(job: Job, i: int, height: int, width: int, look: Look) -> int:
+def choose(job: BatchJob, i: int, height: int, width: int, look: Normalization) -> int:
     """Decides the windows of one sample; returns OK or TOO_SMALL."""
     return decide(look.rules, job.seed, job.epoch, job.drawn[i], job.turns[i], height, width, job.windows[i])
 
@@ -150,7 +152,7 @@ def uncut(windows: np.ndarray, size: int) -> bool:
 
 
 @njit
-def write_images(images: np.ndarray, job: Job, bench: Bench, look: Look, step: Step) -> None:
+def write_images(images: np.ndarray, job: BatchJob, bench: Scratch, look: Normalization, step: Transform) -> None:
     """Claims and writes the samples whose images are decoded already (uint8 [n, H, W, 3]) until none is left."""
     i = add_atomically(job.claims, 1)
     while i < len(images):
@@ -159,7 +161,7 @@ def write_images(images: np.ndarray, job: Job, bench: Bench, look: Look, step: S
 
 
 @njit
-def write_image(image: np.ndarray, job: Job, i: int, bench: Bench, look: Look, step: Step) -> int:
+def write_image(image: np.ndarray, job: BatchJob, i: int, bench: Scratch, look: Normalization, step: Transform) -> int:
     """All views of one decoded image (uint8 [H, W, 3]); returns OK or TOO_SMALL."""
     height, width, size = image.shape[0], image.shape[1], look.rules.size
     state = choose(job, i, height, width, look)
@@ -185,7 +187,7 @@ def write_image(image: np.ndarray, job: Job, i: int, bench: Bench, look: Look, s
 
 
 @njit
-def write_views(source: Any, width: int, job: Job, i: int, bench: Bench, look: Look) -> None:
+def write_views(source: Any, width: int, job: BatchJob, i: int, bench: Scratch, look: Normalization) -> None:
     """All views of a source (see `augment.window_row`) of which each is a crop as it is."""
     mix(job, i, bench, look)
     for number in range(len(job.windows[i])):
@@ -194,7 +196,7 @@ def write_views(source: Any, width: int, job: Job, i: int, bench: Bench, look: L
 
 
 @njit
-def mix(job: Job, i: int, bench: Bench, look: Look) -> None:
+def mix(job: BatchJob, i: int, bench: Scratch, look: Normalization) -> None:
     """The colour of one sample, for the brush and for the record."""
     added = job.colours[i]
     added[0], added[1], added[2] = colour(look.rules, job.seed, job.epoch, job.ids[i], job.turns[i])
@@ -203,7 +205,7 @@ def mix(job: Job, i: int, bench: Bench, look: Look) -> None:
 
 
 @njit
-def view_of(window: np.ndarray, width: int, look: Look) -> View:
+def view_of(window: np.ndarray, width: int, look: Normalization) -> View:
     """A window (float64 [5]) of an image `width` pixels wide as a crop and its place in the mean image."""
     top, left, mirror = int(window[0]), int(window[1]), int(window[4])
     mean_top, mean_left = 0, 0

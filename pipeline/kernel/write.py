@@ -15,7 +15,7 @@ from numba.extending import overload
 from imagefeed.pipeline.image.jpeg.planes import Planes, pixel_row
 from imagefeed.pipeline.jit.intrinsics import FLIP_PIXELS, finish, flip_block
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import run
+from imagefeed.pipeline.jit.views import array_at
 
 
 class View(NamedTuple):
@@ -75,10 +75,10 @@ def planes_row(source: Planes, view: View, y: int, size: int, flipped: np.ndarra
 @njit
 def turned(address: int, view: View, size: int, flipped: np.ndarray) -> np.ndarray:
     """The row of pixels at an address, mirrored if the view is."""
-    row = run(address, 3 * size, flipped)
+    row = array_at(address, 3 * size, flipped)
     if not view.mirror:
         return row
-    mirrored = run(flipped.ctypes.data, 3 * size, flipped)
+    mirrored = array_at(flipped.ctypes.data, 3 * size, flipped)
     flip_row(row, mirrored)
     return mirrored
 
@@ -109,7 +109,7 @@ def write_pixels(source: Any, view: View, brush: Brush, means: np.ndarray, scale
     size = out.shape[0]
     for y in range(size):
         pixels = window_row(source, view, y, size, brush.flipped)
-        row = run(out.ctypes.data + y * pixels.nbytes, 3 * size, out)
+        row = array_at(out.ctypes.data + y * pixels.nbytes, 3 * size, out)
         for x in range(3 * size):
             row[x] = pixels[x]
 
@@ -120,8 +120,8 @@ def write_rows(source: Any, view: View, brush: Brush, means: np.ndarray, scale: 
     first = means[view.mirror, view.mean_top, 3 * view.mean_left :]
     for y in range(size):
         pixels = window_row(source, view, y, size, brush.flipped)
-        mean = run(first.ctypes.data + y * means.strides[1], 3 * size, means)
-        row = run(out.ctypes.data + y * out.strides[0], 3 * size, out)
+        mean = array_at(first.ctypes.data + y * means.strides[1], 3 * size, means)
+        row = array_at(out.ctypes.data + y * out.strides[0], 3 * size, out)
         for x in range(3 * size):
             row[x] = finish(pixels[x], mean[x], tint[x], scale[x], out)
 
@@ -134,8 +134,8 @@ def write_planes(source: Any, view: View, brush: Brush, means: np.ndarray, scale
         pixels = window_row(source, view, y, size, brush.flipped)
         for channel in range(3):
             colour, factor = brush.tint[channel], scale[channel]
-            mean = run(first.ctypes.data + channel * means.strides[1] + y * means.strides[2], size, means)
-            row = run(out.ctypes.data + channel * out.strides[0] + y * out.strides[1], size, out)
+            mean = array_at(first.ctypes.data + channel * means.strides[1] + y * means.strides[2], size, means)
+            row = array_at(out.ctypes.data + channel * out.strides[0] + y * out.strides[1], size, out)
             for x in range(size):
                 row[x] = finish(pixels[3 * x + channel], mean[x], colour, factor, out)
 

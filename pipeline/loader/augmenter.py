@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from imagefeed.pipeline.dataset.split import Split
-from imagefeed.pipeline.kernel.fused import WHY, Job, write_image, write_images
-from imagefeed.pipeline.loader.batches import Feed
+from imagefeed.pipeline.kernel.fused import WHY, BatchJob, write_image, write_images
+from imagefeed.pipeline.loader.batches import BatchPlanner
 from imagefeed.pipeline.loader.buffers import DTYPES
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.runtime.cores import cores_per_rank
@@ -22,7 +22,7 @@ from imagefeed.pipeline.runtime.cores import cores_per_rank
 IMAGES_A_THREAD = 16  # to write fewer takes no longer than to start a thread
 
 
-class Stage:
+class Augmenter:
     """Crop, mirror, colour, mean, type and layout of decoded images, as `options` say of recipe, seed and output.
 
     `dataset` is the split that the images are of: its statistics and sizes count. Everything is compiled here. Raises
@@ -31,7 +31,7 @@ class Stage:
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         self.options = options
-        self._feed = Feed(dataset, options)
+        self._feed = BatchPlanner(dataset, options)
 
     def __call__(
         self,
@@ -91,7 +91,7 @@ class Stage:
         memory = torch.empty((num_images, *self.shape), dtype=kind.written)
         return memory.view(kind.tensor), memory.numpy()
 
-    def _write_all(self, images: np.ndarray, job: Job) -> None:
+    def _write_all(self, images: np.ndarray, job: BatchJob) -> None:
         images = np.ascontiguousarray(images)
 
         def work() -> None:

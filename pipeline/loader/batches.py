@@ -16,14 +16,14 @@ from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK
 from imagefeed.pipeline.jit.clib import check_numba
 from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
 from imagefeed.pipeline.jit.views import bytes_at
-from imagefeed.pipeline.kernel.fused import WHY, Bench, Job, Look, fill, write_image
+from imagefeed.pipeline.kernel.fused import WHY, BatchJob, Normalization, Scratch, fill, write_image
 from imagefeed.pipeline.kernel.write import Brush
 from imagefeed.pipeline.loader.buffers import Buffers
 from imagefeed.pipeline.sampling.order import PAD
 
 if TYPE_CHECKING:
     from imagefeed.pipeline.loader.options import LoaderOptions
-from imagefeed.pipeline.loader.normalization import looks
+from imagefeed.pipeline.loader.normalization import normalizations
 
 # Returns once the shards of a batch are here, or once what it is given says that nobody wants the batch any more.
 Wait = Callable[[Callable[[], bool]], None]
@@ -69,7 +69,7 @@ class BatchLoader(Protocol):
         """See `Loader.load_state_dict`."""
 
 
-class Feed:
+class BatchPlanner:
     """What all batches of a loader have in common. Everything is compiled here, in the caller's thread.
 
     Raises `ValueError` with the cure where the dataset does not suit the options.
@@ -80,7 +80,7 @@ class Feed:
         if options.dtype == "float16" and not rounds_to_float16():
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
         self.dataset, self.options, self.recipe = dataset, options, options.settled
-        self.colourful, self.plain = looks(dataset, options)
+        self.colourful, self.plain = normalizations(dataset, options)
         self.written_shape, self.shape = output_shapes(options)
         self.buffers = Buffers(self.shape, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
         self.page = page_to_ask()
@@ -126,11 +126,11 @@ class Feed:
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
         return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.maps)
 
-    def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> Job:
+    def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> BatchJob:
         """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
         samples, chunk = len(ids), self.recipe.chunk
         none = np.zeros(samples, np.int64)
-        return Job(
+        return BatchJob(
             seed=np.uint64(seed),
             epoch=epoch,
             claims=np.zeros(1, np.int64),
@@ -149,16 +149,16 @@ class Feed:
             states=np.zeros(samples, np.int32),
         )
 
-    def look(self, epoch: int) -> Look:
+    def look(self, epoch: int) -> Normalization:
         """What values become in an epoch."""
         stop = self.options.colour_epochs
         return self.colourful if stop is None or epoch < stop else self.plain
 
     @contextmanager
-    def bench(self) -> Iterator[Bench]:
+    def bench(self) -> Iterator[Scratch]:
         """What one thread works with."""
         size = self.options.crop_size
-        yield Bench(
+        yield Scratch(
             decoder=new_decoder(self.options.decoder, self.scratch_bytes // 3),
             scratch=np.empty(self.scratch_bytes, np.uint8),
             crop=np.empty((size, size, 3), np.uint8),
@@ -174,7 +174,9 @@ def brush(size: int) -> Brush:
 class BatchTask:
     """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
 
-    def __init__(self, feed: Feed, job: Job, rows: np.ndarray, batch: Batch, wait: Wait, locate: Locate) -> None:
+    def __init__(
+        self, feed: BatchPlanner, job: BatchJob, rows: np.ndarray, batch: Batch, wait: Wait, locate: Locate
+    ) -> None:
         self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
         self._look = feed.look(job.epoch)
         self._wait, self._locate = wait, locate
@@ -182,7 +184,7 @@ class BatchTask:
         self._held: object = None  # what the addresses in `job` lie in
         self._reasons: dict[int, str] = {}
 
-    def work(self, bench: Bench) -> None:
+    def work(self, bench: Scratch) -> None:
         """Fills samples until none is left to begin."""
         with self._locating:  # the first thread finds out where the samples lie, the others wait for it
             if self._held is None:
@@ -217,7 +219,7 @@ class BatchTask:
             raise ValueError(f"{self._feed.dataset.name(int(self._rows[first]))}: {reason}")
         return self._batch
 
-    def _decode_slowly(self, i: int, bench: Bench) -> None:
+    def _decode_slowly(self, i: int, bench: Scratch) -> None:
         """Sample `i` by way of Pillow, which knows every image format."""
         job = self._job
         try:

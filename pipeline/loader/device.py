@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from imagefeed.pipeline.loader.batches import Batch, BatchLoader
-from imagefeed.pipeline.loader.device_normalize import Finish
+from imagefeed.pipeline.loader.device_normalize import DeviceNormalize
 
 
 def to_device(
@@ -44,7 +44,7 @@ class DeviceLoader:
         if ahead < 1:
             raise ValueError(f"ahead must be at least 1, not {ahead}")
         self.loader, self.device, self._ahead = loader, device, ahead
-        self._finish = None if finish is None else Finish(loader, finish, device)
+        self._finish = None if finish is None else DeviceNormalize(loader, finish, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._state: dict[str, int] | None = None  # of what the caller was given, which is less than was taken
 

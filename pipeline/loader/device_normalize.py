@@ -15,11 +15,11 @@ from torch import Tensor
 from imagefeed.pipeline.jit.njit import njit
 from imagefeed.pipeline.kernel.recipes import colour, decide
 from imagefeed.pipeline.loader.batches import BatchLoader
-from imagefeed.pipeline.loader.normalization import looks
+from imagefeed.pipeline.loader.normalization import normalizations
 
 
-class Paint(NamedTuple):
-    """What `paint` needs to know of n crops of S pixels, on the device of the crops."""
+class CropParams(NamedTuple):
+    """What `normalize` needs to know of n crops of S pixels, on the device of the crops."""
 
     top: Tensor  # int64 [n], where the crop's part of the mean begins
     left: Tensor  # int64 [n]
@@ -27,7 +27,7 @@ class Paint(NamedTuple):
     colour: Tensor  # float32 [n, 3], added to R, G and B
 
 
-def paint(crops: Tensor, what: Paint, mean: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+def normalize(crops: Tensor, what: CropParams, mean: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """`((pixel - mean) + colour) * scale` in float32, rounded once to `dtype`, as `augment` defines it.
 
     crops  uint8 [n, S, S, 3], mirrored already
@@ -45,7 +45,7 @@ def paint(crops: Tensor, what: Paint, mean: Tensor, scale: Tensor, dtype: torch.
     return values.to(dtype)
 
 
-class Finish:
+class DeviceNormalize:
     """Finishes the uint8 batches of a loader with `layout` NHWC, as if it had been asked for the type `dtype`.
 
     Raises `ValueError` where the loader gives something else, or the dataset lacks the statistics.
@@ -58,7 +58,7 @@ class Finish:
         if not loader.dataset.sizes_known:
             raise ValueError(f"{loader.dataset.path} does not tell its images' sizes: finish them on the CPU")
         self._loader, self._chunk, self._device = loader, options.settled.chunk, device
-        self._looks = looks(loader.dataset, replace(options, dtype="float32"))
+        self._looks = normalizations(loader.dataset, replace(options, dtype="float32"))
         self._dtype = getattr(torch, dtype)
         means = self._looks[0].means  # [2, H, 3 * W], mirrored in the second
         self._mean = torch.tensor(means[0].reshape(means.shape[1], -1, 3), device=device)
@@ -84,8 +84,8 @@ class Finish:
         else:
             mirror = np.zeros_like(mirror)  # the mean is that of a crop, whichever way it looks
         parts = (top.ravel(), left.ravel(), mirror.ravel(), np.repeat(colours, views, 0))
-        what = Paint(*(self._sent(torch.from_numpy(part)) for part in parts))
-        values = paint(images.view(-1, size, size, 3), what, self._mean, scale, self._dtype).view(images.shape)
+        what = CropParams(*(self._sent(torch.from_numpy(part)) for part in parts))
+        values = normalize(images.view(-1, size, size, 3), what, self._mean, scale, self._dtype).view(images.shape)
         if not there.all():
             values[len(rows) :] = 0
         return values

@@ -12,25 +12,25 @@ import numpy as np
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.jit.clib import libc
-from imagefeed.pipeline.loader.batches import Batch, BatchTask, Feed, at_once
-from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of, order_of, spans_of
-from imagefeed.pipeline.loader.prefetch import Fetcher
+from imagefeed.pipeline.loader.batches import Batch, BatchPlanner, BatchTask, at_once
+from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of, order_of, residency_of
+from imagefeed.pipeline.loader.prefetch import Prefetcher
 from imagefeed.pipeline.runtime.cores import cores_per_rank
 from imagefeed.pipeline.runtime.crew import Crew
-from imagefeed.pipeline.sampling.state import Place, Positioned
+from imagefeed.pipeline.sampling.state import Cursor, Resumable
 
 __all__ = ["Batch", "Loader", "LoaderOptions"]
 
 
-def fetcher_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> Fetcher | None:
+def prefetcher_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> Prefetcher | None:
     """What fetches the shards of a remote dataset ahead of the rows of `order`."""
     if dataset.remote is None:
         return None
-    needed = spans_of(dataset, options, order)
-    return Fetcher(needed, dataset.remote.room(needed), dataset.map)
+    needed = residency_of(dataset, options, order)
+    return Prefetcher(needed, dataset.remote.room(needed), dataset.map)
 
 
-class Loader(Positioned):
+class Loader(Resumable):
     """Batches of one dataset; made by `Dataset.loader`.
 
     Each `for` is one epoch and the next `for` is the next epoch, also after a `break`. Any number of iterators and
@@ -39,11 +39,11 @@ class Loader(Positioned):
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         self.dataset, self.options = dataset, options
-        self._feed = Feed(dataset, options)
+        self._feed = BatchPlanner(dataset, options)
         self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))
         if dataset.remote is not None:  # what cannot work is an error now
-            dataset.remote.room(spans_of(dataset, options, order_of(dataset, options, options.seed, 0)))
+            dataset.remote.room(residency_of(dataset, options, order_of(dataset, options, options.seed, 0)))
 
     def __repr__(self) -> str:
         return f"Loader({str(self.dataset.path)!r}, {self.options})"
@@ -70,12 +70,12 @@ class Epoch:
     when Python exits.
     """
 
-    def __init__(self, feed: Feed, place: Place, num_samples: int) -> None:
+    def __init__(self, feed: BatchPlanner, place: Cursor, num_samples: int) -> None:
         options = feed.options
         share, seed, epoch, start = options.share, place.seed, place.epoch, place.position
         order = order_of(feed.dataset, options, seed, epoch)
         give_back()
-        fetcher = fetcher_of(feed.dataset, options, order[start:])
+        fetcher = prefetcher_of(feed.dataset, options, order[start:])
         if fetcher is not None:
             weakref.finalize(self, fetcher.stop).atexit = False
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.statistics import Statistics
-from imagefeed.pipeline.kernel.fused import Look
+from imagefeed.pipeline.kernel.fused import Normalization
 from imagefeed.pipeline.kernel.recipes import Mean, rules_of
 from imagefeed.pipeline.kernel.write import both_means
 
@@ -30,7 +30,7 @@ def colour_basis(statistics: Statistics) -> np.ndarray:
 STORED_SIDE = 256 / 224  # of the side of the crop, where images of all sizes must be scaled: the paper's geometry
 
 
-def looks(dataset: Split, options: "LoaderOptions") -> tuple[Look, Look]:
+def normalizations(dataset: Split, options: "LoaderOptions") -> tuple[Normalization, Normalization]:
     """What values become, while there is colour and afterwards. Raises `ValueError` where the dataset lacks it."""
     recipe, size = options.settled, options.crop_size
     short = scaled_side(dataset, options)
@@ -45,9 +45,9 @@ def looks(dataset: Split, options: "LoaderOptions") -> tuple[Look, Look]:
             basis = colour_basis(source.statistics)
     means = both_means(mean, planes=options.layout == "NCHW", mirrored=follows)
 
-    def look(basis: np.ndarray, divisor: np.ndarray) -> Look:
+    def look(basis: np.ndarray, divisor: np.ndarray) -> Normalization:
         scale = np.tile((1 / divisor).astype(np.float32), size)
-        return Look(rules_of(recipe, size=size, short=short, basis=basis), means, follows, scale)
+        return Normalization(rules_of(recipe, size=size, short=short, basis=basis), means, follows, scale)
 
     return look(basis, deviation * recipe.shrink), look(np.zeros((3, 3)), deviation)
 

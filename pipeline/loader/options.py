@@ -10,11 +10,11 @@ import torch
 from numba.core.dispatcher import Dispatcher
 
 from imagefeed.pipeline.dataset.split import Split
-from imagefeed.pipeline.kernel.fused import Step
+from imagefeed.pipeline.kernel.fused import Transform
 from imagefeed.pipeline.kernel.recipes import RECIPES, Recipe
 from imagefeed.pipeline.loader.buffers import DTYPES
-from imagefeed.pipeline.sampling.order import Share, balanced_length, balanced_order, epoch_order, shard_order
-from imagefeed.pipeline.sampling.residency import Spans, spans
+from imagefeed.pipeline.sampling.order import RankSlice, balanced_length, balanced_order, epoch_order, shard_order
+from imagefeed.pipeline.sampling.residency import ShardResidency, residency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class LoaderOptions:
     resize: int | None = None
     """Scale shorter sides to this before the crop, pixels, antialiased; 0: crop images as they are stored. None: as
     stored where their shorter sides are equal, else to 256/224 of `crop_size`. Nothing to random resized crops."""
-    step: Step = None
+    step: Transform = None
     """A step of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
     decoder: Literal["own", "turbojpeg"] = "own"
     """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo for all others; turbojpeg: libjpeg-turbo for
@@ -104,9 +104,9 @@ class LoaderOptions:
         return replace(RECIPES[self.recipe], **{name: value for name, value in others.items() if value is not None})
 
     @property
-    def share(self) -> Share:
+    def share(self) -> RankSlice:
         """The part of each global batch that this rank reads."""
-        return Share(batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, last=self.last)
+        return RankSlice(batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, last=self.last)
 
 
 def name_of(function: object) -> str:
@@ -161,10 +161,10 @@ def num_samples_of(dataset: Split, options: LoaderOptions) -> int:
     return balanced_length(dataset.columns.label[rows_of(dataset, options)], options.per_class)
 
 
-def spans_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> Spans:
+def residency_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> ShardResidency:
     """When the epoch that goes through the places of `order` needs which shard."""
     shards = dataset.columns.shard
-    return spans(
+    return residency(
         shards[order % len(shards)],
         np.array([shard.num_bytes for shard in dataset.manifest.shards]),
         global_batch=options.share.global_batch,

@@ -11,20 +11,20 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from imagefeed.pipeline.files.object_store import POLL, GivenUp
-from imagefeed.pipeline.sampling.residency import Spans
+from imagefeed.pipeline.files.object_store import POLL, Cancelled
+from imagefeed.pipeline.sampling.residency import ShardResidency
 
 NUM_THREADS = 4  # requests at once: one connection to an object store gives 50 to 100 MB/s
 LAST_WAIT = 1.0  # seconds that Python's exit gives a request under way
 
 
-class Fetcher:
+class Prefetcher:
     """Fetches the shards of `spans` in their order and holds each until its last batch, `room` bytes at most.
 
     `hold(shard, given_up)` returns what keeps a shard here for as long as it is referred to.
     """
 
-    def __init__(self, spans: Spans, room: int, hold: Callable[[int, Callable[[], bool]], Any]) -> None:
+    def __init__(self, spans: ShardResidency, room: int, hold: Callable[[int, Callable[[], bool]], Any]) -> None:
         self._spans, self._room, self._hold = spans, room, hold
         self._stopped = False
         self._changed = threading.Condition()  # guards all that follows
@@ -77,7 +77,7 @@ class Fetcher:
         while (row := self._begin()) is not None:
             try:
                 held = self._hold(int(self._spans.shard[row]), lambda: self._stopped)
-            except GivenUp:
+            except Cancelled:
                 return
             except BaseException as error:
                 with self._changed:
@@ -107,7 +107,7 @@ class Fetcher:
             return None
 
 
-_fetchers: weakref.WeakSet[Fetcher] = weakref.WeakSet()
+_fetchers: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
 
 
 @atexit.register

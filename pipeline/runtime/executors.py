@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-Runner = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
+Executor = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 
 
 def run_here(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
@@ -25,7 +25,7 @@ def run_here(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     return map(make, tasks)
 
 
-def processes(workers: int) -> Runner[Any, Any]:
+def processes(workers: int) -> Executor[Any, Any]:
     """In `workers` processes of this machine; in this one where `workers` is 1."""
     return run_here if workers == 1 else partial(_run_in_processes, workers)
 

@@ -67,7 +67,7 @@ def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class RankSlice:
     """The part of each global batch that one rank reads: its slice of `batch_size` places.
 
     `last` says what happens to the samples that do not fill a global batch: "pad" hands them out in a batch completed

@@ -11,7 +11,7 @@ import numpy as np
 DRIFT = 4  # batches that the ranks of a job may be apart, besides those in work
 
 
-class Spans(NamedTuple):
+class ShardResidency(NamedTuple):
     """One row a shard that the epoch needs, in the order in which it does."""
 
     shard: np.ndarray  # int64, index into the manifest's shards
@@ -31,7 +31,7 @@ class Spans(NamedTuple):
         return int(change.cumsum().max())
 
 
-def spans(shards: np.ndarray, shard_bytes: np.ndarray, *, global_batch: int, ahead: int) -> Spans:
+def residency(shards: np.ndarray, shard_bytes: np.ndarray, *, global_batch: int, ahead: int) -> ShardResidency:
     """The spans of an epoch.
 
     Args:
@@ -46,4 +46,6 @@ def spans(shards: np.ndarray, shard_bytes: np.ndarray, *, global_batch: int, ahe
     begin[shards[::-1]] = places[::-1]
     used = np.flatnonzero(begin >= 0)
     used = used[np.argsort(begin[used])]
-    return Spans(used, shard_bytes[used], begin[used] // global_batch, end[used] // global_batch + ahead + DRIFT)
+    return ShardResidency(
+        used, shard_bytes[used], begin[used] // global_batch, end[used] // global_batch + ahead + DRIFT
+    )

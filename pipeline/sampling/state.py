@@ -7,7 +7,7 @@ STATE = ("seed", "epoch", "position")
 
 
 @dataclass
-class Place:
+class Cursor:
     """Where the caller is: `position` samples of the epoch were handed out, counted over all ranks."""
 
     seed: int
@@ -25,18 +25,18 @@ class Place:
             self.epoch, self.position, self.begun = self.epoch + 1, 0, False
 
 
-class Positioned:
+class Resumable:
     """What has a place in its epochs, which can be saved, loaded and set."""
 
     def __init__(self, seed: int, most: int, of: str) -> None:
         """Positions lie in [0, `most`], and messages call what they are positions in `of`."""
-        self._place, self._most, self._of = Place(seed), most, of
+        self._place, self._most, self._of = Cursor(seed), most, of
 
-    def begin(self) -> Place:
+    def begin(self) -> Cursor:
         """The place of a new iterator: where it was loaded or set, or the begin of the next epoch."""
         place = self._place
         if place.begun:
-            place = Place(place.seed, place.epoch + 1)
+            place = Cursor(place.seed, place.epoch + 1)
         self._place = replace(place, begun=True)
         return self._place
 
@@ -45,7 +45,7 @@ class Positioned:
         if not 0 <= epoch < 2**32:
             raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
         if self._place.begun or self._place.epoch != epoch:
-            self._place = Place(self._place.seed, epoch)
+            self._place = Cursor(self._place.seed, epoch)
 
     def state_dict(self) -> dict[str, int]:
         """What a loader needs to go on behind the last batch that the caller was given, on any world size.
@@ -65,4 +65,4 @@ class Positioned:
                 f"the state's position {state['position']} is beyond the {self._most} samples of an epoch of "
                 f"{self._of}: it belongs to another dataset"
             )
-        self._place = Place(state["seed"], state["epoch"], state["position"])
+        self._place = Cursor(state["seed"], state["epoch"], state["position"])

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.manifest import Class
-from imagefeed.pipeline.files.input_folder import Place, named
+from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.sources.image_table import IMAGE, Source, by_key, key_of, labels_of, whole_files
 
 SPLITS = {"train": "train", "val": "val", "validation": "val"}
@@ -18,7 +18,7 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"[^/]+/{IMAGE}")) > 0
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Without split folders everything is "train". Raises where the splits' classes differ."""
     images = named(files, f"[^/]+/[^/]+/{IMAGE}")
     tops = pc.unique(top(images["name"])).to_pylist()

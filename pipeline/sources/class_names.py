@@ -4,10 +4,10 @@ import pyarrow as pa
 
 from imagefeed.pipeline.dataset.classes import CLASSES, parse_classes
 from imagefeed.pipeline.dataset.manifest import Class
-from imagefeed.pipeline.files.input_folder import Place
+from imagefeed.pipeline.files.input_folder import InputFolder
 
 
-def read_names(place: Place, files: pa.Table) -> tuple[Class, ...] | None:
+def read_names(place: InputFolder, files: pa.Table) -> tuple[Class, ...] | None:
     """The classes; None without the file among `files`."""
     if files["name"].index(CLASSES).as_py() < 0:
         return None

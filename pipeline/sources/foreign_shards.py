@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.classes import label_all
 from imagefeed.pipeline.dataset.manifest import MANIFEST
-from imagefeed.pipeline.files.input_folder import REQUESTS, Place, named
+from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named
 from imagefeed.pipeline.formats.containers import LISTERS
 from imagefeed.pipeline.formats.listing import Listing
 from imagefeed.pipeline.image.stored import RAW
@@ -30,7 +30,7 @@ def recognises(files: pa.Table) -> bool:
     return len(found) > 0 and not len(named(files, f"(?:.*/)?{MANIFEST}"))
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` with the file and the sample where a shard is not whole."""
     kinds = {name.rpartition(".")[2] for name in named(files, SHARD)["name"].to_pylist()}
     if len(kinds) > 1:
@@ -53,7 +53,7 @@ def open_source(place: Place, files: pa.Table) -> Source:
     )
 
 
-def list_shard(place: Place, file: dict) -> Listing:
+def list_shard(place: InputFolder, file: dict) -> Listing:
     """What a shard (a row of `place.FILES`) holds."""
     with place.open(file["name"], file["size"]) as opened:
         return LISTERS[file["name"].rpartition(".")[2]](opened, file["size"], place.path(file["name"]))

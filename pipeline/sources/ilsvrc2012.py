@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from imagefeed.pipeline.files.input_folder import REQUESTS, Place, look, named, place_at
+from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, input_folder_at, list_files, named
 from imagefeed.pipeline.files.object_store import is_url
 from imagefeed.pipeline.files.ranged import pread
 from imagefeed.pipeline.formats.tar import Member, Members, scan
@@ -37,7 +37,7 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"{TRAIN}|{VAL}")) > 0
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the downloads in `place`: the development kit, and training or validation images or both."""
     there = {row["name"]: row for row in named(files, "|".join(FILES)).to_pylist()}
     if DEVKIT not in there:
@@ -52,7 +52,7 @@ def open_source(place: Place, files: pa.Table) -> Source:
     )
 
 
-def train_images(place: Place, tar: dict, kit: Devkit) -> pa.Table:
+def train_images(place: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
     """The images of the training tar. Raises `ValueError` where its synsets are not the kit's."""
     path, label_of = place.path(TRAIN), kit.label_of
     with place.open(TRAIN, tar["size"]) as file:
@@ -77,7 +77,7 @@ def train_images(place: Place, tar: dict, kit: Devkit) -> pa.Table:
     return by_key(pa.concat_tables([images(tar, *each) for each in zip(found, labels, strict=True)]), path)
 
 
-def val_images(place: Place, tar: dict, kit: Devkit) -> pa.Table:
+def val_images(place: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
     """The images of the validation tar. Raises `ValueError` where they are not as many as the kit has truths for."""
     with place.open(VAL, tar["size"]) as file:
         members = scan(file, 0, tar["size"], place.path(VAL))
@@ -99,7 +99,7 @@ def images(tar: dict, members: Members, labels: np.ndarray) -> pa.Table:
 
 def holds_archives(where: str) -> bool:
     """Whether one of the two archives of images lies in `where`, a folder or a URL; nothing is read."""
-    place = place_at(where if is_url(where) else os.path.abspath(where))
+    place = input_folder_at(where if is_url(where) else os.path.abspath(where))
     for name in (TRAIN, VAL):
         try:
             place.found(name)
@@ -114,7 +114,7 @@ def check_archives(where: str) -> Iterator[str]:
 
     Reads all of the bytes. Raises `ValueError` for another sum, or where there is none of the downloads.
     """
-    place, files = look(where)
+    place, files = list_files(where)
     there = named(files, "|".join(FILES)).to_pylist()
     if not there:
         raise ValueError(f"{where} holds none of the archives whose checksums are known: {', '.join(FILES)}")

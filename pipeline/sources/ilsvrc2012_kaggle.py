@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from imagefeed.pipeline.dataset.manifest import Class
-from imagefeed.pipeline.files.input_folder import Place, named
+from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.sources.ilsvrc2012_unpacked import train_images
 from imagefeed.pipeline.sources.image_table import IMAGE, Source, by_key, key_of, labels_of, last_part, whole_files
 
@@ -26,7 +26,7 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"{MAPPING}|{SOLUTION}|(?:(?:ILSVRC/)?Data/)?CLS-LOC/.*")) > 0
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `FileNotFoundError` where the folder with the text files was not named."""
     if not len(named(files, MAPPING)) or not len(named(files, f"{DATA}/.*")):
         raise FileNotFoundError(

@@ -6,7 +6,7 @@ The folders may also have the names of the archives. Keys and labels are those o
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagefeed.pipeline.files.input_folder import Place, named
+from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.sources import ilsvrc2012_devkit
 from imagefeed.pipeline.sources.image_table import (
     FLAT,
@@ -33,7 +33,7 @@ def recognises(files: pa.Table) -> bool:
     )
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `FileNotFoundError` without the kit, which alone knows what is in val/."""
     kit, splits = read_kit(place, files), {}
     if len(train := named(files, f"{TRAIN}/[^/]+/{IMAGE}")):
@@ -57,7 +57,7 @@ def train_images(files: pa.Table, classes: tuple, where: str) -> pa.Table:
     return by_key(whole_files(files, key_of(last_part(files["name"])), labels_of(wnids, classes, where)), where)
 
 
-def read_kit(place: Place, files: pa.Table) -> ilsvrc2012_devkit.Devkit:
+def read_kit(place: InputFolder, files: pa.Table) -> ilsvrc2012_devkit.Devkit:
     """The kit that lies beside the images, as an archive or unpacked."""
     for name in named(files, ilsvrc2012_devkit.DEVKIT)["name"].to_pylist():
         return ilsvrc2012_devkit.read_devkit(place.read(name), place.path(name))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from imagefeed.pipeline.dataset.classes import CLASSES
 from imagefeed.pipeline.dataset.manifest import Class
-from imagefeed.pipeline.files.input_folder import REQUESTS, Place, named, table_of
+from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named, table_of
 from imagefeed.pipeline.formats.listing import MOST_CLASSES
 from imagefeed.pipeline.sources.class_names import read_names
 from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, labels_of, whole_files
@@ -30,7 +30,7 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, SPLIT_LISTS)) > 0 or (len(named(files, ANY_LIST)) == len(files) > 0)
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` with the line that cannot be read, `OSError` for a missing image."""
     lists = named(files, SPLIT_LISTS)
     lists = lists if len(lists) else files.filter([name != CLASSES for name in files["name"].to_pylist()])
@@ -55,7 +55,7 @@ def open_source(place: Place, files: pa.Table) -> Source:
     return Source(kind="list", root=place.root, classes=classes, splits=splits)
 
 
-def read_lists(place: Place, lists: list[str]) -> tuple[list[str], list[str]]:
+def read_lists(place: InputFolder, lists: list[str]) -> tuple[list[str], list[str]]:
     """The paths and the labels of the lists of a split."""
     names, labels = [], []
     for name in lists:
@@ -84,7 +84,7 @@ def number_classes(labels: set[int], given: tuple[Class, ...] | None, where: str
     return given or tuple(Class(str(label), str(label)) for label in range(count))
 
 
-def describe(place: Place, names: list[str]) -> pa.Table:
+def describe(place: InputFolder, names: list[str]) -> pa.Table:
     """The files `names`, in that order, as `place.FILES`."""
     with ThreadPoolExecutor(REQUESTS) as pool:
         found = list(pool.map(place.found, names))

@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from imagefeed.pipeline.formats.parquet_pages import Codec, value
 
-ADDRESS = re.compile(r"(?s:(.*\.(?:parquet|beton)))#([A-Z_0-9]+/\d+/\d+|raw/\d+x\d+)")
+LOCATOR = re.compile(r"(?s:(.*\.(?:parquet|beton)))#([A-Z_0-9]+/\d+/\d+|raw/\d+x\d+)")
 
 
-class Address(NamedTuple):
+class Locator(NamedTuple):
     """Where bytes are, and what is to be made of them: "" for nothing."""
 
     file: str
     how: str
 
 
-def parse(file: str) -> Address:
+def parse(file: str) -> Locator:
     """The two parts of a row's `file`."""
-    found = ADDRESS.fullmatch(file)
-    return Address(found[1], found[2]) if found else Address(file, "")
+    found = LOCATOR.fullmatch(file)
+    return Locator(found[1], found[2]) if found else Locator(file, "")
 
 
 def image_file(data: bytes, how: str) -> bytes:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pyarrow as pa
 
-from imagefeed.pipeline.files.input_folder import look
+from imagefeed.pipeline.files.input_folder import list_files
 from imagefeed.pipeline.sources import (
     class_folders,
     foreign_shards,
@@ -41,7 +41,7 @@ def open_source(where: str | Path) -> Source:
     Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken, and for a URL
     `ConnectionError` and `PermissionError`.
     """
-    place, files = look(str(where))
+    place, files = list_files(str(where))
     return kind_of(files, str(where)).open_source(place, files)
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Manifest
-from imagefeed.pipeline.files.input_folder import Place, named
+from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.sources.foreign_shards import addresses
 from imagefeed.pipeline.sources.image_table import Source, by_key, rows
 
@@ -19,7 +19,7 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"(?:[^/]+/){{0,2}}{MANIFEST}")) > 0
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` where shards are missing or altered, or where both formats are there."""
     folders = [str(PurePosixPath(name).parent) for name in named(files, f"(?:.*/)?{MANIFEST}")["name"].to_pylist()]
     if len({str(PurePosixPath(folder).parent) for folder in folders}) > 1:
@@ -35,7 +35,7 @@ def open_source(place: Place, files: pa.Table) -> Source:
     return Source(kind="imagefeed", root=place.root, classes=classes.pop(), splits=splits)
 
 
-def images(place: Place, files: pa.Table, prefix: str, manifest: Manifest) -> pa.Table:
+def images(place: InputFolder, files: pa.Table, prefix: str, manifest: Manifest) -> pa.Table:
     """The samples of a split as rows."""
     there = {row["name"]: row for row in files.filter(pc.starts_with(files["name"], prefix)).to_pylist()}
     for shard in manifest.shards:

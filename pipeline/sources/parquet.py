@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imagefeed.pipeline.dataset.manifest import MANIFEST, Class
-from imagefeed.pipeline.files.input_folder import REQUESTS, Place, named
+from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named
 from imagefeed.pipeline.formats.listing import check_labels
 from imagefeed.pipeline.formats.parquet_pages import HEADER, Seekable, find_values
 from imagefeed.pipeline.sources.class_names import read_names
@@ -30,7 +30,7 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, r".*\.parquet")) > 0 and not len(named(files, f"(?:.*/)?{MANIFEST}"))
 
 
-def open_source(place: Place, files: pa.Table) -> Source:
+def open_source(place: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` for a file that is damaged, or has other columns."""
     parts = by_split(named(files, r".*\.parquet"), place.root)
     splits, words = {}, []
@@ -50,7 +50,7 @@ def open_source(place: Place, files: pa.Table) -> Source:
     return Source(kind="parquet", root=place.root, classes=names, splits=splits)
 
 
-def list_file(place: Place, file: dict) -> tuple[pa.Table, list[str]]:
+def list_file(place: InputFolder, file: dict) -> tuple[pa.Table, list[str]]:
     """The images of a file (a row of `place.FILES`) as `table.SCHEMA` and a column `path`; the words of the classes."""
     name = place.path(file["name"])
     try:

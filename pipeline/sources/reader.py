@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imagefeed.pipeline.files.input_folder import REQUESTS, Bucket, Folder, place_at, stamp_here
-from imagefeed.pipeline.sources.locator import Address, image_file, parse
+from imagefeed.pipeline.files.input_folder import REQUESTS, LocalInput, RemoteInput, input_folder_at, stamp_here
+from imagefeed.pipeline.sources.locator import Locator, image_file, parse
 
 WINDOW = 1 << 26  # bytes that are asked for at once; at least one image
 GAP = 1 << 17  # bytes between two ranges that are read through sooner than to make two requests
@@ -33,11 +33,11 @@ def read_rows(root: str, rows: pa.Table) -> Iterator[bytes]:
 
     Raises `ValueError` where a file has changed since it was listed, `OSError` where it cannot be read.
     """
-    place = place_at(root)
-    return _read_here(place, rows) if isinstance(place, Folder) else _read_elsewhere(place, rows)
+    place = input_folder_at(root)
+    return _read_here(place, rows) if isinstance(place, LocalInput) else _read_elsewhere(place, rows)
 
 
-def _read_here(place: Folder, rows: pa.Table) -> Iterator[bytes]:
+def _read_here(place: LocalInput, rows: pa.Table) -> Iterator[bytes]:
     files: OrderedDict[str, int] = OrderedDict()  # descriptors, the one that was used last at the end
     try:
         for row in rows.to_pylist():
@@ -59,7 +59,7 @@ def _read_here(place: Folder, rows: pa.Table) -> Iterator[bytes]:
             os.close(descriptor)
 
 
-def _read_elsewhere(place: Bucket, rows: pa.Table) -> Iterator[bytes]:
+def _read_elsewhere(place: RemoteInput, rows: pa.Table) -> Iterator[bytes]:
     addresses = [parse(file) for file in rows["file"].to_pylist()]
     offsets, sizes = rows["offset"].to_numpy(), rows["size"].to_numpy()
     limits = windows(sizes)
@@ -84,7 +84,7 @@ def _read_elsewhere(place: Bucket, rows: pa.Table) -> Iterator[bytes]:
 def _ask(
     pool: ThreadPoolExecutor,
     part: Callable[[str, int, int], bytes],
-    addresses: list[Address],
+    addresses: list[Locator],
     offsets: np.ndarray,
     sizes: np.ndarray,
     start: int,

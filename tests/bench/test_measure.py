@@ -15,7 +15,7 @@ from rich.console import Console
 from imagefeed.pipeline.bench.advice import advice, parts, plot, tables
 from imagefeed.pipeline.bench.ceilings import copy_all, decode_all, hash_all
 from imagefeed.pipeline.bench.measure import measure
-from imagefeed.pipeline.bench.results import BenchOptions, Findings, Output, Rate
+from imagefeed.pipeline.bench.results import BenchOptions, BenchResults, Output, Rate
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.jit.views import bytes_at
@@ -28,7 +28,7 @@ def output(dtype: str, layout: str, size: int, images_per_second: float, **more:
 
 
 # A machine on which nothing but the codec is slow: 2 threads, 200 us a JPEG.
-SOUND = Findings(
+SOUND = BenchResults(
     name="/data/train",
     num_samples=1_281_167,
     mean_size=20_000.0,

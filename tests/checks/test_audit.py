@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from imagefeed.pipeline.checks.audit import DoubtOptions, find_doubts
+from imagefeed.pipeline.checks.audit import AuditOptions, audit
 from imagefeed.pipeline.checks.audit_page import PAGE, TABLE, summary, write_report
 from imagefeed.pipeline.checks.dhash import MOST_DIFFERENT, group_near
 from imagefeed.pipeline.runtime.executors import processes
@@ -44,7 +44,7 @@ def write(root: Path, name: str, data: bytes) -> None:
 
 
 def test_what_was_planted_is_found_and_nothing_else(planted: Path) -> None:
-    doubts = find_doubts(open_source(str(planted)))
+    doubts = audit(open_source(str(planted)))
     found: dict[str, list] = {}
     for row in doubts.to_pylist():
         found.setdefault(row["kind"], []).append((f"{row['split']}/{row['key']}", row["across"], row["labels_differ"]))
@@ -68,21 +68,21 @@ def test_what_was_planted_is_found_and_nothing_else(planted: Path) -> None:
 
 def test_any_number_of_workers_finds_the_same(planted: Path) -> None:
     source = open_source(str(planted))
-    assert find_doubts(source, run=processes(2)).equals(find_doubts(source))
+    assert audit(source, run=processes(2)).equals(audit(source))
 
 
 def test_the_limits_are_the_users(planted: Path) -> None:
-    options = DoubtOptions(near=0, smaller_than=50, longer_than=10)
-    kinds = set(find_doubts(open_source(str(planted)), options)["kind"].to_pylist())
+    options = AuditOptions(near=0, smaller_than=50, longer_than=10)
+    kinds = set(audit(open_source(str(planted)), options)["kind"].to_pylist())
     assert not kinds & {"small", "extreme"}
     with pytest.raises(ValueError, match="choose 0 to 7 bits"):
-        DoubtOptions(near=8)
+        AuditOptions(near=8)
 
 
 def test_the_report_has_every_doubt_and_changes_nothing(planted: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in planted.rglob("*.*")}
     source = open_source(str(planted))
-    doubts = find_doubts(source)
+    doubts = audit(source)
     write_report(source, doubts, tmp_path)
     assert pq.read_table(tmp_path / TABLE).equals(doubts)
     page = (tmp_path / PAGE).read_text()

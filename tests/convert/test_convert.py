@@ -24,7 +24,7 @@ from imagefeed.pipeline.convert.write_shard import ShardResult, ShardTask, write
 from imagefeed.pipeline.dataset.manifest import MANIFEST, Manifest, read_mean_image, read_samples
 from imagefeed.pipeline.dataset.statistics import Moments, statistics
 from imagefeed.pipeline.files.hashing import file_sha256
-from imagefeed.pipeline.files.output_folder import LocalFolder
+from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
 from imagefeed.pipeline.image.pillow import load_square
 from imagefeed.pipeline.jit.xxhash import xxh3_64
@@ -255,7 +255,7 @@ def die(task: ShardTask) -> ShardResult:
 
 def test_two_conversions_into_one_folder_are_refused(images: Path, tmp_path: Path) -> None:
     with (
-        LocalFolder(tmp_path).held(),
+        LocalOutput(tmp_path).held(),
         pytest.raises(RuntimeError, match=f"another conversion is writing to {tmp_path}"),
     ):
         convert(images, tmp_path, OPTIONS)
@@ -343,10 +343,10 @@ def test_a_task_is_all_that_a_worker_needs(images: Path, tmp_path: Path) -> None
 
     from imagefeed.pipeline.convert.convert import plan_split
 
-    split = plan_split(open_source(images), "train", LocalFolder(tmp_path / "a"), ConvertOptions(shard_size=7))
+    split = plan_split(open_source(images), "train", LocalOutput(tmp_path / "a"), ConvertOptions(shard_size=7))
     here = next(split.tasks())
     there = pickle.loads(pickle.dumps(here))  # noqa: S301 - our own bytes
-    there = replace(there, out={"tar": LocalFolder(tmp_path / "b")})
+    there = replace(there, out={"tar": LocalOutput(tmp_path / "b")})
     for task in (here, there):
         list(run_here(write_shard, [task]))
     first, second = (json.loads(next(p.rglob("*.json")).read_text()) for p in (tmp_path / "a", tmp_path / "b"))
@@ -362,7 +362,7 @@ def test_the_driver_holds_the_table_and_no_task(tmp_path: Path) -> None:
     from imagefeed.pipeline.convert.convert import plan_split
 
     source, sizes = synthetic_source(300_000), []
-    tasks = plan_split(source, "train", LocalFolder(tmp_path), ConvertOptions()).tasks()
+    tasks = plan_split(source, "train", LocalOutput(tmp_path), ConvertOptions()).tasks()
     next(tasks)
     before = pa.total_allocated_bytes()
     for task in tasks:

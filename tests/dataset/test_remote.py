@@ -22,7 +22,7 @@ from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.files.cache import GB, CacheOptions
 from imagefeed.pipeline.files.object_store import StorageOptions
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
-from imagefeed.pipeline.loader.options import LoaderOptions, order_of, spans_of
+from imagefeed.pipeline.loader.options import LoaderOptions, order_of, residency_of
 from tests.dataset.test_split import edit_manifest
 from tests.loader.test_loader import ids, rows
 from tests.support.servers import FileServer, always, at_first, file_server, s3_bucket, use_s3
@@ -78,7 +78,7 @@ def peak(split: Path, num_epochs: int = 2, **options: Any) -> int:
     """The least cache, bytes, for the first epochs of a loader."""
     dataset, asked = open_dataset(split), LoaderOptions(**options)
     orders = (order_of(dataset, asked, asked.seed, epoch) for epoch in range(num_epochs))
-    return max(spans_of(dataset, asked, order).peak() for order in orders)
+    return max(residency_of(dataset, asked, order).peak() for order in orders)
 
 
 ONCE = {f"shard-{number:05d}.tar": 1 for number in range(15)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imagefeed.jobs.evaluation.crops import Dense, check_dense, dense_views, places, ten_views
+from imagefeed.jobs.evaluation.crops import Dense, check_dense, crop_starts, dense_views, ten_views
 from imagefeed.jobs.evaluation.scorer import grey_levels, score_batch
 from imagefeed.model.alexnet import AlexNet
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
@@ -69,7 +69,7 @@ def test_the_other_protocols_are_the_same_to_the_bit_where_dense_crops_are_asked
     [(256, 3, [0, 16, 32]), (300, 2, [0, 76]), (224, 3, [0, 0, 0]), (257, 1, [16]), (255, 4, [0, 10, 20, 31])],
 )
 def test_places_reach_from_edge_to_edge(side: int, grid: int, expected: list[int]) -> None:
-    assert places(side, 224, grid) == expected
+    assert crop_starts(side, 224, grid) == expected
 
 
 def test_images_that_are_not_square_or_too_small_are_refused(shards: Path, tmp_path: Path) -> None:

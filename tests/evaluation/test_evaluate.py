@@ -39,7 +39,7 @@ from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.loader import Loader
-from imagefeed.pipeline.sampling.order import PAD, Share, epoch_order
+from imagefeed.pipeline.sampling.order import PAD, RankSlice, epoch_order
 from tests.evaluation.test_crops import slow_views
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def test_slices_hold_every_sample_once_and_none_is_empty(num_samples: int, batch
     order = epoch_order(np.arange(num_samples), seed=0, epoch=0, shuffle=False)
     seen = []
     for number in range(slices):
-        share = Share(batch_size=batch_size, rank=number, world_size=slices, last="pad")
+        share = RankSlice(batch_size=batch_size, rank=number, world_size=slices, last="pad")
         batches = range(share.num_batches(num_samples))
         assert len(batches) <= 8
         rows = np.concatenate([share.places(order, batch * share.global_batch) for batch in batches])

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from imagefeed.pipeline.files.cache import GB, Cache, CacheOptions, Wanted
-from imagefeed.pipeline.files.mapped_file import Mapping
-from imagefeed.pipeline.files.object_store import GivenUp
+from imagefeed.pipeline.files.mapped_file import MappedFile
+from imagefeed.pipeline.files.object_store import Cancelled
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 1000  # bytes of each file here
@@ -87,7 +87,7 @@ def test_what_somebody_uses_stays(tmp_path: Path) -> None:
             have(cache, number)
         assert kept(tmp_path) == digests(0, 3)
     with cache.open(wanted(1)):
-        mapping = Mapping(cache.path(wanted(1).digest), SIZE, locked=True)  # which outlives its file's descriptor
+        mapping = MappedFile(cache.path(wanted(1).digest), SIZE, locked=True)  # which outlives its file's descriptor
     num_open = len(os.listdir("/proc/self/fd"))
     for number in (2, 3, 4):
         have(cache, number)
@@ -105,7 +105,7 @@ def test_no_room_while_all_is_in_use_is_an_error_in_the_end(tmp_path: Path) -> N
         with pytest.raises(TimeoutError, match=r"no room for shard 2 \(1,000 bytes\) while 2,000 bytes are in use"):
             cache.open(wanted(2))
         given_up = iter([False, True])
-        with pytest.raises(GivenUp):
+        with pytest.raises(Cancelled):
             cache_of(tmp_path, num_files=2).open(wanted(2), lambda: next(given_up))
     have(cache, 2)
     assert len(kept(tmp_path)) == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imagefeed.pipeline.files import object_store
-from imagefeed.pipeline.files.object_store import GivenUp, Storage, StorageOptions, is_url
+from imagefeed.pipeline.files.object_store import Cancelled, ObjectStore, StorageOptions, is_url
 from tests.support.servers import FileServer, always, at_first, file_server
 
 FAST = StorageOptions(timeout=0.4, attempts=4, pause=0.01)
@@ -30,7 +30,7 @@ def content(server: FileServer) -> bytes:
 
 
 def read(server: FileServer, options: StorageOptions = FAST) -> bytes:
-    return b"".join(Storage(server.url, options).chunks("shard", SIZE))
+    return b"".join(ObjectStore(server.url, options).chunks("shard", SIZE))
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_comes_in_ranges_or_whole(server: FileServer) -> None:
     assert read(server) == content(server) and server.requests["shard"] == 3
     assert server.num_sent["shard"] == SIZE
-    files = Storage(server.url + "/", FAST)
+    files = ObjectStore(server.url + "/", FAST)
     assert files.size("shard") == SIZE and files.read("shard") == content(server)
     assert files.name("shard") == f"{server.url}/shard"
     server.fault = always("whole", "shard")  # a server that knows no ranges
@@ -52,7 +52,7 @@ def test_a_file_comes_in_ranges_or_whole(server: FileServer) -> None:
 @pytest.mark.parametrize("protocol", ["http", "memory"])
 def test_names_with_characters_that_urls_use(server: FileServer, protocol: str) -> None:
     fsspec.filesystem("memory").pipe_file(f"/odd/{ODD}", b"odd name")
-    files = Storage(server.url if protocol == "http" else "memory://odd", FAST)
+    files = ObjectStore(server.url if protocol == "http" else "memory://odd", FAST)
     assert files.read(ODD) == b"odd name" and files.size(ODD) == 8
     assert b"".join(files.chunks(ODD, 8)) == b"odd name"
 
@@ -85,7 +85,7 @@ def test_what_will_not_change_is_not_asked_for_again(server: FileServer, fault: 
 
 
 def test_nobody_at_the_address(server: FileServer) -> None:
-    gone = Storage("http://127.0.0.1:9", FAST)
+    gone = ObjectStore("http://127.0.0.1:9", FAST)
     with pytest.raises(ConnectionError, match="http://127.0.0.1:9/shard could not be fetched"):
         gone.read("shard")
 
@@ -93,9 +93,9 @@ def test_nobody_at_the_address(server: FileServer) -> None:
 def test_a_pause_ends_when_nobody_waits_any_more(server: FileServer) -> None:
     server.fault = always("503", "shard")
     began = time.monotonic()
-    with pytest.raises(GivenUp):
+    with pytest.raises(Cancelled):
         patient = StorageOptions(pause=100)
-        list(Storage(server.url, patient).chunks("shard", SIZE, lambda: time.monotonic() - began > 0.2))
+        list(ObjectStore(server.url, patient).chunks("shard", SIZE, lambda: time.monotonic() - began > 0.2))
     assert time.monotonic() - began < 2
 
 
@@ -124,7 +124,7 @@ def test_options_that_cannot_work(options: dict) -> None:
 )
 def test_urls_that_are_refused(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        Storage(url, FAST)
+        ObjectStore(url, FAST)
     assert "secret" not in str(caught.value)
 
 

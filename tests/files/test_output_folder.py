@@ -19,8 +19,8 @@ from imagefeed.pipeline.convert.write_shard import ShardResult
 from imagefeed.pipeline.dataset.manifest import MANIFEST
 from imagefeed.pipeline.files import lease
 from imagefeed.pipeline.files.lease import highest
-from imagefeed.pipeline.files.object_store import Storage, StorageOptions
-from imagefeed.pipeline.files.output_folder import folder_at
+from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions
+from imagefeed.pipeline.files.output_folder import output_folder_at
 from imagefeed.pipeline.loader.dataset import open_dataset
 from imagefeed.pipeline.runtime.executors import processes
 from tests.convert.test_convert import COMMAND, contents
@@ -56,8 +56,8 @@ def uploaded(out: str) -> dict[str, bytes]:
     return {name: fsspec.filesystem("s3").cat_file(f"{out}/{name}") for name in sorted(names(out))}
 
 
-def storage(out: str) -> Storage:
-    return Storage(out, StorageOptions())
+def storage(out: str) -> ObjectStore:
+    return ObjectStore(out, StorageOptions())
 
 
 def test_the_bytes_are_those_of_a_folder_and_nothing_else_stays(images: Path, shards: Path, out: str) -> None:
@@ -119,7 +119,7 @@ def test_killed_and_run_again(images: Path, shards: Path, out: str, capsys: pyte
 
 def test_a_second_conversion_is_refused(images: Path, out: str) -> None:
     with (
-        folder_at(out).held() as check,
+        output_folder_at(out).held() as check,
         pytest.raises(RuntimeError, match=f"another conversion is writing to {out}"),
     ):
         convert(images, out, OPTIONS)
@@ -133,7 +133,7 @@ def test_of_many_that_find_a_dead_holder_one_gets_the_folder(out: str) -> None:
 
     def tries() -> None:
         try:
-            with folder_at(out).held() as check:
+            with output_folder_at(out).held() as check:
                 time.sleep(1.5)  # longer than the others watch
                 check()
                 held.append(True)
@@ -164,15 +164,15 @@ def test_who_has_lost_the_folder_writes_no_manifest(images: Path, out: str) -> N
 
 
 def test_a_large_file_goes_up_in_parts(out: str, tmp_path: Path) -> None:
-    with folder_at(out).new("shard") as path, open(path, "wb") as file:
+    with output_folder_at(out).new("shard") as path, open(path, "wb") as file:
         file.truncate(110 * 2**20)
     system, root = fsspec.core.url_to_fs(out)
     assert int(system.info(f"{root}/shard")["ETag"].strip('"').partition("-")[2]) > 1  # how S3 names what came in parts
-    assert folder_at(out).size("shard") == 110 * 2**20
+    assert output_folder_at(out).size("shard") == 110 * 2**20
 
 
 def test_a_file_that_fails_half_way_is_not_uploaded(out: str) -> None:
-    with pytest.raises(KeyError), folder_at(out).new("shard") as path:
+    with pytest.raises(KeyError), output_folder_at(out).new("shard") as path:
         path.write_bytes(b"half")
         raise KeyError
     assert not names(out)

@@ -21,7 +21,7 @@ from imagefeed.pipeline.dataset.manifest import MANIFEST
 from imagefeed.pipeline.files.paths import indexes
 from imagefeed.pipeline.formats.tar import scan
 from imagefeed.pipeline.image.decoder import Decoder, decode, examine
-from imagefeed.pipeline.image.jpeg.decoder import Workspace, workspace
+from imagefeed.pipeline.image.jpeg.decoder import DecodeScratch, new_scratch
 from imagefeed.pipeline.image.pillow import BadImage, load_square
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, decode_rgb
 from imagefeed.pipeline.loader.dataset import open_dataset
@@ -271,8 +271,8 @@ class OwnJpegTarget(JpegTarget):
     """Our own decoder, which asks libjpeg-turbo where it refuses: it must always come to what libjpeg-turbo says."""
 
     @cached_property
-    def space(self) -> Workspace:
-        return workspace(1 << 16)
+    def space(self) -> DecodeScratch:
+        return new_scratch(1 << 16)
 
     def judged(self, spoilt: bytes, pixels: np.ndarray) -> tuple[str, str]:
         theirs, found = self.decode_by(False, spoilt, pixels.shape), self.decode_by(True, spoilt, pixels.shape)

@@ -21,7 +21,7 @@ from imagefeed.pipeline.image.jpeg.huffman_tables import OTHERS_WINDOW, WINDOW
 from imagefeed.pipeline.image.jpeg.planes import pixel_row
 from imagefeed.pipeline.image.stored import HuffmanTables
 from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
-from imagefeed.pipeline.jit.views import run
+from imagefeed.pipeline.jit.views import array_at
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from tests.conftest import REAL_DATA, encoded, picture
 from tests.support import jpeg_twin
@@ -39,7 +39,7 @@ def part(decoder: Decoder, data: np.ndarray, window: np.ndarray, whole: bool, ou
     for y in range(out.shape[0]):
         top, left = int(window[0, 0]), int(window[0, 1])
         at = pixel_row(planes, top + y, left, out.shape[1], planes.row.ctypes.data)
-        row = run(at, 3 * out.shape[1], out)
+        row = array_at(at, 3 * out.shape[1], out)
         for x in range(3 * out.shape[1]):
             out[y, x // 3, x % 3] = row[x]
     return True

@@ -15,7 +15,7 @@ from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, Manifest, read_samples
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
 from imagefeed.pipeline.image.pillow import load_rgb
-from imagefeed.pipeline.image.resize import Resize, place
+from imagefeed.pipeline.image.resize import Resize, crop_geometry
 from imagefeed.pipeline.image.stored import JPEG, OTHER, RAW
 from imagefeed.pipeline.loader.dataset import open_dataset
 from imagefeed.pipeline.sources.open_source import open_source
@@ -60,7 +60,7 @@ def payloads(folder: Path) -> dict[str, tuple[dict, bytes]]:
 )
 def test_sizes(text: str, expected: tuple) -> None:
     resize = Resize.parse(text)
-    assert tuple(place(resize.rule, *size)[1:] for size in ((60, 90), (20, 200))) == expected
+    assert tuple(crop_geometry(resize.rule, *size)[1:] for size in ((60, 90), (20, 200))) == expected
 
 
 @pytest.mark.parametrize("text", ["", "short", "short:", "short:0", "long:-3", "long:70000", "256", "None", "paper:3"])

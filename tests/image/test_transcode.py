@@ -14,26 +14,26 @@ from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
 from imagefeed.pipeline.image.pillow import BadImage, load_rgb
 from imagefeed.pipeline.image.resample import resample
-from imagefeed.pipeline.image.resize import Resize, place
+from imagefeed.pipeline.image.resize import Resize, crop_geometry
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling
-from imagefeed.pipeline.image.transcode_kernel import new_desk, shrink_jpeg, with_room
-from imagefeed.pipeline.image.transcoder import Preparer
+from imagefeed.pipeline.image.transcode_kernel import new_scratch, transcode_jpeg, with_room
+from imagefeed.pipeline.image.transcoder import Transcoder
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK
 from tests.conftest import REAL_DATA, encoded, picture
 
 CODEC = JpegCodec()
 
 
-def preparer(resize: str, raw: bool = False) -> Preparer:
+def preparer(resize: str, raw: bool = False) -> Transcoder:
     format: Format = "beton" if raw else "tar"
     options = ConvertOptions(resize=resize, raw=raw, format=format)
-    return Preparer(options.storage(), look=options.look, for_beton=format == "beton")
+    return Transcoder(options.storage(), look=options.look, for_beton=format == "beton")
 
 
 def twin(data: bytes, resize: str) -> np.ndarray:
     """The resized pixels, step by step (uint8 [height, width, 3])."""
     image = load_rgb(data)
-    window, height, width = place(Resize.parse(resize).rule, *image.shape[:2])
+    window, height, width = crop_geometry(Resize.parse(resize).rule, *image.shape[:2])
     resized = np.empty((height, width, 3), np.uint8)
     resample(np.ascontiguousarray(image), window, False, resized)
     return resized
@@ -70,7 +70,7 @@ def test_the_codes_change_bytes_and_no_pixel(sampling: Sampling) -> None:
     payloads = []
     for huffman in get_args(HuffmanTables):
         options = ConvertOptions(sampling=sampling, huffman=huffman)
-        payloads.append(bytes(Preparer(options.storage(), look=True, for_beton=False).prepare(data).payload))
+        payloads.append(bytes(Transcoder(options.storage(), look=True, for_beton=False).prepare(data).payload))
     shared, standard = (Image.open(io.BytesIO(payload)) for payload in payloads)
     assert payloads[0] != payloads[1] and (np.asarray(shared) == np.asarray(standard)).all()
     assert {JpegImagePlugin.get_sampling(image) for image in (shared, standard)} == {2 if sampling == "4:2:0" else 0}
@@ -93,11 +93,11 @@ def test_what_is_cut_short_is_refused(part: float) -> None:
 def test_damage_outside_of_the_crop_is_seen() -> None:
     """Blocks at the foot of a tall image are not looked at; what is wrong with their bytes is, and Pillow judges it."""
     data = np.frombuffer(encoded(picture(3, 400, 64), quality=95), np.uint8).copy()
-    rule, desk = Resize.parse("paper").rule, new_desk(Coding(90).encoder())
-    desk = with_room(desk, shrink_jpeg(desk, data, rule, True))
-    assert shrink_jpeg(desk, data, rule, True).state == OK
+    rule, desk = Resize.parse("paper").rule, new_scratch(Coding(90).encoder())
+    desk = with_room(desk, transcode_jpeg(desk, data, rule, True))
+    assert transcode_jpeg(desk, data, rule, True).state == OK
     data[-300:-200] = 0
-    assert shrink_jpeg(desk, data, rule, True).state == CORRUPT
+    assert transcode_jpeg(desk, data, rule, True).state == CORRUPT
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs real photographs")

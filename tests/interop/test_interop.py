@@ -12,8 +12,8 @@ import pytest
 import torch
 import webdataset
 
-from imagefeed.pipeline.interop.base import Engine
-from imagefeed.pipeline.interop.make_loader import feeder
+from imagefeed.pipeline.interop.base import OtherLoader
+from imagefeed.pipeline.interop.make_loader import make_loader
 from imagefeed.pipeline.interop.threads import threads_unchanged
 from imagefeed.pipeline.interop.webdataset_stages import Augment as MapStage
 from imagefeed.pipeline.interop.webdataset_stages import Count, urls_of
@@ -56,16 +56,16 @@ def tar(shards: Path) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def by_ffcv(beton: Dataset) -> Engine:
+def by_ffcv(beton: Dataset) -> OtherLoader:
     """Made once: FFCV compiles for seconds."""
-    engine = feeder("ffcv", beton, LoaderOptions(**OPTIONS))
-    assert isinstance(engine, Engine)
+    engine = make_loader("ffcv", beton, LoaderOptions(**OPTIONS))
+    assert isinstance(engine, OtherLoader)
     return engine
 
 
-def engine_of(name: Any, dataset: Dataset, **changes: Any) -> Engine:
-    engine = feeder(name, dataset, LoaderOptions(**OPTIONS | changes))
-    assert isinstance(engine, Engine)
+def engine_of(name: Any, dataset: Dataset, **changes: Any) -> OtherLoader:
+    engine = make_loader(name, dataset, LoaderOptions(**OPTIONS | changes))
+    assert isinstance(engine, OtherLoader)
     return engine
 
 
@@ -110,7 +110,7 @@ def flip(path: Path, at: int) -> None:
 # FFCV
 
 
-def test_ffcv_gives_our_batches_bit_for_bit(beton: Dataset, by_ffcv: Engine) -> None:
+def test_ffcv_gives_our_batches_bit_for_bit(beton: Dataset, by_ffcv: OtherLoader) -> None:
     ours = beton.loader(**OPTIONS)
     assert len(by_ffcv) == len(ours) == 6
     threads = torch.get_num_threads()
@@ -122,7 +122,7 @@ def test_ffcv_gives_our_batches_bit_for_bit(beton: Dataset, by_ffcv: Engine) -> 
     assert by_ffcv.state_dict() == ours.state_dict()
 
 
-def test_ffcv_goes_on_in_the_middle_of_an_epoch(beton: Dataset, by_ffcv: Engine) -> None:
+def test_ffcv_goes_on_in_the_middle_of_an_epoch(beton: Dataset, by_ffcv: OtherLoader) -> None:
     ours = beton.loader(**OPTIONS)
     ours.set_epoch(7)
     iterator = iter(ours)
@@ -174,7 +174,7 @@ def test_ffcv_names_what_is_damaged_at_once(beton: Dataset, tmp_path: Path, monk
         list(engine)
 
 
-def test_ffcv_forgotten_epochs_are_an_error(beton: Dataset, by_ffcv: Engine) -> None:
+def test_ffcv_forgotten_epochs_are_an_error(beton: Dataset, by_ffcv: OtherLoader) -> None:
     by_ffcv.set_epoch(0)
     list(by_ffcv)
     loader = by_ffcv._loader  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from webdataset import TarWriter
 
 from imagefeed.pipeline.checks.statistics import make_index
 from imagefeed.pipeline.image.stored import JPEG, OTHER, RAW
-from imagefeed.pipeline.loader.augmenter import Stage
+from imagefeed.pipeline.loader.augmenter import Augmenter
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.sampling.rng import OWN, below, draw
@@ -276,7 +276,7 @@ def test_ids_that_are_not_there_are_refused(uneven: Dataset, samples: list[int])
 @pytest.mark.parametrize("recipe", ["alexnet", "alexnet-2012", "resnet", "ten-crop"])
 def test_the_stage_alone_gives_the_loaders_bits(many: Dataset, recipe: str) -> None:
     options: dict[str, Any] = {"recipe": recipe, "dtype": "float16", "layout": "NHWC", "seed": 5, "crop_size": 32}
-    stage = Stage(many, LoaderOptions(**options, num_threads=3))
+    stage = Augmenter(many, LoaderOptions(**options, num_threads=3))
     loader = many.loader(batch_size=40, **options)
     loader.set_epoch(1)
     position = 0
@@ -290,7 +290,7 @@ def test_the_stage_alone_gives_the_loaders_bits(many: Dataset, recipe: str) -> N
 
 def test_the_stage_refuses_what_the_kernel_would_read_beyond(shards: Path) -> None:
     for layout in ("NCHW", "NHWC"):
-        stage = Stage(open_dataset(shards / "tar" / "train"), LoaderOptions(layout=layout))
+        stage = Augmenter(open_dataset(shards / "tar" / "train"), LoaderOptions(layout=layout))
         whole = np.zeros((256, 256, 3), np.uint8)
         stage([whole], np.array([4]), epoch=0)
         with pytest.raises(ValueError, match="sample 4: its image has 300x256 pixels and the mean image 256x256"):
@@ -303,6 +303,6 @@ def test_the_stage_refuses_what_the_kernel_would_read_beyond(shards: Path) -> No
 
 
 def test_the_stage_names_the_sample_that_is_too_small(shards: Path) -> None:
-    stage = Stage(open_dataset(shards / "tar" / "train"), LoaderOptions(mean="channel"))
+    stage = Augmenter(open_dataset(shards / "tar" / "train"), LoaderOptions(mean="channel"))
     with pytest.raises(ValueError, match="sample 9: its image is smaller than the crop"):
         stage([np.zeros((300, 300, 3), np.uint8), np.zeros((100, 300, 3), np.uint8)], np.array([4, 9]), epoch=0)

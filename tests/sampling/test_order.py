@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagefeed.pipeline.sampling.order import PAD, Share, epoch_order
+from imagefeed.pipeline.sampling.order import PAD, RankSlice, epoch_order
 from tests.support import reference
 
 SMALL = list(itertools.product(range(14), range(1, 5), range(1, 5), ("pad", "drop")))
 
 
-def shares(batch_size: int, world_size: int, last: str) -> list[Share]:
+def shares(batch_size: int, world_size: int, last: str) -> list[RankSlice]:
     return [
-        Share(batch_size=batch_size, rank=rank, world_size=world_size, last=last)  # type: ignore[arg-type]
+        RankSlice(batch_size=batch_size, rank=rank, world_size=world_size, last=last)  # type: ignore[arg-type]
         for rank in range(world_size)
     ]
 
 
-def global_batches(order: np.ndarray, ranks: list[Share], position: int = 0) -> list[np.ndarray]:
+def global_batches(order: np.ndarray, ranks: list[RankSlice], position: int = 0) -> list[np.ndarray]:
     """What all ranks read, batch after batch, the ranks side by side."""
     step = ranks[0].global_batch
     count = ranks[0].num_batches(len(order), position)
@@ -92,4 +92,4 @@ def test_epochs_and_seeds_differ() -> None:
 )
 def test_a_share_that_cannot_be_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Share(**({"batch_size": 1, "rank": 0, "world_size": 2, "last": "pad"} | options))
+        RankSlice(**({"batch_size": 1, "rank": 0, "world_size": 2, "last": "pad"} | options))

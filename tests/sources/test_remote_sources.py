@@ -201,7 +201,7 @@ import numpy as np, pyarrow as pa
 from imagefeed.pipeline.files import input_folder
 from imagefeed.pipeline.sources import reader
 url, reader.WINDOW = sys.argv[1], int(sys.argv[2])
-stamp = input_folder.place_at(url).found("train.tar").stamp
+stamp = input_folder.input_folder_at(url).found("train.tar").stamp
 for size, gap, count in [(5_000, 0, 1), (5_000, 0, 4_000), (5_000, 1 << 16, 400), (1 << 20, 0, 20)]:
     offsets = np.arange(count) * (size + gap)
     rows = {"file": ["train.tar"] * count, "offset": offsets, "size": [size] * count, "stamp": [stamp] * count}

@@ -51,10 +51,10 @@ def zigzag() -> np.ndarray:
     return places
 
 
-PLACES = zigzag()
+ZIGZAG = zigzag()
 
 
-class Workspace(NamedTuple):
+class DecodeScratch(NamedTuple):
     """What one thread decodes with."""
 
     huffman: Huffman
@@ -77,10 +77,10 @@ class Header(NamedTuple):
     scan: int  # where the entropy-coded bytes begin
 
 
-def workspace(num_pixels: int, window: int = WINDOW) -> Workspace:
+def new_scratch(num_pixels: int, window: int = WINDOW) -> DecodeScratch:
     """Memory for images of up to `num_pixels` pixels, whatever their shape; larger ones are refused. Codes are looked
     up by `window` bits."""
-    return Workspace(
+    return DecodeScratch(
         huffman=no_tables(window),
         quantisers=np.zeros((4, 64), np.uint8),
         weights=np.zeros((3, BLOCK, 2, BLOCK), np.int16),
@@ -99,7 +99,7 @@ def word(data: np.ndarray, at: int) -> Any:
 
 
 @njit
-def read_header(space: Workspace, data: np.ndarray) -> Header:
+def read_header(space: DecodeScratch, data: np.ndarray) -> Header:
     """The segments from the start of an image to its scan (T.81, B.2)."""
     refused = Header(0, 0, 0, 0, 0)
     height = width = halved = interval = 0
@@ -154,7 +154,7 @@ def read_header(space: Workspace, data: np.ndarray) -> Header:
 
 
 @njit
-def read_quantisers(space: Workspace, segment: np.ndarray) -> bool:
+def read_quantisers(space: DecodeScratch, segment: np.ndarray) -> bool:
     """The tables of a DQT segment (T.81, B.2.4.1); False where one has 16 bits or is cut short."""
     at = 0
     while at < segment.size:
@@ -166,7 +166,7 @@ def read_quantisers(space: Workspace, segment: np.ndarray) -> bool:
 
 
 @njit
-def read_codes(space: Workspace, segment: np.ndarray, defined: np.ndarray) -> bool:
+def read_codes(space: DecodeScratch, segment: np.ndarray, defined: np.ndarray) -> bool:
     """The tables of a DHT segment (T.81, B.2.4.2); marks them as `defined` (bool [4]). False where one is unsound."""
     at = 0
     while at < segment.size:
@@ -184,7 +184,9 @@ def read_codes(space: Workspace, segment: np.ndarray, defined: np.ndarray) -> bo
 
 
 @njit
-def read_components(space: Workspace, segment: np.ndarray, halved: int, used: np.ndarray, defined: np.ndarray) -> bool:
+def read_components(
+    space: DecodeScratch, segment: np.ndarray, halved: int, used: np.ndarray, defined: np.ndarray
+) -> bool:
     """The SOS segment (T.81, B.2.3): which tables components are coded with. `used` (int64 [3]) are their quantisers.
 
     False unless all three are in one scan, in full, with tables that are there.
@@ -206,7 +208,7 @@ def read_components(space: Workspace, segment: np.ndarray, halved: int, used: np
 
 
 @njit
-def describe_blocks(space: Workspace, halved: int, used: np.ndarray, tables: np.ndarray) -> None:
+def describe_blocks(space: DecodeScratch, halved: int, used: np.ndarray, tables: np.ndarray) -> None:
     """Writes what each block of an MCU is decoded with (T.81, A.2.3: all of Y, then Cb, then Cr)."""
     num_luma = 4 if halved else 1
     for block in range(num_luma + 2):
@@ -216,12 +218,12 @@ def describe_blocks(space: Workspace, halved: int, used: np.ndarray, tables: np.
         space.blocks[block, 1], space.blocks[block, 2] = tables[component]
         pair = space.weights[block >> 1].reshape(PAIR)
         for k in range(BLOCK * BLOCK):
-            pair[PLACES[k] + BLOCK * (block & 1)] = quantiser[k]
+            pair[ZIGZAG[k] + BLOCK * (block & 1)] = quantiser[k]
 
 
 @njit
 def read_scan(
-    space: Workspace,
+    space: DecodeScratch,
     header: Header,
     planes: Planes,
     data: np.ndarray,
@@ -289,7 +291,7 @@ def unstuff(data: np.ndarray, at: int, clean: np.ndarray) -> tuple[int, int]:
 
 @njit
 def read_interval(
-    space: Workspace,
+    space: DecodeScratch,
     planes: Planes,
     clean: np.ndarray,
     size: int,
@@ -354,9 +356,9 @@ def read_interval(
                     bits <<= entry & BYTE
                     left -= entry & BYTE
                     middle = k + (entry >> np.uint64(8) & BYTE)
-                    coefficients[base + np.uint64(PLACES[middle])] = np.int16(entry >> np.uint64(16))
+                    coefficients[base + np.uint64(ZIGZAG[middle])] = np.int16(entry >> np.uint64(16))
                     k += entry >> np.uint64(32) & BYTE
-                    coefficients[base + np.uint64(PLACES[k])] = np.int16(entry >> np.uint64(48))
+                    coefficients[base + np.uint64(ZIGZAG[k])] = np.int16(entry >> np.uint64(48))
                     if k >= np.uint64(63):
                         break
             if middle == np.uint64(63) and k > middle:  # the second code belongs to the next block

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imagefeed.pipeline.image.jpeg.decoder import APP0, DHT, DQT, EOI, PLACES, SOF0, SOI, SOS
+from imagefeed.pipeline.image.jpeg.decoder import APP0, DHT, DQT, EOI, SOF0, SOI, SOS, ZIGZAG
 from imagefeed.pipeline.image.jpeg.fdct import RECIPROCAL, forward_dct_pair, split_full, split_halved
 from imagefeed.pipeline.image.jpeg.huffman_codes import CHROMA, LUMA, SHARED, Table, codes_of
 from imagefeed.pipeline.image.jpeg.idct import BLOCK, STEP
@@ -93,7 +93,7 @@ def head(luma: np.ndarray, chroma: np.ndarray, halved: bool, shared: bool) -> by
     def coded(slot: int, tables: tuple[Table, Table]) -> list[bytes]:
         return [bytes([kind << 4 | slot]) + each for kind, each in enumerate(tables)]
 
-    zigzag = [divmod(int(place), 2 * BLOCK) for place in PLACES[: BLOCK * BLOCK]]
+    zigzag = [divmod(int(place), 2 * BLOCK) for place in ZIGZAG[: BLOCK * BLOCK]]
     quantisers = [bytes(int(table[place]) for place in zigzag) for table in (luma, chroma)]
     sampling = 0x22 if halved else 0x11
     slots = [0, 0, 0] if shared else [0, 0x11, 0x11]  # the tables of each component, DC and AC
@@ -115,7 +115,7 @@ def spread_marks() -> np.ndarray:
     """Of each row of a block, what its eight marks are in zigzag order: uint64 [8, 256]."""
     spread = np.zeros((BLOCK, 256), np.uint64)
     marks = np.arange(256, dtype=np.uint64)
-    for k, place in enumerate(PLACES[: BLOCK * BLOCK]):
+    for k, place in enumerate(ZIGZAG[: BLOCK * BLOCK]):
         row, column = divmod(int(place), 2 * BLOCK)
         spread[row] |= (marks >> np.uint64(column) & ONE) << np.uint64(k)
     return spread
@@ -176,7 +176,7 @@ def encode(encoder: Encoder, image: np.ndarray, clean: np.ndarray, out: np.ndarr
                         number, symbol = np.int64(0), ZERO_RUN
                         k += np.uint64(16)
                     else:
-                        number = np.int64(coefficients[base + PLACES[place]])
+                        number = np.int64(coefficients[base + ZIGZAG[place]])
                         symbol = zeros << np.uint64(4) | bit_length(np.uint64(abs(number)))
                         found &= found - ONE
                         k = place

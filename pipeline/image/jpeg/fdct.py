@@ -34,7 +34,7 @@ from imagefeed.pipeline.image.jpeg.idct import (
     transposed,
 )
 from imagefeed.pipeline.jit.intrinsics import intrinsic
-from imagefeed.pipeline.jit.simd import Lanes, after, load
+from imagefeed.pipeline.jit.simd import Vector, after, load
 
 RECIPROCAL = 20  # bits behind the point of a quantiser's reciprocal: its quotients are exact, see `quantised`
 SCALE = 3  # bits that the forward DCT's results are too large by
@@ -44,12 +44,12 @@ CR = fixed(0.5, 16), -fixed(0.418687589, 16), -fixed(0.081312411, 16)
 CENTRE = (128 << 16) + (1 << 15)  # of chroma, with the half that rounds
 
 
-def rounded(lanes: Lanes, drop: int) -> Lanes:
+def rounded(lanes: Vector, drop: int) -> Vector:
     """Without its `drop` last bits, to the nearest."""
     return (lanes + (1 << (drop - 1))) >> drop
 
 
-def forward_dct(x: list[Lanes], rows: bool) -> list[Lanes]:
+def forward_dct(x: list[Vector], rows: bool) -> list[Vector]:
     """Eight coefficients from eight samples, in each lane, int32: of `rows`, or of the columns of what these gave."""
     drop = FINE - COARSE if rows else FINE + COARSE
     add = [x[i] + x[7 - i] for i in range(4)]
@@ -73,7 +73,7 @@ def forward_dct(x: list[Lanes], rows: bool) -> list[Lanes]:
     ]
 
 
-def quantised(lanes: Lanes, quantisers: Lanes, reciprocals: Lanes) -> Lanes:
+def quantised(lanes: Vector, quantisers: Vector, reciprocals: Vector) -> Vector:
     """Coefficients divided by eight times their quantisers (1 to 255), which `reciprocals` belong to, int16.
 
     As floor(n / 8q) = floor(floor(n / 8) / q), and floor(n / 8) is less than 2^12, the product is exact.
@@ -123,12 +123,12 @@ def forward_dct_pair(
     return types.void(*[types.intp] * 7), generate
 
 
-def luma_and_chroma(builder: Any, pixels: Any) -> tuple[Lanes, Lanes, Lanes]:
+def luma_and_chroma(builder: Any, pixels: Any) -> tuple[Vector, Vector, Vector]:
     """Y, Cb and Cr, int32, of `STEP` RGB pixels at an address."""
     channels = load(builder, pixels, 8, 3 * STEP)
     rgb = [channels.picked(range(channel, 3 * STEP, 3)).widened(32, signed=False) for channel in range(3)]
 
-    def weighed(weights: tuple[int, int, int]) -> Lanes:
+    def weighed(weights: tuple[int, int, int]) -> Vector:
         return rgb[0] * weights[0] + rgb[1] * weights[1] + rgb[2] * weights[2]
 
     return (
@@ -138,7 +138,7 @@ def luma_and_chroma(builder: Any, pixels: Any) -> tuple[Lanes, Lanes, Lanes]:
     )
 
 
-def halved(above: Lanes, below: Lanes) -> Lanes:
+def halved(above: Vector, below: Vector) -> Vector:
     """Half as many samples as two rows have."""
     both = above + below
     evens, odds = (both.picked(range(first, STEP, 2)) for first in range(2))

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 
 from imagefeed.pipeline.jit.intrinsics import intrinsic
-from imagefeed.pipeline.jit.simd import Lanes, after, load
+from imagefeed.pipeline.jit.simd import Vector, after, load
 
 BLOCK = 8  # the side of a block, samples
 FINE, COARSE = 13, 2  # bits behind the point: of the constants below, and of what the first pass leaves
@@ -30,13 +30,13 @@ C0_899, C1_175, C1_501, C1_847 = map(fixed, (0.899976223, 1.175875602, 1.5013211
 C1_961, C2_053, C2_562, C3_072 = map(fixed, (1.961570560, 2.053119869, 2.562915447, 3.072711026))
 
 
-def inverse_dct(x: list[Lanes], drop: int) -> list[Lanes]:
+def inverse_dct(x: list[Vector], drop: int) -> list[Vector]:
     """Eight samples from eight coefficients, in each lane: x int16, result int32 without its `drop` last bits.
 
     Sums of two inputs wrap around at 16 bits, as they do in libjpeg-turbo's own vectors.
     """
 
-    def wide(lanes: Lanes) -> Lanes:
+    def wide(lanes: Vector) -> Vector:
         return lanes.widened(32)
 
     half = 1 << (drop - 1)
@@ -60,7 +60,7 @@ def inverse_dct(x: list[Lanes], drop: int) -> list[Lanes]:
     return first + last[::-1]
 
 
-def transposed(rows: list[Lanes]) -> list[Lanes]:
+def transposed(rows: list[Vector]) -> list[Vector]:
     """Rows and columns exchanged in each 8x8 of eight vectors of 16: three rounds of interleaving."""
     lows = [0, 16, 1, 17, 2, 18, 3, 19, 8, 24, 9, 25, 10, 26, 11, 27]
     highs = [at + 4 for at in lows]
@@ -94,7 +94,7 @@ def inverse_dct_pair(context: Any, coefficients: Any, quantisers: Any, left: Any
         columns = transposed([lanes.narrowed(16, -32768, 32767) for lanes in columns])
         samples = inverse_dct(columns, FINE + COARSE + 3)
         for row in transposed([lanes.narrowed(16, -128, 127) for lanes in samples]):
-            samples8 = Lanes(builder, builder.trunc((row + 128).value, ir.VectorType(ir.IntType(8), 16)))
+            samples8 = Vector(builder, builder.trunc((row + 128).value, ir.VectorType(ir.IntType(8), 16)))
             samples8.picked(range(8, 16)).store(right)
             samples8.picked(range(8)).store(left)
             left, right = builder.add(left, stride), builder.add(right, stride)
@@ -103,10 +103,10 @@ def inverse_dct_pair(context: Any, coefficients: Any, quantisers: Any, left: Any
     return types.int64(types.intp, types.intp, types.intp, types.intp, types.intp), generate
 
 
-def smooth(builder: Any, near: Any, far: Any) -> Lanes:
+def smooth(builder: Any, near: Any, far: Any) -> Vector:
     """`STEP` chroma samples (int16) from half as many at `near` and at `far`, the next row above or below."""
 
-    def column(offset: int) -> Lanes:
+    def column(offset: int) -> Vector:
         a = load(builder, after(builder, near, offset), 8, STEP // 2).widened(16, signed=False)
         b = load(builder, after(builder, far, offset), 8, STEP // 2).widened(16, signed=False)
         return a * 3 + b
@@ -116,7 +116,7 @@ def smooth(builder: Any, near: Any, far: Any) -> Lanes:
     return left.picked([at for x in range(STEP // 2) for at in (x, x + STEP // 2)], right)
 
 
-def interleaved(red: Lanes, green: Lanes, blue: Lanes) -> Lanes:
+def interleaved(red: Vector, green: Vector, blue: Vector) -> Vector:
     """R, G, B, R, G, B ... of three vectors of as many lanes."""
     count = len(red)
     pair = red.picked(range(2 * count), green)
@@ -124,7 +124,7 @@ def interleaved(red: Lanes, green: Lanes, blue: Lanes) -> Lanes:
     return pair.picked([at for x in range(count) for at in (x, x + count, x + 2 * count)], rest)
 
 
-def coloured(builder: Any, luma: Any, cb: Lanes, cr: Lanes, out: Any) -> None:
+def coloured(builder: Any, luma: Any, cb: Vector, cr: Vector, out: Any) -> None:
     """Writes `STEP` RGB pixels to `out`: of luma at an address, and of chroma (int16)."""
     half = 16
     for part in range(STEP // half):

@@ -8,7 +8,7 @@ from numba.np.numpy_support import carray
 from imagefeed.pipeline.image.jpeg.idct import BLOCK, MARGIN, STEP, colour_full, colour_halved, inverse_dct_pair
 from imagefeed.pipeline.jit.intrinsics import pointer
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import run, unowned
+from imagefeed.pipeline.jit.views import array_at, unowned
 
 PAIR = 2 * BLOCK * BLOCK  # coefficients that are transformed at once
 WIDEST = 65535  # pixels
@@ -109,6 +109,6 @@ def paint(planes: Planes, image: np.ndarray) -> None:
             pixel_row(planes, y, 0, width, image.ctypes.data + 3 * y * width)
             continue
         row = image[y].reshape(-1)
-        pixels = run(pixel_row(planes, y, 0, width, planes.row.ctypes.data), row.size, row)
+        pixels = array_at(pixel_row(planes, y, 0, width, planes.row.ctypes.data), row.size, row)
         for x in range(row.size):  # a slice would be copied twice, for it might overlap
             row[x] = pixels[x]
