@@ -54,45 +54,45 @@ class BenchConfig:
 
 
 @njit
-def up_to(desk: TranscodeScratch, rule: Rule, stage: int, data: np.ndarray) -> int:
+def up_to(scratch: TranscodeScratch, rule: Rule, stage: int, data: np.ndarray) -> int:
     """The work of `transcode_jpeg` on a JPEG of a common kind as far as a stage; returns that stage."""
     if stage == 0:
         return 0
-    found = examine(desk.decoder, data)
+    found = examine(scratch.decoder, data)
     if stage == 1:
         return 1
     window, height, width = crop_geometry(rule, found.height, found.width)
     down, across = filters(found.height, found.width, window, False, height, width)
     (top, bottom), (left, right) = reach(down), reach(across)
     box = (bottom - 1, right - 1, bottom, right) if stage == 2 else (top, left, bottom, right)
-    if not decode_box(desk.decoder, found, data, box, True) or stage < 4:
+    if not decode_box(scratch.decoder, found, data, box, True) or stage < 4:
         return stage
-    resized = pixels_in(desk.resized, height, width)
-    image = pixels_in(desk.image, found.height, found.width)
-    apply(image, down, across, resized, planes_of(desk.decoder, found))
+    resized = pixels_in(scratch.resized, height, width)
+    image = pixels_in(scratch.image, found.height, found.width)
+    apply(image, down, across, resized, planes_of(scratch.decoder, found))
     if stage == 4:
         return 4
-    planes = planes_in(desk.samples, desk.decoder.space.row, height, width, desk.encoder.halved)
-    encode(desk.encoder, resized, desk.clean, desk.payload, planes)
+    planes = planes_in(scratch.samples, scratch.decoder.space.row, height, width, scratch.encoder.halved)
+    encode(scratch.encoder, resized, scratch.clean, scratch.payload, planes)
     if stage == 5:
         return 5
-    paint(planes, pixels_in(desk.stored, height, width))
+    paint(planes, pixels_in(scratch.stored, height, width))
     return 6
 
 
 def prepared(
-    desk: TranscodeScratch, photographs: list[np.ndarray], rule: Rule
+    scratch: TranscodeScratch, photographs: list[np.ndarray], rule: Rule
 ) -> tuple[TranscodeScratch, list[np.ndarray]]:
     """The desk with room for all photographs, and those that our own decoder takes."""
     taken = []
     for data in photographs:
-        made = transcode_jpeg(desk, data, rule, True)
+        made = transcode_jpeg(scratch, data, rule, True)
         if made.state == NO_ROOM:
-            desk = with_room(desk, made)
-            made = transcode_jpeg(desk, data, rule, True)
-        if made.state == OK and examine(desk.decoder, data).own:
+            scratch = with_room(scratch, made)
+            made = transcode_jpeg(scratch, data, rule, True)
+        if made.state == OK and examine(scratch.decoder, data).own:
             taken.append(data)
-    return desk, taken
+    return scratch, taken
 
 
 def decoded(data: np.ndarray) -> np.ndarray:
@@ -108,11 +108,11 @@ def main(config: BenchConfig) -> None:
     rule = Resize.parse("paper").rule
     paths = sorted(path for path in config.source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     photographs = [np.fromfile(path, np.uint8) for path in paths]
-    desk, photographs = prepared(new_scratch(Coding(90, huffman=config.huffman).encoder()), photographs, rule)
-    square = pixels_in(desk.stored, rule.side, rule.side)
+    scratch, photographs = prepared(new_scratch(Coding(90, huffman=config.huffman).encoder()), photographs, rule)
+    square = pixels_in(scratch.stored, rule.side, rule.side)
     moments, sums = Moments(), PixelSums()
     work: dict[str, Callable[[np.ndarray], Any]] = {
-        name: partial(up_to, desk, rule, stage) for stage, name in enumerate(STAGES)
+        name: partial(up_to, scratch, rule, stage) for stage, name in enumerate(STAGES)
     }
     work["statistics"] = lambda data: [each.add(square) for each in (moments, sums)]
     work["libjpeg-turbo, decoding"] = decoded

@@ -1,4 +1,4 @@
-"""Finds the Huffman tables of `pipeline/jpeg/codes.py`: the best ones for photographs whose codes fit a lookup.
+"""Finds the Huffman tables of `image/jpeg/huffman_codes.py`: the best ones for photographs whose codes fit a lookup.
 
     python -m benchmarks.fit_huffman --source DIR
 

@@ -31,7 +31,7 @@ def main() -> None:
             if window is None:
                 order = epoch_order(ids, seed=0, epoch=0, shuffle=True)
             else:
-                order = shard_order(ids, shards, seed=0, epoch=0, window=window)
+                order = shard_order(ids, shards, seed=0, epoch=0, num_shards=window)
             values = {"shards": distinct(shards[order]), "classes": distinct(labels[order])}
             name = f"{storage} {window or 'global'}"
             print(f"{name:16} {values['shards']:6.1f} shards {values['classes']:6.1f} classes")

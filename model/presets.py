@@ -91,9 +91,9 @@ class Preset(Architecture):
         )
 
     @property
-    def last_batch(self) -> Literal["pad", "drop"]:
-        """What becomes of an epoch's last samples: batch norm would count padded rows as images, black ones."""
-        return "drop" if self.norm == "batch" else "pad"
+    def drop_last(self) -> bool:
+        """Whether an epoch's last samples are left out: batch norm would count padded rows as images, black ones."""
+        return self.norm == "batch"
 
     def group_rate(self, group: str, factor: float, rate: float, epoch: int) -> float:
         """The rate of one of `parameter_groups`, in an epoch (from 1), where the schedule says `rate`."""

@@ -4,7 +4,8 @@
     python -m benchmarks.gpu.feed --toy
 
 Beside the loader's own images a second (benchmarks/bench_loader.py: uint8, fp16, fp32) this says which feeds more: the
-smaller of the two numbers counts. Copies are as in `pipeline.device`, finishing is `pipeline.finishing.normalize`.
+smaller of the two numbers counts. Copies are as in `loader.device`, finishing is
+`loader.device_normalize.normalize`.
 """
 
 import argparse

@@ -93,7 +93,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def compare(folders: tuple[Path, Path], out: Path) -> None:
-    """Writes compare.json and, last, compare.html, and says how it came out. Raises as `jobs.compare` does."""
+    """Writes compare.json and, last, compare.html, and says how it came out. Raises as `compare` does."""
     summary = comparison(*(read_evaluation(absolute(folder)) for folder in folders))
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.html").unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def compare(folders: tuple[Path, Path], out: Path) -> None:
 def predict(
     config: EvaluateConfig, dataset: Dataset, checkpoints: list[Checkpoint], device: Device, num_actors: int
 ) -> pa.Table:
-    """The predictions for all of the split, as `jobs.scores.joined` has them, from the connected cluster."""
+    """The predictions for all of the split, as `predictions.joined` has them, from the connected cluster."""
     options = ScorerOptions(
         split=dataset.path,
         dense=dense_of(config),

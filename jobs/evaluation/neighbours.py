@@ -80,7 +80,6 @@ class Searcher:
         loader = self.train.loader(
             recipe="eval",
             shuffle=False,
-            last="pad",
             crop_size=self.options.crop_size,
             **values_of(self.options.recipe),
             batch_size=self.options.batch_size,
@@ -127,7 +126,7 @@ NUM_QUERIES = 5  # as many as the paper shows
 
 
 def query_ids(dataset: Dataset, number: int = NUM_QUERIES) -> tuple[int, ...]:
-    """Some samples, evenly spread over the split, and not those of `jobs.judgement.examples` where it is large."""
+    """Some samples, evenly spread over the split, and not those of `summary.examples` where it is large."""
     number = min(number, len(dataset))
     rows = ((np.arange(number) + 0.5) * len(dataset) / number).astype(int)
     return tuple(dataset.columns.id[rows].tolist())

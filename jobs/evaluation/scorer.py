@@ -71,7 +71,6 @@ class Scorer:
             # Of whole images all crops are cut here.
             recipe="ten-crop" if "ten-crop" in self.options.protocols and not dense else "eval",
             shuffle=False,
-            last="pad",
             crop_size=int(self.dataset.columns.height[0]) if dense else size,
             **values_of(self.options.recipe),
             batch_size=self.options.batch_size,

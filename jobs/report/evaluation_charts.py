@@ -17,7 +17,7 @@ PROPERTIES = {  # title, of the axis, how it is written
 
 
 def reliability_diagram(calibration: Mapping[str, Any]) -> Chart:
-    """How often the net is right where it is how sure, from `jobs.analyses.calibration`; the larger a dot, the more
+    """How often the net is right where it is how sure, from `metrics.calibration`; the larger a dot, the more
     samples it stands for."""
     bins = calibration["bins"]
     x = quantity("probability", "probability of the likeliest class", scale={"domain": [0, 1]}, axis={"format": "%"})
@@ -49,7 +49,7 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Chart:
 
 
 def class_chart(classes: Rows) -> Chart:
-    """The top-1 error of every class, from the least to the greatest; `classes` as `jobs.report.classes_by_error`."""
+    """The top-1 error of every class, from the least to the greatest; `classes` as `evaluation_page.classes_by_error`."""
     rows = [{"place": place, **row} for place, row in enumerate(classes, start=1)]
     tooltip = told(("words", "class"), ("error", "top-1 error", ".1%"), *COUNTED)
     x: Spec = {"field": "place", "type": "ordinal", "title": "classes, by error", "axis": {"labels": False}}
@@ -121,7 +121,7 @@ def count_chart(counts: Mapping[str, Sequence[int]], words: Sequence[str]) -> Ch
 
 
 def histogram_chart(histograms: Mapping[str, Rows]) -> Chart:
-    """How large the stored files are, as shares of each split; from `jobs.data_facts.histogram`."""
+    """How large the stored files are, as shares of each split; from `data_summary.histogram`."""
     rows = [{"split": split, **row} for split, of in histograms.items() for row in of]
     sizes = (("low", "from, bytes", "~s"), ("high", "to", "~s"))
     tooltip = told(("split", "split"), *sizes, ("total", "images", ",d"), ("share", "share", ".1%"))
@@ -148,7 +148,7 @@ def histogram_chart(histograms: Mapping[str, Rows]) -> Chart:
 
 
 def class_difference_chart(changes: Rows) -> Chart:
-    """How the top-1 error of every class differs between A and B; `changes` as `jobs.compare.class_changes`."""
+    """How the top-1 error of every class differs between A and B; `changes` as `compare.class_changes`."""
     rows = [{"place": place, **row} for place, row in enumerate(changes, start=1)]
     tooltip = told(
         ("words", "class"), ("A", "A", ".1%"), ("B", "B", ".1%"), ("change", "B less A", "+.1%"), ("total", "of", ",d")

@@ -1,4 +1,4 @@
-"""The training curves of one run or of several over one another, from the points of `jobs.curves`."""
+"""The training curves of one run or of several over one another, from the points of `jobs.runs.curves`."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10

@@ -11,7 +11,7 @@ import numpy as np
 Record = dict[str, Any]
 
 MOST_POINTS = 200  # of a training curve: every other pixel of a chart
-FIGURES = ("loss", "top1_error", "top5_error", "lr", "images_per_second", "waiting")  # see jobs/tracking.py
+FIGURES = ("loss", "top1_error", "top5_error", "lr", "images_per_second", "waiting")  # see jobs/runs/tracker.py
 
 
 def read_metrics(path: Path) -> list[Record]:

@@ -5,7 +5,7 @@ RUN/
   checkpoint-last.pt    the newest checkpoint, model/checkpoint.py
   checkpoint-best.pt    that of the epoch with the lowest validation error
   checkpoint-epoch-0030.pt   that of epoch 30; which are kept is said by --keep-last and --keep-every
-  metrics.jsonl         one JSON object a line, jobs/tracking.py
+  metrics.jsonl         one JSON object a line, jobs/runs/tracker.py
   tensorboard/          the same figures for TensorBoard
   trace.json            of a few steps, with --profile; for Perfetto or chrome://tracing
 """

@@ -71,7 +71,7 @@ class Predictor:
             ready(checkpoint["model_config"], checkpoint["model"], device) for checkpoint in checkpoints
         ]
         storage = train.manifest.storage or AS_FOUND
-        self._preparer = Transcoder(storage, look=True, for_beton=train.manifest.format == "beton")
+        self._preparer = Transcoder(storage, decode_all=True, for_beton=train.manifest.format == "beton")
         # Of images of one size each pixel has a mean of its own.
         self._size = train.mean_image.shape[:2] if train.has_mean_image else None
         self._stage = Augmenter(

@@ -93,7 +93,7 @@ class Run:
         loader = make_loader(
             config.engine,
             train,
-            LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, last=config.last_batch, **here),
+            LoaderOptions(recipe=config.recipe, colour_epochs=config.colour_epochs, drop_last=config.drop_last, **here),
         )
         finish = config.dtype if config.finish == "device" else None
         self.train_loader = to_device(loader, world.device, finish=finish)

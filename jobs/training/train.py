@@ -92,9 +92,9 @@ def prepare(config: TrainConfig, world: World, out: Path, held: ExitStack) -> Ch
     if config.data is None:
         sample_shards()
     train, _ = open_splits(config)
-    if config.last_batch == "drop" and config.engine == "webdataset":
+    if config.drop_last and config.engine == "webdataset":
         raise ValueError("batch norm needs whole batches, and --engine webdataset pads: use --engine imagefeed or ffcv")
-    if config.last_batch == "drop" and len(train) < config.batch_size:
+    if config.drop_last and len(train) < config.batch_size:
         raise ValueError(f"--batch-size {config.batch_size} is more than the {len(train)} training images: use less")
     held.enter_context(folder.only_run(out))
     return folder.enter(

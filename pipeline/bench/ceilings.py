@@ -61,7 +61,7 @@ def copy_all(dataset: Split, rows: np.ndarray, out: np.ndarray, num_threads: int
 
 def located(dataset: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, object]:
     """Addresses and sizes of the payloads (int64 [n]), and what must be held while they are used."""
-    addresses, maps = dataset.maps(rows)
+    addresses, maps = dataset.payload_addresses(rows)
     sizes, page = dataset.columns.size[rows], page_to_ask()
     bad = first_unreadable(addresses, sizes, page)
     if bad >= 0:

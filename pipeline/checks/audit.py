@@ -1,7 +1,7 @@
 """What a person should look at before training on a source: duplicates, also across splits, and odd images.
 
     identical    the same bytes twice (XXH3 and length), within a split or across splits: leakage from train into val
-    near         images that look alike, by a perceptual hash (`perceptual.py`), with how many bits they differ in
+    near         images that look alike, by a perceptual hash (`dhash.py`), with how many bits they differ in
     small        a side shorter than what training wants, so it is enlarged
     extreme      a side several times as long as the other, of which the central square shows little
     flat         next to no contrast

@@ -53,7 +53,7 @@ class SplitPlan:
     def digest(self) -> str:
         """SHA-256 of the listing and of every option that shapes the bytes: equal digests mean equal shards."""
         chosen = self.options
-        options = (asdict(chosen.storage()), chosen.look, chosen.shard_size, chosen.shuffle)
+        options = (asdict(chosen.storage()), chosen.decode_all, chosen.shard_size, chosen.shuffle)
         return hashlib.sha256(f"{self.source.digest(self.name)} {options}".encode()).hexdigest()
 
     @property
@@ -76,7 +76,7 @@ class SplitPlan:
                 ids=ids,
                 rows=rows,
                 storage=self.options.storage(),
-                look=self.options.look,
+                decode_all=self.options.decode_all,
                 digest=hashlib.sha256(self.digest.encode() + stamps).hexdigest(),
             )
 

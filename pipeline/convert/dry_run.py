@@ -50,7 +50,7 @@ def estimate(source: str | Path, out: str | Path, options: ConvertOptions = Conv
 def try_split(root, num_classes, name, table, out, options) -> list[Estimate]:  # type: ignore[no-untyped-def]
     """The estimates of one split, one a format."""
     folders = options.folders(name)
-    preparer = Transcoder(options.storage(), look=options.look, for_beton="beton" in folders)
+    preparer = Transcoder(options.storage(), decode_all=options.decode_all, for_beton="beton" in folders)
     rows = spread(table, NUM_TRIED)
     images = list(read_rows(root, rows))
     size, seconds, bad = 0, 0.0, {}

@@ -58,7 +58,7 @@ class ConvertOptions:
             raise ValueError("statistics is for resize none: whatever is resized has them anyway")
 
     @property
-    def look(self) -> bool:
+    def decode_all(self) -> bool:
         """Whether the pixels of every image are decoded."""
         return self.statistics or self.resize != "none"
 

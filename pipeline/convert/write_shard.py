@@ -1,4 +1,4 @@
-"""Makes one shard, in one pass over its images: read, prepare (see `preparing.py`), count, hash, write.
+"""Makes one shard, in one pass over its images: read, prepare (see `transcoder.py`), count, hash, write.
 
 `write_shard` is a function of its task alone. Where it runs, a loop, a process or a machine of a cluster, is
 somebody else's choice, and any of them writes the same bytes.
@@ -34,7 +34,7 @@ class ShardTask:
     ids: np.ndarray  # int64 [samples], in the order in which they are written
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
     storage: Storage
-    look: bool  # whether pixels are looked at that are not resized
+    decode_all: bool  # whether pixels are looked at that are not resized
     digest: str  # the split's, with the stamps of the files: a shard of files that were altered since is made again
 
     def name(self, format: Format) -> str:
@@ -89,7 +89,7 @@ class Contents:
         self.samples: list[dict] = []
         self.quarantined: list[dict] = []
         self.moments, self.pixel_sums = Moments(), PixelSums()
-        self.preparer = Transcoder(task.storage, look=task.look, for_beton="beton" in task.out)
+        self.preparer = Transcoder(task.storage, decode_all=task.decode_all, for_beton="beton" in task.out)
 
     def take(self, id: int, row: dict, data: bytes) -> None:
         """Prepares and writes the image file `data`, or quarantines it."""
@@ -129,7 +129,7 @@ class Contents:
         return ShardRecord(
             digest=self.task.digest,
             shard=shard,
-            moments=self.moments if self.task.look else None,
+            moments=self.moments if self.task.decode_all else None,
             samples=pa.Table.from_pylist(rows, SAMPLES_SCHEMA),
             quarantine=pa.Table.from_pylist(self.quarantined, QUARANTINE_SCHEMA),
             pixel_sums=self.pixel_sums,

@@ -72,7 +72,7 @@ def survey(shards: Sequence[Path]) -> Survey:
 
 def read_classes(folder: Path) -> tuple[Class, ...] | None:
     """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file."""
-    path = next((place / CLASSES for place in (folder, folder.parent) if (place / CLASSES).is_file()), None)
+    path = next((temporary / CLASSES for temporary in (folder, folder.parent) if (temporary / CLASSES).is_file()), None)
     return None if path is None else parse_classes(path.read_bytes(), str(path))
 
 
@@ -86,7 +86,7 @@ def index_of(shards: Sequence[Path]) -> Path:
     finished = folder.with_name(folder.name + WITH_STATISTICS)
     if (finished / MANIFEST).is_file():
         return finished
-    publish(folder, lambda place: write_index(place, found))
+    publish(folder, lambda temporary: write_index(temporary, found))
     return folder
 
 
@@ -103,15 +103,15 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(stray)
         if (folder / MANIFEST).is_file():
             return
-        place = folder.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{folder.name}")
-        place.mkdir()
+        temporary = folder.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{folder.name}")
+        temporary.mkdir()
         try:
-            write(place)
-            sync(place)
-            place.rename(folder)
+            write(temporary)
+            sync(temporary)
+            temporary.rename(folder)
             sync(folder.parent)
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
 
 

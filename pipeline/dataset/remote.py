@@ -55,14 +55,14 @@ class Remote:
         write_atomically(folder / MANIFEST, content)
         return folder
 
-    def map(self, shard: Shard, given_up: Callable[[], bool] = never) -> MappedFile:
+    def shard_memory(self, shard: Shard, cancelled: Callable[[], bool] = never) -> MappedFile:
         """A shard in memory, fetched unless it is here, and not evicted until the map is gone.
 
         Raises what `Cache.open` raises.
         """
-        fetch = partial(self.storage.chunks, shard.name, shard.num_bytes, given_up)
+        fetch = partial(self.storage.chunks, shard.name, shard.num_bytes, cancelled)
         wanted = Wanted(digest_of(shard), shard.num_bytes, fetch, self.storage.name(shard.name))
-        with self.cache.open(wanted, given_up):
+        with self.cache.open(wanted, cancelled):
             return MappedFile(self.cache.path(digest_of(shard)), shard.num_bytes, locked=True)
 
     def room(self, spans: ShardResidency) -> int:

@@ -55,11 +55,11 @@ class Split:
     manifest: Manifest
     source: str = field(default="", compare=False)  # what was asked for, where that is not `path`
     remote: Remote | None = None  # where the shards are, if not in `path`
-    _mappings: MutableMapping[int, MappedFile] = field(init=False, repr=False, compare=False)
+    _mapped: MutableMapping[int, MappedFile] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Maps of remote shards are gone when nobody holds them, so that the cache may evict the files.
-        object.__setattr__(self, "_mappings", {} if self.remote is None else WeakValueDictionary())
+        object.__setattr__(self, "_mapped", {} if self.remote is None else WeakValueDictionary())
 
     @classmethod
     def open(
@@ -172,11 +172,11 @@ class Split:
         self._check_file(MEAN_IMAGE)
         return read_mean_image(self.path).astype(np.float32)
 
-    def maps(self, rows: np.ndarray) -> tuple[np.ndarray, list[MappedFile]]:
+    def payload_addresses(self, rows: np.ndarray) -> tuple[np.ndarray, list[MappedFile]]:
         """Where the payloads of `rows` (int64 [n]) begin in memory, int64 [n], while somebody holds the maps."""
         shards = self.columns.shard[rows]
         numbers, places = np.unique(shards, return_inverse=True)
-        maps = [self.map(int(number)) for number in numbers]
+        maps = [self.shard_memory(int(number)) for number in numbers]
         starts = np.array([each.address for each in maps], np.int64)
         return starts[places] + self.columns.offset[rows], maps
 
@@ -186,20 +186,20 @@ class Split:
         file = self.remote.called(shard) if self.remote else self.path / shard.name
         return f"{file}: sample {self.columns.id[row]} ({self.samples['key'][row]})"
 
-    def map(self, number: int, given_up: Callable[[], bool] = never) -> MappedFile:
-        """Shard `number` in memory. A remote one is fetched first unless it is here, which `given_up()` ends."""
-        shard, mapping = self.manifest.shards[number], self._mappings.get(number)
-        if mapping is None:
+    def shard_memory(self, number: int, cancelled: Callable[[], bool] = never) -> MappedFile:
+        """Shard `number` in memory. A remote one is fetched first unless it is here, which `cancelled()` ends."""
+        shard, mapped = self.manifest.shards[number], self._mapped.get(number)
+        if mapped is None:
             if self.remote is not None:
-                mapping = self.remote.map(shard, given_up)
+                mapped = self.remote.shard_memory(shard, cancelled)
             else:
-                mapping = MappedFile(self.path / shard.name, shard.num_bytes, shard.modified_ns)
+                mapped = MappedFile(self.path / shard.name, shard.num_bytes, shard.modified_ns)
             # Of two threads that come here at once, both must go on with the same map: the other one is freed.
-            mapping = self._mappings.setdefault(number, mapping)
+            mapped = self._mapped.setdefault(number, mapped)
         elif shard.modified_ns is not None:  # nothing else would tell, where there are no hashes
             file = self.path / shard.name
             check_unchanged(file, file.stat(), shard.num_bytes, shard.modified_ns)
-        return mapping
+        return mapped
 
     def beside(self, split: str) -> Self | None:
         """Another split of the same dataset, if it is there."""

@@ -81,14 +81,14 @@ class Cache:
         used = sum(status.st_size for _, status in self._files())
         return min(self.options.num_bytes, used + shutil.disk_usage(self.folder).free)
 
-    def open(self, wanted: Wanted, given_up: Callable[[], bool] = never) -> BinaryIO:
+    def open(self, wanted: Wanted, cancelled: Callable[[], bool] = never) -> BinaryIO:
         """A file, fetched unless it is here; it is not evicted while it is open.
 
         Raises `ValueError` where its bytes are others, twice; `OSError` where there is no room; `TimeoutError` where
-        another process that fetches it does not get on; `Cancelled` once `given_up()`; and what `fetch` raises. Nothing
-        half-written is ever found.
+        another process that fetches it does not get on; `Cancelled` once `cancelled()`; and what `fetch` raises.
+        Nothing half-written is ever found.
         """
-        waiting = Waiting(self.options.patience, given_up)
+        waiting = Waiting(self.options.patience, cancelled)
         while True:
             file = self._find(wanted, waiting) or self._make(wanted, waiting)
             if file is not None:
@@ -148,7 +148,7 @@ class Cache:
         """Gives `file`, made empty, its size on the disk, once there is room for it."""
         what = f"{wanted.name} ({wanted.size:,} bytes)"
         while True:
-            with self._alone(waiting.given_up):
+            with self._alone(waiting.cancelled):
                 file.truncate(0)
                 if wanted.size > self.capacity():
                     raise OSError(errno.ENOSPC, f"{what} is more than {self} can hold: give it more room")
@@ -180,8 +180,8 @@ class Cache:
                     continue
 
     @contextmanager
-    def _alone(self, given_up: Callable[[], bool]) -> Iterator[None]:
-        waiting = Waiting(self.options.patience, given_up)
+    def _alone(self, cancelled: Callable[[], bool]) -> Iterator[None]:
+        waiting = Waiting(self.options.patience, cancelled)
         with open(self.folder / "lock", "w") as file:
             while not locked(file):
                 waiting.pause(None, f"the cache {self.folder} is locked by a process that does not get on")
@@ -191,14 +191,14 @@ class Cache:
 class Waiting:
     """A wait for others that ends in `TimeoutError` after `patience` seconds in which nothing has changed."""
 
-    def __init__(self, patience: float, given_up: Callable[[], bool]) -> None:
-        self._patience, self.given_up = patience, given_up
+    def __init__(self, patience: float, cancelled: Callable[[], bool]) -> None:
+        self._patience, self.cancelled = patience, cancelled
         self._seen: object = self  # equal to nothing
         self._since = 0.0
 
     def pause(self, state: object, complaint: str) -> None:
         """Waits a moment; `state` changes when the others get on."""
-        if self.given_up():
+        if self.cancelled():
             raise Cancelled
         now = time.monotonic()
         if state != self._seen:

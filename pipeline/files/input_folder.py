@@ -143,22 +143,22 @@ def list_files(where: str) -> tuple[InputFolder, pa.Table]:
     if not is_url(where):
         where = os.path.abspath(where)
         if os.path.isdir(where):
-            place: InputFolder = input_folder_at(where)
-            return place, table_of(place.batches())
+            origin: InputFolder = input_folder_at(where)
+            return origin, table_of(origin.batches())
     elif not re.search(r"[{*?\[]", where) and not _has_suffix(where):
-        place = input_folder_at(where.rstrip("/"))
-        return place, table_of(place.batches())
+        origin = input_folder_at(where.rstrip("/"))
+        return origin, table_of(origin.batches())
     root, names = _names(where)
-    place = input_folder_at(root)
+    origin = input_folder_at(root)
     if any(re.search(r"[*?\[]", name) for name in names) and not os.path.exists(where):
-        every = table_of(place.batches())
+        every = table_of(origin.batches())
         patterns = "|".join(fnmatch.translate(name) for name in names)
         files = every.filter(pa.array([re.match(patterns, name) is not None for name in every["name"].to_pylist()]))
         if not len(files):
             raise FileNotFoundError(f"{where}: no file matches")
-        return place, files
+        return origin, files
     with ThreadPoolExecutor(REQUESTS) as pool:
-        return place, table_of([list(pool.map(place.found, names))])
+        return origin, table_of([list(pool.map(origin.found, names))])
 
 
 def _names(where: str) -> tuple[str, list[str]]:

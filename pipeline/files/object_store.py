@@ -32,7 +32,7 @@ class Cancelled(Exception):
 
 
 def never() -> bool:
-    """Stands for a `given_up` that never comes true."""
+    """Stands for a `cancelled` that never comes true."""
     return False
 
 
@@ -80,7 +80,7 @@ class ObjectStore:
     """The files directly below `url`.
 
     Every method raises `FileNotFoundError` or `PermissionError` at once, `ConnectionError` after the last attempt,
-    `Cancelled` soon after `given_up()` has come true (a request under way is waited for), each naming the file's URL.
+    `Cancelled` soon after `cancelled()` has come true (a request under way is waited for), each naming the file's URL.
     Protocols whose fsspec class is synchronous (few: memory, sftp) keep their own timeouts.
     """
 
@@ -146,12 +146,12 @@ class ObjectStore:
                 files.append(_found(self.name(path), path, entry))
         return files, bare, folders
 
-    def part(self, file: str, start: int, size: int, given_up: Callable[[], bool] = never) -> bytes:
+    def part(self, file: str, start: int, size: int, cancelled: Callable[[], bool] = never) -> bytes:
         """`size` bytes of a file from `start` on, all of which are there."""
         pieces = []
         for at in range(start, start + size, CHUNK):
             end = min(at + CHUNK, start + size)
-            pieces.append(self._ask(file, "cat_file", given_up, lengths=(end - at,), start=at, end=end))
+            pieces.append(self._ask(file, "cat_file", cancelled, lengths=(end - at,), start=at, end=end))
         return b"".join(pieces)
 
     def put(self, path: Path, file: str) -> None:
@@ -178,13 +178,13 @@ class ObjectStore:
         except FileNotFoundError:
             return
 
-    def chunks(self, file: str, size: int, given_up: Callable[[], bool] = never) -> Iterator[bytes]:
+    def chunks(self, file: str, size: int, cancelled: Callable[[], bool] = never) -> Iterator[bytes]:
         """The first `size` bytes of a file, in order and in pieces."""
         position = 0
         while position < size:
             end = min(position + CHUNK, size)
             whole = size if position == 0 else end
-            chunk = self._ask(file, "cat_file", given_up, lengths=(end - position, whole), start=position, end=end)
+            chunk = self._ask(file, "cat_file", cancelled, lengths=(end - position, whole), start=position, end=end)
             yield chunk
             position += len(chunk)
 
@@ -210,7 +210,7 @@ class ObjectStore:
         self,
         file: str,
         method: str,
-        given_up: Callable[[], bool],
+        cancelled: Callable[[], bool],
         lengths: tuple[int, ...] = (),
         patience: int = 1,
         before: tuple[Any, ...] = (),
@@ -231,7 +231,7 @@ class ObjectStore:
                 raise ConnectionError(f"{len(answer)} bytes came instead of {lengths[0]}")
             return answer
 
-        return persist(request, self.name(file), self.options, given_up)
+        return persist(request, self.name(file), self.options, cancelled)
 
 
 def _found(name: str, file: str, described: Mapping[str, Any]) -> FileInfo:
@@ -249,11 +249,11 @@ def stamp_of(*facts: object) -> int:
     return (int.from_bytes(digest[:8], "little") >> 1) or 1
 
 
-def persist(request: Callable[[], T], name: str, options: StorageOptions, given_up: Callable[[], bool]) -> T:
+def persist(request: Callable[[], T], name: str, options: StorageOptions, cancelled: Callable[[], bool]) -> T:
     """The answer to the first attempt that succeeds."""
     began, pauses = time.monotonic(), options.pauses()
     while True:
-        if given_up():
+        if cancelled():
             raise Cancelled
         try:
             return request()
@@ -272,7 +272,7 @@ def persist(request: Callable[[], T], name: str, options: StorageOptions, given_
                     f"{type(error).__name__} {error}: see that the server can be reached, then run the same again"
                 ) from error
         until = time.monotonic() + pause
-        while (left := until - time.monotonic()) > 0 and not given_up():
+        while (left := until - time.monotonic()) > 0 and not cancelled():
             time.sleep(min(left, POLL))
 
 

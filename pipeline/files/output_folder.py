@@ -59,28 +59,28 @@ class OutputFolder(Protocol):
         ...
 
 
-def output_folder_at(place: str | Path) -> OutputFolder:
+def output_folder_at(path: str | Path) -> OutputFolder:
     """The folder at a path, which need not exist, or at a URL. `ValueError` where a URL cannot be written to."""
-    if not is_url(place):
-        return LocalOutput(Path(place).resolve())
-    protocol = urlsplit(str(place)).scheme
+    if not is_url(path):
+        return LocalOutput(Path(path).resolve())
+    protocol = urlsplit(str(path)).scheme
     if protocol not in OBJECT_STORES:
         raise ValueError(
-            f"{place}: {protocol}:// would show files while they are being written. Convert into a folder here and "
+            f"{path}: {protocol}:// would show files while they are being written. Convert into a folder here and "
             f"copy it, manifest.json last, or into an object store ({', '.join(OBJECT_STORES)})"
         )
-    return RemoteOutput(ObjectStore(str(place).rstrip("/"), StorageOptions()))
+    return RemoteOutput(ObjectStore(str(path).rstrip("/"), StorageOptions()))
 
 
 @contextmanager
-def room(place: Path) -> Iterator[None]:
+def room(path: Path) -> Iterator[None]:
     """A full disk becomes a `RuntimeError`: no `OSError`, which a cluster would answer with another attempt at once."""
     try:
         yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise RuntimeError(f"{place}: the disk is full; make room and run again, finished shards stay") from error
+        raise RuntimeError(f"{path}: the disk is full; make room and run again, finished shards stay") from error
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ STORED = {2, 3, 4, 5, 6}  # the types whose values lie in the pages, one allocat
 
 
 class BetonWriter:
-    """Writes a shard; see `pipeline.formats` for the contract.
+    """Writes a shard; see `pipeline.formats.containers` for the contract.
 
     The metadata come first in the file, so room for `capacity` rows is kept; fewer samples may be added.
     """

@@ -28,7 +28,7 @@ class ShardWriter(Protocol):
     ) -> None: ...
 
     def add(self, key: str, label: int, payload: bytes | memoryview, kind: int, height: int, width: int) -> int:
-        """Stores one sample, a payload of a kind of `pipeline.manifest`; returns its offset, bytes."""
+        """Stores one sample, a payload of a kind of `pipeline.dataset.manifest`; returns its offset, bytes."""
         ...
 
 

@@ -52,7 +52,7 @@ ELSEWHERE = -1  # in place of a descriptor
 
 
 class TarWriter:
-    """Writes a shard; see `pipeline.formats` for the contract."""
+    """Writes a shard; see `pipeline.formats.containers` for the contract."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb", BUFFER)  # noqa: SIM115 - closed by __exit__

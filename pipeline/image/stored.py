@@ -14,7 +14,7 @@ HuffmanTables = Literal["shared", "standard"]
 class Storage:
     """How each image is stored."""
 
-    resize: str  # as it was asked for, see `pipeline.resizing`
+    resize: str  # as it was asked for, see `pipeline.image.resize`
     size: int  # pixels, of the side that `resize` speaks of; 0 for "none"
     encoding: Encoding
     quality: int | None  # of the JPEG, 1 to 100; None for raw pixels and for files as they were found

@@ -50,23 +50,23 @@ class Transcoded(NamedTuple):
 
 
 def new_scratch(encoder: Encoder) -> TranscodeScratch:
-    """A desk with no room yet for images."""
+    """Scratch memory with no room yet for images."""
     return TranscodeScratch(
         new_decoder("own", MOST_OWN, OTHERS_WINDOW), encoder, *(np.empty(0, np.uint8) for _ in range(6))
     )
 
 
-def with_room(desk: TranscodeScratch, made: Transcoded) -> TranscodeScratch:
+def with_room(scratch: TranscodeScratch, made: Transcoded) -> TranscodeScratch:
     """The desk with room for what `made` says that it lacked."""
     pixels = 3 * made.height * made.width
     most = most_bytes(made.height, made.width)
-    return desk._replace(
-        image=at_least(desk.image, made.num_bytes),
-        resized=at_least(desk.resized, pixels),
-        samples=at_least(desk.samples, bytes_needed(made.height, made.width, desk.encoder.halved)),
-        stored=at_least(desk.stored, pixels),
-        clean=at_least(desk.clean, most),
-        payload=at_least(desk.payload, most),
+    return scratch._replace(
+        image=at_least(scratch.image, made.num_bytes),
+        resized=at_least(scratch.resized, pixels),
+        samples=at_least(scratch.samples, bytes_needed(made.height, made.width, scratch.encoder.halved)),
+        stored=at_least(scratch.stored, pixels),
+        clean=at_least(scratch.clean, most),
+        payload=at_least(scratch.payload, most),
     )
 
 
@@ -76,70 +76,70 @@ def at_least(memory: np.ndarray, size: int) -> np.ndarray:
 
 
 @njit
-def transcode_jpeg(desk: TranscodeScratch, data: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
+def transcode_jpeg(scratch: TranscodeScratch, data: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
     """Makes what is stored of the JPEG `data` (uint8 [bytes]), `coded` as a JPEG or as raw pixels.
 
     Whatever has a state other than OK, NO_ROOM or TOO_LONG is for Pillow to judge.
     """
-    found = examine(desk.decoder, data)
+    found = examine(scratch.decoder, data)
     rows, columns = found.height, found.width
     if found.state != OK or rows * columns > MOST_PIXELS:
         return Transcoded(CORRUPT, 0, 0, 0)
     window, height, width = crop_geometry(rule, rows, columns)
-    state = room(desk, rows, columns, height, width)
+    state = room(scratch, rows, columns, height, width)
     if state != OK:
         return Transcoded(state, height, width, image_bytes(rows, columns))
-    image, resized = pixels_in(desk.image, rows, columns), pixels_in(desk.resized, height, width)
+    image, resized = pixels_in(scratch.image, rows, columns), pixels_in(scratch.resized, height, width)
     down, across = filters(rows, columns, window, False, height, width)
     (top, bottom), (left, right) = reach(down), reach(across)
-    if decode_box(desk.decoder, found, data, (top, left, bottom, right), True):
-        apply(image, down, across, resized, planes_of(desk.decoder, found))
+    if decode_box(scratch.decoder, found, data, (top, left, bottom, right), True):
+        apply(image, down, across, resized, planes_of(scratch.decoder, found))
     elif decompress(data, image) == OK:
         apply(image, down, across, resized, None)
     else:
         return Transcoded(CORRUPT, 0, 0, 0)
-    return store(desk, resized, coded)
+    return store(scratch, resized, coded)
 
 
 @njit
-def transcode(desk: TranscodeScratch, image: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
+def transcode(scratch: TranscodeScratch, image: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
     """The same of an image that is decoded already (uint8 [H, W, 3])."""
     window, height, width = crop_geometry(rule, image.shape[0], image.shape[1])
-    state = room(desk, 0, 0, height, width)
+    state = room(scratch, 0, 0, height, width)
     if state != OK:
         return Transcoded(state, height, width, image_bytes(0, 0))
-    resized = pixels_in(desk.resized, height, width)
+    resized = pixels_in(scratch.resized, height, width)
     down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
     apply(image, down, across, resized, None)
-    return store(desk, resized, coded)
+    return store(scratch, resized, coded)
 
 
 @njit
-def store(desk: TranscodeScratch, resized: np.ndarray, coded: bool) -> Transcoded:
-    """Where it is to be `coded`, writes `resized` as a JPEG to the desk's payload, and its pixels to `TranscodeScratch.stored`."""
-    height, width, halved = resized.shape[0], resized.shape[1], desk.encoder.halved
+def store(scratch: TranscodeScratch, resized: np.ndarray, coded: bool) -> Transcoded:
+    """Writes `resized` as a JPEG to `scratch.payload` and its pixels to `scratch.stored`, where it is to be `coded`."""
+    height, width, halved = resized.shape[0], resized.shape[1], scratch.encoder.halved
     if not coded:
         return Transcoded(OK, height, width, resized.size)
-    planes = planes_in(desk.samples, desk.decoder.space.row, height, width, halved)
-    size = encode(desk.encoder, resized, desk.clean, desk.payload, planes)
+    planes = planes_in(scratch.samples, scratch.decoder.space.row, height, width, halved)
+    size = encode(scratch.encoder, resized, scratch.clean, scratch.payload, planes)
     if size == 0:
         return Transcoded(TOO_MANY_BYTES, height, width, 0)
-    stored = pixels_in(desk.stored, height, width)
+    stored = pixels_in(scratch.stored, height, width)
     if width >= SMOOTHED:
         paint(planes, stored)
         return Transcoded(OK, height, width, size)
-    return Transcoded(decompress(desk.payload[:size], stored), height, width, size)
+    return Transcoded(decompress(scratch.payload[:size], stored), height, width, size)
 
 
 @njit
-def room(desk: TranscodeScratch, rows: int, columns: int, height: int, width: int) -> int:
+def room(scratch: TranscodeScratch, rows: int, columns: int, height: int, width: int) -> int:
     """OK where the desk has room for an image of `rows` x `columns` that becomes `height` x `width`."""
     if max(height, width) > LONGEST_SIDE:
         return TOO_LONG
     pixels, most = 3 * height * width, most_bytes(height, width)
-    fits = desk.image.size >= image_bytes(rows, columns) and min(desk.clean.size, desk.payload.size) >= most
-    fits &= desk.samples.size >= bytes_needed(height, width, desk.encoder.halved)
-    return OK if fits and min(desk.resized.size, desk.stored.size) >= pixels else NO_ROOM
+    fits = scratch.image.size >= image_bytes(rows, columns) and min(scratch.clean.size, scratch.payload.size) >= most
+    fits &= scratch.samples.size >= bytes_needed(height, width, scratch.encoder.halved)
+    return OK if fits and min(scratch.resized.size, scratch.stored.size) >= pixels else NO_ROOM
 
 
 @njit

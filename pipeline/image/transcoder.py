@@ -39,15 +39,15 @@ class StoredImage(NamedTuple):
 class Transcoder:
     """Makes payloads as `storage` says.
 
-    `look`: also decode what is copied; `for_beton`: write pixels of what FFCV cannot decode.
+    `decode_all`: also decode what is copied; `for_beton`: write pixels of what FFCV cannot decode.
     """
 
-    def __init__(self, storage: Storage, *, look: bool, for_beton: bool) -> None:
-        self.storage, self.resize, self.look = storage, Resize.parse(storage.resize), look
+    def __init__(self, storage: Storage, *, decode_all: bool, for_beton: bool) -> None:
+        self.storage, self.resize, self.decode_all = storage, Resize.parse(storage.resize), decode_all
         self.for_beton = for_beton
         self.jpeg = JpegCodec()
         self.coded = storage.quality is not None
-        self._desk = new_scratch(Coding(storage.quality or 1, storage.sampling, storage.huffman).encoder())
+        self._scratch = new_scratch(Coding(storage.quality or 1, storage.sampling, storage.huffman).encoder())
 
     def prepare(self, data: bytes) -> StoredImage:
         """What is stored of the image file `data`. Raises `BadImage` where it cannot be used."""
@@ -62,25 +62,25 @@ class Transcoder:
         state, height, width, num_bytes = made
         if state == TOO_LONG:
             raise BadImage(f"{height}x{width} pixels are more than a JPEG can have: {LONGEST_SIDE} a side")
-        desk = self._desk
-        pixels = pixels_in(desk.stored if self.coded else desk.resized, height, width)  # what training will see
-        payload = desk.payload[:num_bytes] if self.coded else pixels.reshape(-1)
+        scratch = self._scratch
+        pixels = pixels_in(scratch.stored if self.coded else scratch.resized, height, width)  # what training will see
+        payload = scratch.payload[:num_bytes] if self.coded else pixels.reshape(-1)
         return StoredImage(payload.data, JPEG if self.coded else RAW, height, width, pixels)
 
     def _made(self, make: Callable[..., Transcoded], image: np.ndarray) -> Transcoded:
         """What `make` makes of the image, once the desk has room for it."""
         rule = self.resize.rule
-        made = make(self._desk, image, rule, self.coded)
+        made = make(self._scratch, image, rule, self.coded)
         if made.state == NO_ROOM:
-            self._desk = with_room(self._desk, made)
-            made = make(self._desk, image, rule, self.coded)
+            self._scratch = with_room(self._scratch, made)
+            made = make(self._scratch, image, rule, self.coded)
         return made
 
     def _copied(self, data: bytes) -> StoredImage:
         """`data` itself; for a beton the pixels of what FFCV cannot decode, which is all but grey and RGB JPEGs."""
         state, height, width = self.jpeg.size(data)
         kind, pixels = (JPEG if state == OK else OTHER), None
-        if kind == JPEG and self.look:
+        if kind == JPEG and self.decode_all:
             pixels = self.jpeg.decode(data, MOST_PIXELS)
             kind = OTHER if pixels is None else JPEG  # it decodes with a remark: readers ask Pillow, then
         if kind == OTHER:
@@ -88,5 +88,5 @@ class Transcoder:
             if self.for_beton:
                 pixels = np.ascontiguousarray(load_rgb(data))
                 return StoredImage(pixels.reshape(-1).data, RAW, height, width, pixels)
-            pixels = load_rgb(data) if self.look else None
+            pixels = load_rgb(data) if self.decode_all else None
         return StoredImage(data, kind, height, width, pixels)

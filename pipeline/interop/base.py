@@ -48,12 +48,12 @@ class OtherLoader(Resumable, ABC):
     def __iter__(self) -> Iterator[Batch]:
         return self._epoch(self.begin())
 
-    def _epoch(self, place: Cursor) -> Iterator[Batch]:
-        with closing(self.batches(place.seed, place.epoch, place.position)) as batches:
+    def _epoch(self, cursor: Cursor) -> Iterator[Batch]:
+        with closing(self.batches(cursor.seed, cursor.epoch, cursor.position)) as batches:
             for batch in batches:
-                place.advance(self.options.share.global_batch, self._most)
+                cursor.advance(self.options.rank_slice.global_batch, self._most)
                 yield batch
-        place.end_epoch()
+        cursor.end_epoch()
 
     def padded(self, images: torch.Tensor | None, rows: np.ndarray, shape: tuple[int, ...]) -> Batch:
         """A whole batch [B, *shape] of `images` [n, *shape] (None for none) that are the rows of the table `rows`."""

@@ -46,15 +46,17 @@ class FFCV(OtherLoader):
         )
 
     def __len__(self) -> int:
-        return self.options.share.num_batches(self.num_samples)
+        return self.options.rank_slice.num_batches(self.num_samples)
 
     def batches(self, seed: int, epoch: int, position: int) -> Generator[Batch, None, None]:
         """See `OtherLoader`."""
-        share, order = self.options.share, order_of(self.dataset, self.options, seed, epoch)
+        rank_slice, order = self.options.rank_slice, order_of(self.dataset, self.options, seed, epoch)
         starts = range(
-            position, position + share.num_batches(len(order), position) * share.global_batch, share.global_batch
+            position,
+            position + rank_slice.num_batches(len(order), position) * rank_slice.global_batch,
+            rank_slice.global_batch,
         )
-        batches = [rows[rows != PAD] for rows in (share.places(order, start) for start in starts)]
+        batches = [rows[rows != PAD] for rows in (rank_slice.entries(order, start) for start in starts)]
         self._augment.begin(epoch, position, seed)
         decoded = self._loader.over(self._samples[np.concatenate(batches)]) if batches else iter(())
         shape = self._augment.shape

@@ -150,7 +150,7 @@ class Augment(Operation):
 
     def generate_code(self) -> Callable[..., torch.Tensor]:
         """What FFCV calls. Raises `ValueError` with the sample where one is damaged."""
-        share = self._stage.options.share
+        rank_slice = self._stage.options.rank_slice
 
         def augment(decoded: Any, memory: None, indices: np.ndarray) -> torch.Tensor:
             rows = self._rows[indices]
@@ -160,7 +160,7 @@ class Augment(Operation):
                 raise ValueError(f"{self._dataset.name(int(rows[first]))}: {WHY[int(states[first])]}")
             if self._position >= len(self._rows):
                 raise ValueError(f"epoch {self._epoch} is over: call begin(epoch) of Augment before each epoch")
-            position, self._position = share.first(self._position), self._position + share.global_batch
+            position, self._position = rank_slice.first(self._position), self._position + rank_slice.global_batch
             ids = self._dataset.columns.id[rows]
             return self._stage(images, ids, self._epoch, position, seed=self._seed)
 

@@ -1,8 +1,7 @@
-"""Training from the loaders of others, with our augmentation and the checks that they lack.
+"""Training from other people's loaders, with our augmentation and the checks that they lack.
 
-`make_loader("ffcv", dataset, options)` has what training needs of a `Loader`: batches, length, place. The parts, an FFCV
-`Operation` and WebDataset stages, serve stock pipelines as well: see docs/engines.md. These files alone import ffcv and
-webdataset, and only when they are asked for.
+`make_loader("ffcv", dataset, options)` has what training needs of a `Loader`: batches, length, cursor. The parts, an
+FFCV `Operation` and WebDataset stages, serve stock pipelines as well: see docs/engines.md.
 """
 
 from typing import Literal

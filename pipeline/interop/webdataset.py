@@ -34,23 +34,23 @@ class WebDataset(OtherLoader):
             raise ValueError(
                 f"{dataset.path} has {num_shards} shards for {ranks} ranks: convert with a smaller --shard-size"
             )
-        if options.last == "drop" or options.shuffle == "shards" or options.samples is not None:
+        if options.drop_last or options.shuffle == "shards" or options.sample_ids is not None:
             raise ValueError(
-                "last='drop', shuffle='shards' and samples are not for the engine webdataset: use imagefeed"
+                "drop_last, shuffle='shards' and sample_ids are not for the engine webdataset: use imagefeed"
             )
         self._shuffle = options.settled.shuffle if options.shuffle is None else bool(options.shuffle)
         self._num_threads = options.num_threads or cores_per_rank()
-        self._most = len(self) * options.share.global_batch
+        self._most = len(self) * options.rank_slice.global_batch
         # Compiled here once, and inherited by the workers; they must not touch CUDA, so DataLoader itself pins.
         self._unpinned = replace(options, pin_memory=False, num_threads=1)
-        self._shape = Augment(dataset, self._unpinned).feed.shape[1:]
+        self._shape = Augment(dataset, self._unpinned).planner.shape[1:]
 
     def __len__(self) -> int:
         return max(sum(self._counts(rank)) for rank in range(self.options.world_size))
 
     def batches(self, seed: int, epoch: int, position: int) -> Generator[Batch, None, None]:
         """See `OtherLoader`. Raises `ValueError` where `position` is none of this number of ranks."""
-        skipped, rest = divmod(position, self.options.share.global_batch)
+        skipped, rest = divmod(position, self.options.rank_slice.global_batch)
         if rest:
             raise ValueError("the engine webdataset goes on only on as many ranks as it stopped on")
         num_samples = 0

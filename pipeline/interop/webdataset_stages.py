@@ -90,7 +90,7 @@ class Augment:
         return Augment, (self._dataset, self._options, self._epoch, self._seed)
 
     @cached_property
-    def feed(self) -> BatchPlanner:
+    def planner(self) -> BatchPlanner:
         """Compiled when first asked for, in the process that asks."""
         return BatchPlanner(self._dataset, self._options)
 
@@ -106,9 +106,9 @@ class Augment:
                     raise ValueError(f"{self._dataset.name(int(row))}: has {payload.size} bytes: {CURE}")
             return np.array([payload.ctypes.data for payload in payloads], np.int64), payloads
 
-        task = self.feed.plan(self._seed, self._epoch, places, 0, locate=locate)
-        with self.feed.bench() as bench:
-            task.work(bench)
+        task = self.planner.plan(self._seed, self._epoch, places, 0, locate=locate)
+        with self.planner.scratch() as scratch:
+            task.work(scratch)
         return task.result()
 
     def _payload(self, sample: Sample) -> bytes:

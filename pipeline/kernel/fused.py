@@ -35,8 +35,8 @@ WHY = {
 }
 
 Transform = Callable[[np.ndarray, Any, int, int, int], None] | None
-"""A step of the user's own, compiled by Numba: `step(image, seed, epoch, sample_id, turn)` changes the pixels of one
-crop (uint8 [S, S, 3]) in place, before it is mirrored and its mean subtracted. See `LoaderOptions.step`."""
+"""A user's transform, compiled by Numba: `transform(image, seed, epoch, sample_id, turn)` changes the pixels of one
+crop (uint8 [S, S, 3]) in place, before it is mirrored and its mean subtracted. See `LoaderOptions.transform`."""
 
 
 class BatchJob(NamedTuple):
@@ -53,7 +53,7 @@ class BatchJob(NamedTuple):
     hashes: np.ndarray  # uint64 [n], XXH3 of the payload; 0 where unknown
     ids: np.ndarray  # int64 [n]
     turns: np.ndarray  # int64 [n], how often the sample came before in this epoch
-    drawn: np.ndarray  # int64 [n], what its window is drawn for: the sample's id, or the number of its chunk
+    draw_key: np.ndarray  # int64 [n], what its window is drawn for: the sample's id, or the number of its chunk
     windows: np.ndarray  # float64 [n, V, 5], written here: see `recipes`
     colours: np.ndarray  # float32 [n, 3], written here: what was added to R, G and B
     out: np.ndarray  # [n, V, S, 3 * S] or [n, V, 3, S, S], see `augment.write_view`
@@ -73,13 +73,15 @@ class Scratch(NamedTuple):
     """What one thread works with."""
 
     decoder: Decoder
-    scratch: np.ndarray  # uint8 [bytes], for a decoded image of the usual size
+    decoded: np.ndarray  # uint8 [bytes], for a decoded image of the usual size
     crop: np.ndarray  # uint8 [S, S, 3], for a window that is resampled or has a step of the user's own
     brush: Brush
 
 
 @njit
-def fill(job: BatchJob, bench: Scratch, look: Normalization, step: Transform, verify: bool, page: int) -> int:
+def fill(
+    job: BatchJob, scratch: Scratch, normalization: Normalization, transform: Transform, verify: bool, page: int
+) -> int:
     """Claims and writes samples until none is left to claim; returns -1 then.
 
     verify  compare each payload with its hash first, where that is known
@@ -91,7 +93,7 @@ def fill(job: BatchJob, bench: Scratch, look: Normalization, step: Transform, ve
     num_samples = job.sizes.size
     i = add_atomically(job.claims, 1)
     while i < num_samples:
-        state = write_sample(job, i, bench, look, step, verify, page)
+        state = write_sample(job, i, scratch, normalization, transform, verify, page)
         if state == NOT_RGB:
             return i
         job.states[i] = state
@@ -103,7 +105,7 @@ def fill(job: BatchJob, bench: Scratch, look: Normalization, step: Transform, ve
 
 @njit
 def write_sample(
-    job: BatchJob, i: int, bench: Scratch, look: Normalization, step: Transform, verify: bool, page: int
+    job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform, verify: bool, page: int
 ) -> int:
     """One sample, or zeros for padding; returns its state."""
     if job.sizes[i] == 0:
@@ -117,8 +119,8 @@ def write_sample(
     if job.kinds[i] == OTHER:
         return NOT_RGB
     if job.kinds[i] == RAW:
-        return write_image(data.reshape(job.heights[i], job.widths[i], 3), job, i, bench, look, step)
-    found = examine(bench.decoder, data)
+        return write_image(data.reshape(job.heights[i], job.widths[i], 3), job, i, scratch, normalization, transform)
+    found = examine(scratch.decoder, data)
     if found.state != OK:
         return found.state
     height, width = found.height, found.width
@@ -126,23 +128,29 @@ def write_sample(
         return WRONG_SIZE
     if height * width > MOST_PIXELS:
         return TOO_LARGE
-    if step is None and choose(job, i, height, width, look) == OK and uncut(job.windows[i], look.rules.size):
+    if (
+        transform is None
+        and choose(job, i, height, width, normalization) == OK
+        and uncut(job.windows[i], normalization.rules.size)
+    ):
         proved = verify and job.hashes[i] != 0
-        if decode_part(bench.decoder, found, data, job.windows[i], not proved):
-            write_views(planes_of(bench.decoder, found), width, job, i, bench, look)
+        if decode_part(scratch.decoder, found, data, job.windows[i], not proved):
+            write_views(planes_of(scratch.decoder, found), width, job, i, scratch, normalization)
             return OK
-    scratch = bench.scratch
-    if scratch.size < 3 * height * width:
-        scratch = np.empty(3 * height * width, np.uint8)
-    image = scratch[: 3 * height * width].reshape(height, width, 3)
-    state = decode(bench.decoder, found, data, image)
-    return write_image(image, job, i, bench, look, step) if state == OK else state
+    decoded = scratch.decoded
+    if decoded.size < 3 * height * width:
+        decoded = np.empty(3 * height * width, np.uint8)
+    image = decoded[: 3 * height * width].reshape(height, width, 3)
+    state = decode(scratch.decoder, found, data, image)
+    return write_image(image, job, i, scratch, normalization, transform) if state == OK else state
 
 
 @njit
-def choose(job: BatchJob, i: int, height: int, width: int, look: Normalization) -> int:
+def choose(job: BatchJob, i: int, height: int, width: int, normalization: Normalization) -> int:
     """Decides the windows of one sample; returns OK or TOO_SMALL."""
-    return decide(look.rules, job.seed, job.epoch, job.drawn[i], job.turns[i], height, width, job.windows[i])
+    return decide(
+        normalization.rules, job.seed, job.epoch, job.draw_key[i], job.turns[i], height, width, job.windows[i]
+    )
 
 
 @njit
@@ -152,63 +160,67 @@ def uncut(windows: np.ndarray, size: int) -> bool:
 
 
 @njit
-def write_images(images: np.ndarray, job: BatchJob, bench: Scratch, look: Normalization, step: Transform) -> None:
+def write_images(
+    images: np.ndarray, job: BatchJob, scratch: Scratch, normalization: Normalization, transform: Transform
+) -> None:
     """Claims and writes the samples whose images are decoded already (uint8 [n, H, W, 3]) until none is left."""
     i = add_atomically(job.claims, 1)
     while i < len(images):
-        job.states[i] = write_image(images[i], job, i, bench, look, step)
+        job.states[i] = write_image(images[i], job, i, scratch, normalization, transform)
         i = add_atomically(job.claims, 1)
 
 
 @njit
-def write_image(image: np.ndarray, job: BatchJob, i: int, bench: Scratch, look: Normalization, step: Transform) -> int:
+def write_image(
+    image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform
+) -> int:
     """All views of one decoded image (uint8 [H, W, 3]); returns OK or TOO_SMALL."""
-    height, width, size = image.shape[0], image.shape[1], look.rules.size
-    state = choose(job, i, height, width, look)
+    height, width, size = image.shape[0], image.shape[1], normalization.rules.size
+    state = choose(job, i, height, width, normalization)
     if state != OK:
         return state
-    if step is None and uncut(job.windows[i], size):
-        write_views(image, width, job, i, bench, look)
+    if transform is None and uncut(job.windows[i], size):
+        write_views(image, width, job, i, scratch, normalization)
         return OK
-    mix(job, i, bench, look)
+    mix(job, i, scratch, normalization)
     for number in range(len(job.windows[i])):
         window = job.windows[i, number]
         top, left = int(window[0]), int(window[1])
         if window[2] != size or window[3] != size:
-            resample(image, window, look.rules.resized, bench.crop)
+            resample(image, window, normalization.rules.resized, scratch.crop)
         else:
-            bench.crop[:] = image[top : top + size, left : left + size]
-        if step is not None:
-            step(bench.crop, job.seed, job.epoch, job.ids[i], job.turns[i])
-        place = view_of(window, width, look)
+            scratch.crop[:] = image[top : top + size, left : left + size]
+        if transform is not None:
+            transform(scratch.crop, job.seed, job.epoch, job.ids[i], job.turns[i])
+        place = view_of(window, width, normalization)
         view = View(0, 0, place.mirror, place.mean_top, place.mean_left)
-        write_view(bench.crop, view, bench.brush, look.means, look.scale, job.out[i, number])
+        write_view(scratch.crop, view, scratch.brush, normalization.means, normalization.scale, job.out[i, number])
     return OK
 
 
 @njit
-def write_views(source: Any, width: int, job: BatchJob, i: int, bench: Scratch, look: Normalization) -> None:
+def write_views(source: Any, width: int, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization) -> None:
     """All views of a source (see `augment.window_row`) of which each is a crop as it is."""
-    mix(job, i, bench, look)
+    mix(job, i, scratch, normalization)
     for number in range(len(job.windows[i])):
-        view = view_of(job.windows[i, number], width, look)
-        write_view(source, view, bench.brush, look.means, look.scale, job.out[i, number])
+        view = view_of(job.windows[i, number], width, normalization)
+        write_view(source, view, scratch.brush, normalization.means, normalization.scale, job.out[i, number])
 
 
 @njit
-def mix(job: BatchJob, i: int, bench: Scratch, look: Normalization) -> None:
+def mix(job: BatchJob, i: int, scratch: Scratch, normalization: Normalization) -> None:
     """The colour of one sample, for the brush and for the record."""
     added = job.colours[i]
-    added[0], added[1], added[2] = colour(look.rules, job.seed, job.epoch, job.ids[i], job.turns[i])
-    for x in range(bench.brush.tint.size):
-        bench.brush.tint[x] = added[x % 3]
+    added[0], added[1], added[2] = colour(normalization.rules, job.seed, job.epoch, job.ids[i], job.turns[i])
+    for x in range(scratch.brush.tint.size):
+        scratch.brush.tint[x] = added[x % 3]
 
 
 @njit
-def view_of(window: np.ndarray, width: int, look: Normalization) -> View:
+def view_of(window: np.ndarray, width: int, normalization: Normalization) -> View:
     """A window (float64 [5]) of an image `width` pixels wide as a crop and its place in the mean image."""
     top, left, mirror = int(window[0]), int(window[1]), int(window[4])
     mean_top, mean_left = 0, 0
-    if look.follows:
-        mean_top, mean_left = top, width - look.rules.size - left if mirror else left
+    if normalization.follows:
+        mean_top, mean_left = top, width - normalization.rules.size - left if mirror else left
     return View(top, left, mirror, mean_top, mean_left)

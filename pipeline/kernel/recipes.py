@@ -39,7 +39,7 @@ class Recipe:
     colour: bool = False  # a random offset along the principal components of the training pixels
     shrink: float = 1.0  # what values are divided by while there is colour
     mean: Mean = "window"  # what is subtracted: the mean image at the window or at its centre, or a mean a channel
-    standardise: bool = False  # divide by the standard deviation of each channel
+    normalize: bool = False  # divide by the standard deviation of each channel
     chunk: int = 1  # samples in a row that share a window
 
     @property
@@ -53,7 +53,7 @@ RECIPES = {
     "alexnet": Recipe(window="random", shuffle=True, colour=True),
     # The authors' code as published: a window for 32 samples, the centre of the mean image, division by 1 + 0.1.
     "alexnet-2012": Recipe(window="random", shuffle=True, colour=True, shrink=1.1, mean="centre", chunk=32),
-    "resnet": Recipe(window="resized", shuffle=True, mean="channel", standardise=True),
+    "resnet": Recipe(window="resized", shuffle=True, mean="channel", normalize=True),
     "eval": Recipe(window="fixed", fixed=CENTRE),
     # "the four corner patches and the center patch as well as their horizontal reflections": section 4.1.
     "ten-crop": Recipe(window="fixed", fixed=CORNERS + CENTRE, mirrored=True),
@@ -62,7 +62,7 @@ RECIPES = {
 
 def values_of(recipe: str) -> dict[str, Any]:
     """Options with which a loader of any recipe gives the values that a net trained with `recipe` knows."""
-    return {"mean": RECIPES[recipe].mean, "standardise": RECIPES[recipe].standardise}
+    return {"mean": RECIPES[recipe].mean, "normalize": RECIPES[recipe].normalize}
 
 
 class Rules(NamedTuple):
@@ -94,17 +94,17 @@ def colour(rules: Rules, seed: np.uint64, epoch: int, sample_id: int, turn: int)
 
 @njit
 def decide(
-    rules: Rules, seed: np.uint64, epoch: int, drawn: int, turn: int, height: int, width: int, windows: np.ndarray
+    rules: Rules, seed: np.uint64, epoch: int, draw_key: int, turn: int, height: int, width: int, windows: np.ndarray
 ) -> int:
     """Chooses the windows (float64 [V, 5]) of an image of `height` x `width`; returns OK or TOO_SMALL.
 
-    `drawn` is what the random numbers are drawn for: the sample's id, or the number of its chunk.
+    `draw_key` is what the random numbers are drawn for: the sample's id, or the number of its chunk.
     """
     if rules.resized:
         windows[0, 0], windows[0, 1], windows[0, 2], windows[0, 3] = resized_window(
-            seed, epoch, drawn, turn, height, width
+            seed, epoch, draw_key, turn, height, width
         )
-        windows[0, 4] = below(draw(seed, epoch, drawn, MIRROR, turn)[0], 2)
+        windows[0, 4] = below(draw(seed, epoch, draw_key, MIRROR, turn)[0], 2)
         return OK
     size, pitch = rules.size, 1.0  # a pixel of the scaled image in pixels of the stored one
     if rules.short > 0:
@@ -114,7 +114,7 @@ def decide(
         return TOO_SMALL
     windows[:, 2:4] = size * pitch
     if len(rules.fixed) == 0:
-        words = draw(seed, epoch, drawn, WINDOW, turn)
+        words = draw(seed, epoch, draw_key, WINDOW, turn)
         windows[0, 0] = below(words[0], room_down + 1) * pitch
         windows[0, 1] = below(words[1], room_right + 1) * pitch
         windows[0, 4] = below(words[2], 2)
@@ -127,14 +127,14 @@ def decide(
 
 @njit
 def resized_window(
-    seed: np.uint64, epoch: int, drawn: int, turn: int, height: int, width: int
+    seed: np.uint64, epoch: int, draw_key: int, turn: int, height: int, width: int
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of a random part of an image: 8 to 100 % of it, between 3:4 and 4:3.
 
     What does not fit is drawn again, ten times at most; then it is the largest central part of an allowed shape.
     """
     for attempt in range(ATTEMPTS):
-        words = draw(seed, epoch, drawn, RESIZED + attempt, turn)
+        words = draw(seed, epoch, draw_key, RESIZED + attempt, turn)
         area = height * width * (AREAS[0] + (AREAS[1] - AREAS[0]) * unit(words[0]))
         low, high = math.log(RATIOS[0]), math.log(RATIOS[1])
         ratio = math.exp(low + (high - low) * unit(words[1]))

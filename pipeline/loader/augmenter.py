@@ -31,7 +31,7 @@ class Augmenter:
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         self.options = options
-        self._feed = BatchPlanner(dataset, options)
+        self._planner = BatchPlanner(dataset, options)
 
     def __call__(
         self,
@@ -50,14 +50,16 @@ class Augmenter:
         self._check(images, sample_ids)
         batch, memory = self._memory(len(images))
         ids = np.ascontiguousarray(sample_ids, np.int64)
-        job = self._feed.job(self.options.seed if seed is None else seed, epoch, ids, position, memory)
+        job = self._planner.job(self.options.seed if seed is None else seed, epoch, ids, position, memory)
         if isinstance(images, np.ndarray):
             self._write_all(images, job)
         else:
-            with self._feed.bench() as bench:
+            with self._planner.scratch() as scratch:
                 for i, image in enumerate(images):
                     pixels = np.ascontiguousarray(image)
-                    job.states[i] = write_image(pixels, job, i, bench, self._feed.look(epoch), self.options.step)
+                    job.states[i] = write_image(
+                        pixels, job, i, scratch, self._planner.normalization(epoch), self.options.transform
+                    )
         if job.states.any():
             first = int(job.states.nonzero()[0][0])
             raise ValueError(f"sample {ids[first]}: {WHY[int(job.states[first])]}")
@@ -67,12 +69,14 @@ class Augmenter:
         """Raises `ValueError` for what the kernel, which checks nothing, would read beyond."""
         if len(images) != len(sample_ids):
             raise ValueError(f"{len(images)} images and {len(sample_ids)} sample ids: give one for each")
-        look = self._feed.colourful
-        height, width = look.means.shape[-2:] if look.means.ndim == 4 else look.means[0, :, ::3].shape
+        normalization = self._planner.with_colour
+        height, width = (
+            normalization.means.shape[-2:] if normalization.means.ndim == 4 else normalization.means[0, :, ::3].shape
+        )
         for image, sample_id in zip(images, sample_ids, strict=True):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"sample {sample_id}: an image is uint8 [H, W, 3], not {image.dtype} {image.shape}")
-            if look.follows and image.shape[:2] != (height, width):
+            if normalization.follows and image.shape[:2] != (height, width):
                 raise ValueError(
                     f"sample {sample_id}: its image has {image.shape[0]}x{image.shape[1]} pixels and the mean image "
                     f"{height}x{width}: resize it, or choose mean='channel'"
@@ -81,12 +85,12 @@ class Augmenter:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one sample in a batch: [3, S, S] or [S, S, 3], ten-crop [10, ...]."""
-        return self._feed.shape[1:]
+        return self._planner.shape[1:]
 
     def _memory(self, num_images: int) -> tuple[torch.Tensor, np.ndarray]:
         """A batch of unknown content and the same memory as an array."""
         if num_images == self.options.batch_size:
-            return self._feed.buffers.take()
+            return self._planner.buffers.take()
         kind = DTYPES[self.options.dtype]
         memory = torch.empty((num_images, *self.shape), dtype=kind.written)
         return memory.view(kind.tensor), memory.numpy()
@@ -95,8 +99,8 @@ class Augmenter:
         images = np.ascontiguousarray(images)
 
         def work() -> None:
-            with self._feed.bench() as bench:
-                write_images(images, job, bench, self._feed.look(job.epoch), self.options.step)
+            with self._planner.scratch() as scratch:
+                write_images(images, job, scratch, self._planner.normalization(job.epoch), self.options.transform)
 
         most = self.options.num_threads or cores_per_rank()
         num_threads = min(most, -(-len(images) // IMAGES_A_THREAD))

@@ -33,7 +33,7 @@ PAD_LABEL = -100  # what torch's cross_entropy ignores unless told otherwise
 SCRATCH_BYTES = 1 << 22  # for decoded images whose size is not known before; larger ones get memory of their own
 
 
-def at_once(given_up: Callable[[], bool]) -> None:
+def at_once(cancelled: Callable[[], bool]) -> None:
     """The `Wait` of shards that are here already."""
 
 
@@ -80,32 +80,32 @@ class BatchPlanner:
         if options.dtype == "float16" and not rounds_to_float16():
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
         self.dataset, self.options, self.recipe = dataset, options, options.settled
-        self.colourful, self.plain = normalizations(dataset, options)
+        self.with_colour, self.without_colour = normalizations(dataset, options)
         self.written_shape, self.shape = output_shapes(options)
         self.buffers = Buffers(self.shape, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
         self.page = page_to_ask()
         columns = dataset.columns
         pixels = int((columns.height.astype(np.int64) * columns.width).max())
         self.scratch_bytes = min(3 * pixels, SCRATCH_BYTES) if columns.height.all() else SCRATCH_BYTES
-        with self.bench() as bench:
-            self.plan(0, 0, np.full(options.batch_size, PAD), 0).work(bench)
+        with self.scratch() as scratch:
+            self.plan(0, 0, np.full(options.batch_size, PAD), 0).work(scratch)
 
     def plan(
         self,
         seed: int,
         epoch: int,
-        places: np.ndarray,
+        entries: np.ndarray,
         position: int,
         wait: Wait = at_once,
         locate: Locate | None = None,
     ) -> "BatchTask":
-        """The batch of `places` of an epoch's order (int64 [B], `PAD` at the end), yet to be filled.
+        """The batch of `entries` of an epoch's order (int64 [B], `PAD` at the end), yet to be filled.
 
         `position` is that of the first of them in the order; the threads `wait` for their shards. Payloads that
         somebody else has read already are where `locate` says; None: in the dataset's shards.
         """
-        columns, valid, samples = self.dataset.columns, places != PAD, len(places)
-        turns, rows = np.divmod(places, len(columns.id))
+        columns, valid, samples = self.dataset.columns, entries != PAD, len(entries)
+        turns, rows = np.divmod(entries, len(columns.id))
 
         def column(values: np.ndarray, missing: int = 0) -> np.ndarray:
             filled = np.full(samples, missing, values.dtype)
@@ -124,7 +124,7 @@ class BatchPlanner:
         )
         labels = column(columns.label.astype(np.int64), PAD_LABEL)
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.maps)
+        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.payload_addresses)
 
     def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> BatchJob:
         """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
@@ -142,25 +142,25 @@ class BatchPlanner:
             hashes=none.astype(np.uint64),
             ids=ids,
             turns=none,
-            drawn=ids if chunk == 1 else (position + np.arange(samples)) // chunk,
+            draw_key=ids if chunk == 1 else (position + np.arange(samples)) // chunk,
             windows=np.zeros((samples, self.recipe.num_views, 5)),
             colours=np.zeros((samples, 3), np.float32),
             out=memory.reshape(samples, *self.written_shape[1:]),
             states=np.zeros(samples, np.int32),
         )
 
-    def look(self, epoch: int) -> Normalization:
+    def normalization(self, epoch: int) -> Normalization:
         """What values become in an epoch."""
         stop = self.options.colour_epochs
-        return self.colourful if stop is None or epoch < stop else self.plain
+        return self.with_colour if stop is None or epoch < stop else self.without_colour
 
     @contextmanager
-    def bench(self) -> Iterator[Scratch]:
+    def scratch(self) -> Iterator[Scratch]:
         """What one thread works with."""
         size = self.options.crop_size
         yield Scratch(
             decoder=new_decoder(self.options.decoder, self.scratch_bytes // 3),
-            scratch=np.empty(self.scratch_bytes, np.uint8),
+            decoded=np.empty(self.scratch_bytes, np.uint8),
             crop=np.empty((size, size, 3), np.uint8),
             brush=brush(size),
         )
@@ -175,26 +175,26 @@ class BatchTask:
     """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
 
     def __init__(
-        self, feed: BatchPlanner, job: BatchJob, rows: np.ndarray, batch: Batch, wait: Wait, locate: Locate
+        self, planner: BatchPlanner, job: BatchJob, rows: np.ndarray, batch: Batch, wait: Wait, locate: Locate
     ) -> None:
-        self._feed, self._job, self._rows, self._batch = feed, job, rows, batch
-        self._look = feed.look(job.epoch)
+        self._planner, self._job, self._rows, self._batch = planner, job, rows, batch
+        self._normalization = planner.normalization(job.epoch)
         self._wait, self._locate = wait, locate
         self._locating = threading.Lock()
         self._held: object = None  # what the addresses in `job` lie in
         self._reasons: dict[int, str] = {}
 
-    def work(self, bench: Scratch) -> None:
+    def work(self, scratch: Scratch) -> None:
         """Fills samples until none is left to begin."""
         with self._locating:  # the first thread finds out where the samples lie, the others wait for it
             if self._held is None:
                 self._find()
-        options = self._feed.options
+        options = self._planner.options
         while True:
-            left = fill(self._job, bench, self._look, options.step, options.verify, self._feed.page)
+            left = fill(self._job, scratch, self._normalization, options.transform, options.verify, self._planner.page)
             if left < 0:
                 return
-            self._decode_slowly(left, bench)
+            self._decode_slowly(left, scratch)
 
     def _find(self) -> None:
         self._wait(self.is_claimed)  # it is, without anybody's work, once this task was stopped
@@ -216,15 +216,15 @@ class BatchTask:
         if states.any():
             first = int(states.nonzero()[0][0])
             reason = self._reasons.get(first) or WHY[int(states[first])]
-            raise ValueError(f"{self._feed.dataset.name(int(self._rows[first]))}: {reason}")
+            raise ValueError(f"{self._planner.dataset.name(int(self._rows[first]))}: {reason}")
         return self._batch
 
-    def _decode_slowly(self, i: int, bench: Scratch) -> None:
+    def _decode_slowly(self, i: int, scratch: Scratch) -> None:
         """Sample `i` by way of Pillow, which knows every image format."""
         job = self._job
         try:
             image = load_rgb(bytes_at(job.addresses[i], job.sizes[i]).tobytes())
-            job.states[i] = write_image(image, job, i, bench, self._look, self._feed.options.step)
+            job.states[i] = write_image(image, job, i, scratch, self._normalization, self._planner.options.transform)
         except BadImage as error:
             job.states[i], self._reasons[i] = CORRUPT, f"{error}; leave it out and convert the source again"
         if job.states[i] != OK:

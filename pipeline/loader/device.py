@@ -100,7 +100,7 @@ class DeviceLoader:
             images = batch.images.to(self.device, non_blocking=True)
             if self._finish is not None:
                 seed, epoch = before["seed"], before["epoch"]
-                position = self.loader.options.share.first(before["position"])
+                position = self.loader.options.rank_slice.first(before["position"])
                 images = self._finish(images, batch.sample_ids.numpy(), seed=seed, epoch=epoch, position=position)
             arrived = self._stream.record_event() if self._stream is not None else None
         return Sent(Batch(images, *small), arrived, self.loader.state_dict())

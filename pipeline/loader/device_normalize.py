@@ -58,28 +58,28 @@ class DeviceNormalize:
         if not loader.dataset.sizes_known:
             raise ValueError(f"{loader.dataset.path} does not tell its images' sizes: finish them on the CPU")
         self._loader, self._chunk, self._device = loader, options.settled.chunk, device
-        self._looks = normalizations(loader.dataset, replace(options, dtype="float32"))
+        self._normalizations = normalizations(loader.dataset, replace(options, dtype="float32"))
         self._dtype = getattr(torch, dtype)
-        means = self._looks[0].means  # [2, H, 3 * W], mirrored in the second
+        means = self._normalizations[0].means  # [2, H, 3 * W], mirrored in the second
         self._mean = torch.tensor(means[0].reshape(means.shape[1], -1, 3), device=device)
-        self._scales = [torch.tensor(look.scale[:3], device=device) for look in self._looks]
+        self._scales = [torch.tensor(normalization.scale[:3], device=device) for normalization in self._normalizations]
 
     def __call__(self, images: Tensor, ids: np.ndarray, *, seed: int, epoch: int, position: int) -> Tensor:
         """`images` (uint8 [B, S, S, 3] or [B, V, S, S, 3], on the device) of the samples `ids` (int64 [B], -1 at the
         end for padding) in the type asked for; `position` is that of this rank's first sample in the epoch."""
         size, views = images.shape[-2], images.shape[1] if images.ndim == 5 else 1
         stop = self._loader.options.colour_epochs
-        plain = stop is not None and epoch >= stop
-        look, scale = self._looks[plain], self._scales[plain]
+        without_colour = stop is not None and epoch >= stop
+        normalization, scale = self._normalizations[without_colour], self._scales[without_colour]
         columns, there = self._loader.dataset.columns, ids >= 0
         rows = np.searchsorted(columns.id, ids[there])
-        drawn = ids if self._chunk == 1 else (position + np.arange(len(ids))) // self._chunk
+        draw_key = ids if self._chunk == 1 else (position + np.arange(len(ids))) // self._chunk
         windows, colours = np.zeros((len(ids), views, 5)), np.zeros((len(ids), 3), np.float32)
         sides = columns.height[rows].astype(np.int64), columns.width[rows].astype(np.int64)
-        draw_all(look.rules, np.uint64(seed), epoch, drawn[there], ids[there], *sides, windows, colours)
+        draw_all(normalization.rules, np.uint64(seed), epoch, draw_key[there], ids[there], *sides, windows, colours)
         mirror = windows[..., 4] > 0
         top, left = np.zeros((2, len(ids), views), np.int64)
-        if look.follows:
+        if normalization.follows:
             top, left = windows[..., 0].astype(np.int64), windows[..., 1].astype(np.int64)
         else:
             mirror = np.zeros_like(mirror)  # the mean is that of a crop, whichever way it looks
@@ -96,8 +96,8 @@ class DeviceNormalize:
 
 
 @njit
-def draw_all(rules, seed, epoch, drawn, ids, heights, widths, windows, colours):  # type: ignore[no-untyped-def]
+def draw_all(rules, seed, epoch, draw_key, ids, heights, widths, windows, colours):  # type: ignore[no-untyped-def]
     """The windows (float64 [n, V, 5]) and colours (float32 [n, 3]) of samples, see `recipes`."""
     for i in range(len(ids)):
-        decide(rules, seed, epoch, drawn[i], 0, heights[i], widths[i], windows[i])
+        decide(rules, seed, epoch, draw_key[i], 0, heights[i], widths[i], windows[i])
         colours[i, 0], colours[i, 1], colours[i, 2] = colour(rules, seed, epoch, ids[i], 0)

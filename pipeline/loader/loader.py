@@ -27,7 +27,7 @@ def prefetcher_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> 
     if dataset.remote is None:
         return None
     needed = residency_of(dataset, options, order)
-    return Prefetcher(needed, dataset.remote.room(needed), dataset.map)
+    return Prefetcher(needed, dataset.remote.room(needed), dataset.shard_memory)
 
 
 class Loader(Resumable):
@@ -39,7 +39,7 @@ class Loader(Resumable):
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         self.dataset, self.options = dataset, options
-        self._feed = BatchPlanner(dataset, options)
+        self._planner = BatchPlanner(dataset, options)
         self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))
         if dataset.remote is not None:  # what cannot work is an error now
@@ -50,10 +50,10 @@ class Loader(Resumable):
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return self.options.share.num_batches(self.num_samples)
+        return self.options.rank_slice.num_batches(self.num_samples)
 
     def __iter__(self) -> "Epoch":
-        return Epoch(self._feed, self.begin(), self.num_samples)
+        return Epoch(self._planner, self.begin(), self.num_samples)
 
 
 def give_back() -> None:
@@ -63,35 +63,35 @@ def give_back() -> None:
 
 
 class Epoch:
-    """One pass over what is left of an epoch, which keeps `place` up to date; made by `iter(loader)`.
+    """One pass over what is left of an epoch, which keeps `cursor` up to date; made by `iter(loader)`.
 
     A batch is an error if one of its samples is: `next` then raises `ValueError` with the shard, the sample and the
     cure, after the batches before it. The threads end with the epoch, on `close`, when this object is dropped, and
     when Python exits.
     """
 
-    def __init__(self, feed: BatchPlanner, place: Cursor, num_samples: int) -> None:
-        options = feed.options
-        share, seed, epoch, start = options.share, place.seed, place.epoch, place.position
-        order = order_of(feed.dataset, options, seed, epoch)
+    def __init__(self, planner: BatchPlanner, cursor: Cursor, num_samples: int) -> None:
+        options = planner.options
+        rank_slice, seed, epoch, start = options.rank_slice, cursor.seed, cursor.epoch, cursor.position
+        order = order_of(planner.dataset, options, seed, epoch)
         give_back()
-        fetcher = prefetcher_of(feed.dataset, options, order[start:])
-        if fetcher is not None:
-            weakref.finalize(self, fetcher.stop).atexit = False
+        prefetcher = prefetcher_of(planner.dataset, options, order[start:])
+        if prefetcher is not None:
+            weakref.finalize(self, prefetcher.stop).atexit = False
 
         def plan(number: int) -> BatchTask:  # knows nothing of `self`, which could not be collected otherwise
-            wait = at_once if fetcher is None else partial(fetcher.wait, number)
-            position = start + number * share.global_batch
-            return feed.plan(seed, epoch, share.places(order, position), share.first(position), wait)
+            wait = at_once if prefetcher is None else partial(prefetcher.wait, number)
+            position = start + number * rank_slice.global_batch
+            return planner.plan(seed, epoch, rank_slice.entries(order, position), rank_slice.first(position), wait)
 
-        self._place, self._num_samples, self._step = place, num_samples, share.global_batch
-        self._fetcher = fetcher
+        self._cursor, self._num_samples, self._step = cursor, num_samples, rank_slice.global_batch
+        self._prefetcher = prefetcher
         self._crew = Crew(
             plan,
-            share.num_batches(num_samples, start),
+            rank_slice.num_batches(num_samples, start),
             num_threads=options.num_threads or cores_per_rank(),
             ahead=options.prefetch,
-            open_bench=feed.bench,
+            open_scratch=planner.scratch,
         )
         weakref.finalize(self, self._crew.stop).atexit = False
 
@@ -99,22 +99,22 @@ class Epoch:
         return self
 
     def __next__(self) -> Batch:
-        place = self._place
+        cursor = self._cursor
         try:
             task = self._crew.take()
             if task is not None:
                 batch = task.result()
-                place.advance(self._step, self._num_samples)
+                cursor.advance(self._step, self._num_samples)
                 return batch
         except (ValueError, RuntimeError, OSError, MemoryError):
             self.close()
             raise
-        place.end_epoch()
+        cursor.end_epoch()
         self.close()
         raise StopIteration
 
     def close(self) -> None:
         """Ends the threads; `next` raises from then on."""
-        if self._fetcher is not None:
-            self._fetcher.stop()
+        if self._prefetcher is not None:
+            self._prefetcher.stop()
         self._crew.close()

@@ -39,17 +39,17 @@ def normalizations(dataset: Split, options: "LoaderOptions") -> tuple[Normalizat
     if options.dtype != "uint8":
         source = statistics_source(dataset, options)
         mean, follows = mean_of(source, recipe.mean, dataset, size, short)
-        if recipe.standardise:
+        if recipe.normalize:
             deviation = np.sqrt(np.diag(np.array(source.statistics.covariance)))
         if recipe.colour:
             basis = colour_basis(source.statistics)
     means = both_means(mean, planes=options.layout == "NCHW", mirrored=follows)
 
-    def look(basis: np.ndarray, divisor: np.ndarray) -> Normalization:
+    def normalization(basis: np.ndarray, divisor: np.ndarray) -> Normalization:
         scale = np.tile((1 / divisor).astype(np.float32), size)
         return Normalization(rules_of(recipe, size=size, short=short, basis=basis), means, follows, scale)
 
-    return look(basis, deviation * recipe.shrink), look(np.zeros((3, 3)), deviation)
+    return normalization(basis, deviation * recipe.shrink), normalization(np.zeros((3, 3)), deviation)
 
 
 def scaled_side(dataset: Split, options: "LoaderOptions") -> int:

@@ -38,14 +38,14 @@ class LoaderOptions:
     shuffle: bool | Literal["shards"] | None = None
     """A new order each epoch: of all samples, or shards: of a few shards at a time, so that each is fetched once.
     None: as the recipe has it (alexnet does), by shards where the dataset is remote and larger than its cache."""
-    window: int = 16
+    shuffle_shards: int = 16
     """Shards whose samples are mixed, with shuffle shards."""
     per_class: int | None = None
     """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
-    samples: Sequence[int] | np.ndarray | None = field(default=None, compare=False)
+    sample_ids: Sequence[int] | np.ndarray | None = field(default=None, compare=False)
     """Ids of the samples that are used at all, each once; None: all. The others' absence changes nothing for these."""
-    last: Literal["pad", "drop"] = "pad"
-    """What becomes of the samples that do not fill a last global batch: a padded batch, or they are left out."""
+    drop_last: bool = False
+    """Leave out the samples that do not fill a last global batch; otherwise that batch is padded."""
     prefetch: int = 2
     """Batches in work or ready while the caller is at one."""
     statistics: Path | str | None = None
@@ -53,7 +53,7 @@ class LoaderOptions:
     mean: Literal["window", "centre", "channel"] | None = None
     """What is subtracted: the mean image at the crop's window or at its centre, or one number a channel, as for images
     that are not all of one size. None: as the recipe has it (resnet: channel, alexnet-2012: centre, others: window)."""
-    standardise: bool | None = None
+    normalize: bool | None = None
     """Divide by the standard deviation of each channel. None: as the recipe has it (resnet does)."""
     colour_epochs: int | None = None
     """Epochs with random colour, for recipes that have it; None: all."""
@@ -62,7 +62,7 @@ class LoaderOptions:
     resize: int | None = None
     """Scale shorter sides to this before the crop, pixels, antialiased; 0: crop images as they are stored. None: as
     stored where their shorter sides are equal, else to 256/224 of `crop_size`. Nothing to random resized crops."""
-    step: Transform = None
+    transform: Transform = None
     """A step of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
     decoder: Literal["own", "turbojpeg"] = "own"
     """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo for all others; turbojpeg: libjpeg-turbo for
@@ -84,29 +84,31 @@ class LoaderOptions:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         if self.shuffle not in (None, True, False, "shards"):
             raise ValueError(f"shuffle must be True, False, 'shards' or None, not {self.shuffle!r}")
-        for name in ("prefetch", "crop_size", "num_threads", "window", "per_class"):
+        for name in ("prefetch", "crop_size", "num_threads", "shuffle_shards", "per_class"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed must be in [0, 2**64), not {self.seed}")
         if self.pin_memory and not torch.cuda.is_available():
             raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
-        if self.step is not None and not isinstance(self.step, Dispatcher):
-            raise ValueError(f"step must be compiled by Numba: put @numba.njit before {name_of(self.step)}")
+        if self.transform is not None and not isinstance(self.transform, Dispatcher):
+            raise ValueError(f"step must be compiled by Numba: put @numba.njit before {name_of(self.transform)}")
         if self.per_class is not None and not (RECIPES[self.recipe].shuffle if self.shuffle is None else self.shuffle):
             raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
-        _ = self.share  # checks its own fields
+        _ = self.rank_slice  # checks its own fields
 
     @property
     def settled(self) -> Recipe:
         """The recipe with what these options say otherwise."""
-        others = {name: getattr(self, name) for name in ("mean", "standardise")}
+        others = {name: getattr(self, name) for name in ("mean", "normalize")}
         return replace(RECIPES[self.recipe], **{name: value for name, value in others.items() if value is not None})
 
     @property
-    def share(self) -> RankSlice:
+    def rank_slice(self) -> RankSlice:
         """The part of each global batch that this rank reads."""
-        return RankSlice(batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, last=self.last)
+        return RankSlice(
+            batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, drop_last=self.drop_last
+        )
 
 
 def name_of(function: object) -> str:
@@ -116,16 +118,16 @@ def name_of(function: object) -> str:
 
 def rows_of(dataset: Split, options: LoaderOptions) -> np.ndarray | slice:
     """The rows of the table that are used, ascending (int64 [n], or all). Raises `ValueError` for ids it has not."""
-    if options.samples is None:
+    if options.sample_ids is None:
         return slice(None)  # of which no copy is made
-    ids, wanted = dataset.columns.id, np.sort(np.asarray(options.samples, np.int64))
+    ids, wanted = dataset.columns.id, np.sort(np.asarray(options.sample_ids, np.int64))
     rows = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     wrong = (ids[rows] != wanted) | (np.diff(wanted, prepend=wanted[:1] - 1) == 0)
     if wrong.any() or not len(wanted):
         which = (
             f"sample {wanted[wrong][0]} is not in {dataset.path}, or named twice" if len(wanted) else "there are none"
         )
-        raise ValueError(f"samples must be ids of samples.parquet: {which}")
+        raise ValueError(f"sample_ids must be ids of samples.parquet: {which}")
     return rows
 
 
@@ -150,7 +152,7 @@ def order_of(dataset: Split, options: LoaderOptions, seed: int, epoch: int) -> n
         # By the cache's stated size, never by what the disk has: all ranks must come to the same order.
         shuffle = "shards" if num_bytes > dataset.remote.cache_options.num_bytes else True
     if shuffle == "shards":
-        return of_all(shard_order(ids, columns.shard[rows], seed=seed, epoch=epoch, window=options.window))
+        return of_all(shard_order(ids, columns.shard[rows], seed=seed, epoch=epoch, num_shards=options.shuffle_shards))
     return of_all(epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle)))
 
 
@@ -167,6 +169,6 @@ def residency_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> S
     return residency(
         shards[order % len(shards)],
         np.array([shard.num_bytes for shard in dataset.manifest.shards]),
-        global_batch=options.share.global_batch,
+        global_batch=options.rank_slice.global_batch,
         ahead=options.prefetch,
     )

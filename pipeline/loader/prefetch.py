@@ -38,11 +38,11 @@ class Prefetcher:
             threading.Thread(target=self._serve, name=f"imagefeed-fetch-{number}", daemon=True)
             for number in range(min(NUM_THREADS, len(spans.shard)))
         ]
-        _fetchers.add(self)
+        _prefetchers.add(self)
         for thread in self._threads:
             thread.start()
 
-    def wait(self, batch: int, given_up: Callable[[], bool]) -> None:
+    def wait(self, batch: int, cancelled: Callable[[], bool]) -> None:
         """Returns when all shards are here that `batch` reads, or when nobody wants it any more.
 
         Shards whose last batch lies before `batch` may go. Raises what the fetching of a shard raised.
@@ -56,7 +56,7 @@ class Prefetcher:
                     self._bytes -= int(self._spans.num_bytes[row])
                 self._changed.notify_all()
             num_needed = self._spans.num_needed(batch)
-            while not (self._stopped or given_up()):
+            while not (self._stopped or cancelled()):
                 if self._error is not None:
                     raise self._error
                 if self._num_begun >= num_needed and all(row >= num_needed for row in self._missing):
@@ -107,14 +107,14 @@ class Prefetcher:
             return None
 
 
-_fetchers: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
+_prefetchers: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
 
 
 @atexit.register
 def stop_all() -> None:
     """Ends what still fetches when Python exits, but for a server that keeps it waiting."""
-    for fetcher in list(_fetchers):
-        fetcher.stop()
+    for prefetcher in list(_prefetchers):
+        prefetcher.stop()
     until = time.monotonic() + LAST_WAIT
-    for fetcher in list(_fetchers):
-        fetcher.join(until)
+    for prefetcher in list(_prefetchers):
+        prefetcher.join(until)

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 class Task(Protocol):
     """One piece of work that several threads do together."""
 
-    def work(self, bench: Any) -> None:
+    def work(self, scratch: Any) -> None:
         """Takes part until nothing is left to begin."""
         ...
 
@@ -36,8 +36,8 @@ T = TypeVar("T", bound=Task)
 class Crew(Generic[T]):
     """`num_threads` threads over the tasks `make_task(0)`, ..., `make_task(num_tasks - 1)`, in order.
 
-    `open_bench` gives each thread what only that one may use. At most `ahead` tasks are in work or done and not taken.
-    An exception in a thread ends the work and is raised by `take`.
+    `open_scratch` gives each thread what only that one may use. At most `ahead` tasks are in work, or done and not
+    taken. An exception in a thread ends the work and is raised by `take`.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Crew(Generic[T]):
         *,
         num_threads: int,
         ahead: int,
-        open_bench: Callable[[], AbstractContextManager[Any]],
+        open_scratch: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self._make_task, self._num_tasks = make_task, num_tasks
-        self._ahead, self._open_bench = ahead, open_bench
+        self._ahead, self._open_bench = ahead, open_scratch
         self._changed = threading.Condition()  # guards all that follows
         self._waiting: deque[T] = deque()  # made and not taken, oldest first; only the newest has work to begin
         self._busy: dict[T, int] = {}  # how many threads are at each of them
@@ -110,9 +110,9 @@ class Crew(Generic[T]):
 
     def _serve(self) -> None:
         try:
-            with self._open_bench() as bench:
+            with self._open_bench() as scratch:
                 while (task := self._join()) is not None:
-                    task.work(bench)
+                    task.work(scratch)
                     self._leave(task)
                     del task  # a thread that waits keeps nothing of what it has done
         except BaseException as error:

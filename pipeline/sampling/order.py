@@ -8,7 +8,6 @@ together: it means the same on any world size.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -50,18 +49,18 @@ def balanced_length(labels: np.ndarray, per_class: int) -> int:
     return per_class * len(np.unique(labels))
 
 
-def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch: int, window: int) -> np.ndarray:
-    """As a shuffling `epoch_order`, for shards that cannot all be at hand: `window` of them at a time.
+def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch: int, num_shards: int) -> np.ndarray:
+    """As a shuffling `epoch_order`, for shards that cannot all be at hand: `num_shards` of them at a time.
 
-    The shards (int [n], one number a row) are shuffled, taken in groups of `window`, and the samples of each group
-    are shuffled together. With as many shards as the window or fewer this is the global order itself. How far it is
+    The shards (int [n], one number a row) are shuffled, taken in groups of `num_shards`, and the samples of each group
+    are shuffled together. With as many shards as the num_shards or fewer this is the global order itself. How far it is
     from one otherwise is measured in `docs/remote.md`.
     """
     order = epoch_order(sample_ids, seed=seed, epoch=epoch, shuffle=True)
     numbers = np.arange(shards.max(initial=-1) + 1)
     group = np.empty(len(numbers), np.int32)
     group[np.argsort(order_keys(np.uint64(seed), epoch, numbers, np.zeros_like(numbers), SHARDS), kind="stable")] = (
-        numbers // window
+        numbers // num_shards
     )
     return order[np.argsort(group[shards[order]], kind="stable")]
 
@@ -77,15 +76,13 @@ class RankSlice:
     batch_size: int
     rank: int
     world_size: int
-    last: Literal["pad", "drop"]
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"rank must be in [0, {self.world_size}) (the world size), not {self.rank}")
-        if self.last not in ("pad", "drop"):
-            raise ValueError(f"last must be 'pad' or 'drop', not {self.last!r}")
 
     @property
     def global_batch(self) -> int:
@@ -95,13 +92,13 @@ class RankSlice:
     def num_batches(self, num_samples: int, position: int = 0) -> int:
         """How many batches are left of an epoch of `num_samples` places once `position` of them are consumed."""
         left = max(0, num_samples - position)
-        return left // self.global_batch if self.last == "drop" else -(-left // self.global_batch)
+        return left // self.global_batch if self.drop_last else -(-left // self.global_batch)
 
     def first(self, position: int) -> int:
         """Where this rank's part of the global batch that begins at `position` begins."""
         return position + self.rank * self.batch_size
 
-    def places(self, order: np.ndarray, position: int) -> np.ndarray:
+    def entries(self, order: np.ndarray, position: int) -> np.ndarray:
         """This rank's places of the global batch that begins at `position` (int64 [batch_size]), `PAD` at the end."""
         first = self.first(position)
         mine = order[first : first + self.batch_size]

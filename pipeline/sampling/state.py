@@ -30,29 +30,29 @@ class Resumable:
 
     def __init__(self, seed: int, most: int, of: str) -> None:
         """Positions lie in [0, `most`], and messages call what they are positions in `of`."""
-        self._place, self._most, self._of = Cursor(seed), most, of
+        self._cursor, self._most, self._of = Cursor(seed), most, of
 
     def begin(self) -> Cursor:
         """The place of a new iterator: where it was loaded or set, or the begin of the next epoch."""
-        place = self._place
-        if place.begun:
-            place = Cursor(place.seed, place.epoch + 1)
-        self._place = replace(place, begun=True)
-        return self._place
+        cursor = self._cursor
+        if cursor.begun:
+            cursor = Cursor(cursor.seed, cursor.epoch + 1)
+        self._cursor = replace(cursor, begun=True)
+        return self._cursor
 
     def set_epoch(self, epoch: int) -> None:
         """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it."""
         if not 0 <= epoch < 2**32:
             raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
-        if self._place.begun or self._place.epoch != epoch:
-            self._place = Cursor(self._place.seed, epoch)
+        if self._cursor.begun or self._cursor.epoch != epoch:
+            self._cursor = Cursor(self._cursor.seed, epoch)
 
     def state_dict(self) -> dict[str, int]:
         """What a loader needs to go on behind the last batch that the caller was given, on any world size.
 
         `position` counts the samples of the epoch that all ranks were given; padding is not counted.
         """
-        return {key: getattr(self._place, key) for key in STATE}
+        return {key: getattr(self._cursor, key) for key in STATE}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """The next `for` goes on where `state` was taken, with its seed. Raises `ValueError` for any other state."""
@@ -65,4 +65,4 @@ class Resumable:
                 f"the state's position {state['position']} is beyond the {self._most} samples of an epoch of "
                 f"{self._of}: it belongs to another dataset"
             )
-        self._place = Cursor(state["seed"], state["epoch"], state["position"])
+        self._cursor = Cursor(state["seed"], state["epoch"], state["position"])

@@ -18,16 +18,16 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"[^/]+/{IMAGE}")) > 0
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Without split folders everything is "train". Raises where the splits' classes differ."""
     images = named(files, f"[^/]+/[^/]+/{IMAGE}")
     tops = pc.unique(top(images["name"])).to_pylist()
     roots = {SPLITS[name]: name for name in tops if name in SPLITS}
     if len(roots) < len([name for name in tops if name in SPLITS]):
-        raise ValueError(f"{place.root} has both val/ and validation/: remove or rename one of them")
+        raise ValueError(f"{origin.root} has both val/ and validation/: remove or rename one of them")
     if odd := sorted(set(tops) - set(SPLITS)) if roots else []:
         raise ValueError(
-            f"{place.root} has {', '.join(sorted(roots.values()))} and other folders with images beside, such as "
+            f"{origin.root} has {', '.join(sorted(roots.values()))} and other folders with images beside, such as "
             f"{odd[0]}: name the one you mean, or move the others away"
         )
     parts = {}
@@ -40,12 +40,12 @@ def open_source(place: InputFolder, files: pa.Table) -> Source:
     classes = tuple(Class(name, name) for name in names.get("train", next(iter(names.values()))))
     return Source(
         kind="folder",
-        root=place.root,
+        root=origin.root,
         classes=classes,
         splits={
             split: by_key(
-                whole_files(found, key_of(below), labels_of(top(below), classes, place.path(roots.get(split, "")))),
-                place.path(roots.get(split, "")),
+                whole_files(found, key_of(below), labels_of(top(below), classes, origin.path(roots.get(split, "")))),
+                origin.path(roots.get(split, "")),
             )
             for split, (found, below) in parts.items()
         },

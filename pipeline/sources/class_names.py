@@ -7,8 +7,8 @@ from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.files.input_folder import InputFolder
 
 
-def read_names(place: InputFolder, files: pa.Table) -> tuple[Class, ...] | None:
+def read_names(origin: InputFolder, files: pa.Table) -> tuple[Class, ...] | None:
     """The classes; None without the file among `files`."""
     if files["name"].index(CLASSES).as_py() < 0:
         return None
-    return parse_classes(place.read(CLASSES), place.path(CLASSES))
+    return parse_classes(origin.read(CLASSES), origin.path(CLASSES))

@@ -15,7 +15,7 @@ def write_list(source: str, out: Path) -> int:
     """Lists `source`, whatever `convert` takes, to `out`; returns how many images it has.
 
     The rows of a split are in the order of their ids, which are those that a conversion of all of it gives. Raises as
-    `pipeline.sources.open_source` does.
+    `pipeline.sources.open_source.open_source` does.
     """
     opened, tables = open_source(source), []
     names = pa.array([each.wnid for each in opened.classes])

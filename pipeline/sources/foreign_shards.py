@@ -1,6 +1,6 @@
 """Shards that others made: WebDataset tars (an image with `cls` or `json`, or the class in its name), FFCV's betons.
 
-They may lie in `train/` and `val/`, or have these words in their names. The samples are those that `pipeline.index`
+They may lie in `train/` and `val/`, or have these words in their names. The samples are those that `dataset.index`
 finds, from the headers alone. In a beton a sample has no name: its key is the file and its number.
 """
 
@@ -30,33 +30,33 @@ def recognises(files: pa.Table) -> bool:
     return len(found) > 0 and not len(named(files, f"(?:.*/)?{MANIFEST}"))
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` with the file and the sample where a shard is not whole."""
     kinds = {name.rpartition(".")[2] for name in named(files, SHARD)["name"].to_pylist()}
     if len(kinds) > 1:
-        raise ValueError(f"{place.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
-    parts = by_split(named(files, SHARD), place.root)
+        raise ValueError(f"{origin.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
+    parts = by_split(named(files, SHARD), origin.root)
     found = [(split, file) for split, table in parts.items() for file in table.to_pylist()]
     with ThreadPoolExecutor(REQUESTS) as pool:
-        listings = list(pool.map(lambda each: list_shard(place, each[1]), found))
-    paths = [place.path(file["name"]) for _, file in found]
-    labels, classes = label_all(listings, paths, read_names(place, files))
+        listings = list(pool.map(lambda each: list_shard(origin, each[1]), found))
+    paths = [origin.path(file["name"]) for _, file in found]
+    labels, classes = label_all(listings, paths, read_names(origin, files))
     ends = np.cumsum([len(each.label) for each in listings])
     tables: dict[str, list[pa.Table]] = {split: [] for split in parts}
     for (split, file), listing, end in zip(found, listings, ends.tolist(), strict=True):
         tables[split].append(images(file, listing, labels[end - len(listing.label) : end]))
     return Source(
         kind=kinds.pop(),
-        root=place.root,
+        root=origin.root,
         classes=classes,
-        splits={split: by_key(pa.concat_tables(each), place.root) for split, each in tables.items()},
+        splits={split: by_key(pa.concat_tables(each), origin.root) for split, each in tables.items()},
     )
 
 
-def list_shard(place: InputFolder, file: dict) -> Listing:
-    """What a shard (a row of `place.FILES`) holds."""
-    with place.open(file["name"], file["size"]) as opened:
-        return LISTERS[file["name"].rpartition(".")[2]](opened, file["size"], place.path(file["name"]))
+def list_shard(origin: InputFolder, file: dict) -> Listing:
+    """What a shard (a row of `origin.FILES`) holds."""
+    with origin.open(file["name"], file["size"]) as opened:
+        return LISTERS[file["name"].rpartition(".")[2]](opened, file["size"], origin.path(file["name"]))
 
 
 def images(file: dict, listing: Listing, labels: np.ndarray) -> pa.Table:

@@ -37,25 +37,25 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"{TRAIN}|{VAL}")) > 0
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
-    """Lists the downloads in `place`: the development kit, and training or validation images or both."""
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
+    """Lists the downloads in `origin`: the development kit, and training or validation images or both."""
     there = {row["name"]: row for row in named(files, "|".join(FILES)).to_pylist()}
     if DEVKIT not in there:
-        raise FileNotFoundError(f"{place.path(DEVKIT)} is missing: it holds the classes; put it beside the images")
-    kit = read_devkit(place.read(DEVKIT), place.path(DEVKIT))
+        raise FileNotFoundError(f"{origin.path(DEVKIT)} is missing: it holds the classes; put it beside the images")
+    kit = read_devkit(origin.read(DEVKIT), origin.path(DEVKIT))
     listers = {"train": (TRAIN, train_images), "val": (VAL, val_images)}
     return Source(
         kind="ilsvrc2012",
-        root=place.root,
+        root=origin.root,
         classes=kit.classes,
-        splits={split: lister(place, there[name], kit) for split, (name, lister) in listers.items() if name in there},
+        splits={split: lister(origin, there[name], kit) for split, (name, lister) in listers.items() if name in there},
     )
 
 
-def train_images(place: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
+def train_images(origin: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
     """The images of the training tar. Raises `ValueError` where its synsets are not the kit's."""
-    path, label_of = place.path(TRAIN), kit.label_of
-    with place.open(TRAIN, tar["size"]) as file:
+    path, label_of = origin.path(TRAIN), kit.label_of
+    with origin.open(TRAIN, tar["size"]) as file:
         inners = list(scan(file, 0, tar["size"], path))
     wnids = [PurePosixPath(inner.name).stem for inner in inners]
     for wnid, inner in zip(wnids, inners, strict=True):
@@ -68,7 +68,7 @@ def train_images(place: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
         )
 
     def list_inner(inner: Member) -> Members:
-        with place.open(TRAIN, tar["size"]) as file:  # each its own, because elsewhere it remembers what it read
+        with origin.open(TRAIN, tar["size"]) as file:  # each its own, because elsewhere it remembers what it read
             return scan(file, inner.offset, inner.offset + inner.size, f"{path}: {inner.name}")
 
     with ThreadPoolExecutor(REQUESTS) as pool:
@@ -77,15 +77,15 @@ def train_images(place: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
     return by_key(pa.concat_tables([images(tar, *each) for each in zip(found, labels, strict=True)]), path)
 
 
-def val_images(place: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
+def val_images(origin: InputFolder, tar: dict, kit: Devkit) -> pa.Table:
     """The images of the validation tar. Raises `ValueError` where they are not as many as the kit has truths for."""
-    with place.open(VAL, tar["size"]) as file:
-        members = scan(file, 0, tar["size"], place.path(VAL))
-    return by_key(images(tar, members, kit.val_labels(members.names(), place.path(VAL))), place.path(VAL))
+    with origin.open(VAL, tar["size"]) as file:
+        members = scan(file, 0, tar["size"], origin.path(VAL))
+    return by_key(images(tar, members, kit.val_labels(members.names(), origin.path(VAL))), origin.path(VAL))
 
 
 def images(tar: dict, members: Members, labels: np.ndarray) -> pa.Table:
-    """The members of a tar (a row of `place.FILES`), n of them, as rows with `labels` (int64 [n])."""
+    """The members of a tar (a row of `origin.FILES`), n of them, as rows with `labels` (int64 [n])."""
     count = len(members.sizes)
     return rows(
         key=key_of(last_part(members.names())),
@@ -99,10 +99,10 @@ def images(tar: dict, members: Members, labels: np.ndarray) -> pa.Table:
 
 def holds_archives(where: str) -> bool:
     """Whether one of the two archives of images lies in `where`, a folder or a URL; nothing is read."""
-    place = input_folder_at(where if is_url(where) else os.path.abspath(where))
+    origin = input_folder_at(where if is_url(where) else os.path.abspath(where))
     for name in (TRAIN, VAL):
         try:
-            place.found(name)
+            origin.found(name)
         except FileNotFoundError:
             continue
         return True
@@ -114,18 +114,18 @@ def check_archives(where: str) -> Iterator[str]:
 
     Reads all of the bytes. Raises `ValueError` for another sum, or where there is none of the downloads.
     """
-    place, files = list_files(where)
+    origin, files = list_files(where)
     there = named(files, "|".join(FILES)).to_pylist()
     if not there:
         raise ValueError(f"{where} holds none of the archives whose checksums are known: {', '.join(FILES)}")
     for row in there:
         state = hashlib.md5(usedforsecurity=False)
-        with place.open(row["name"], row["size"]) as file:
+        with origin.open(row["name"], row["size"]) as file:
             for at in range(0, row["size"], CHUNK):
                 state.update(pread(file, CHUNK, at))
         if state.hexdigest() != MD5[row["name"]]:
             raise ValueError(
-                f"{place.path(row['name'])} has the MD5 {state.hexdigest()} and not {MD5[row['name']]}: it is not the "
+                f"{origin.path(row['name'])} has the MD5 {state.hexdigest()} and not {MD5[row['name']]}: it is not the "
                 "published file; get it again"
             )
         yield row["name"]

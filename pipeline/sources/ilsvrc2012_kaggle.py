@@ -26,22 +26,24 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"{MAPPING}|{SOLUTION}|(?:(?:ILSVRC/)?Data/)?CLS-LOC/.*")) > 0
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `FileNotFoundError` where the folder with the text files was not named."""
     if not len(named(files, MAPPING)) or not len(named(files, f"{DATA}/.*")):
         raise FileNotFoundError(
-            f"{place.root} is a part of Kaggle's ImageNet: name the folder that holds {MAPPING}, {SOLUTION} and ILSVRC/"
+            f"{origin.root} is a part of Kaggle's ImageNet: name the folder with {MAPPING}, {SOLUTION} and ILSVRC/"
         )
-    classes, splits = read_classes(place.read(MAPPING), place.path(MAPPING)), {}
+    classes, splits = read_classes(origin.read(MAPPING), origin.path(MAPPING)), {}
     if len(train := named(files, f"{DATA}/train/[^/]+/{IMAGE}")):
-        splits["train"] = train_images(train, classes, place.root)
+        splits["train"] = train_images(train, classes, origin.root)
     if len(val := named(files, f"{DATA}/val/{IMAGE}")):
         if not len(named(files, SOLUTION)):
-            raise FileNotFoundError(f"{place.path(SOLUTION)} is missing: it holds the labels of {DATA}/val")
+            raise FileNotFoundError(f"{origin.path(SOLUTION)} is missing: it holds the labels of {DATA}/val")
         key = key_of(last_part(val["name"]))
-        truth = read_solution(place.read(SOLUTION))
-        splits["val"] = by_key(whole_files(val, key, val_labels(key, truth, classes, place.path(SOLUTION))), place.root)
-    return Source(kind="kaggle", root=place.root, classes=classes, splits=splits)
+        truth = read_solution(origin.read(SOLUTION))
+        splits["val"] = by_key(
+            whole_files(val, key, val_labels(key, truth, classes, origin.path(SOLUTION))), origin.root
+        )
+    return Source(kind="kaggle", root=origin.root, classes=classes, splits=splits)
 
 
 def read_classes(content: bytes, name: str) -> tuple[Class, ...]:

@@ -33,17 +33,17 @@ def recognises(files: pa.Table) -> bool:
     )
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `FileNotFoundError` without the kit, which alone knows what is in val/."""
-    kit, splits = read_kit(place, files), {}
+    kit, splits = read_kit(origin, files), {}
     if len(train := named(files, f"{TRAIN}/[^/]+/{IMAGE}")):
-        splits["train"] = train_images(train, kit.classes, place.root)
+        splits["train"] = train_images(train, kit.classes, origin.root)
     if len(val := named(files, f"{VAL}/{FLAT}")):
-        labels = kit.val_labels(last_part(val["name"]), place.root)
-        splits["val"] = by_key(whole_files(val, key_of(last_part(val["name"])), labels), place.root)
+        labels = kit.val_labels(last_part(val["name"]), origin.root)
+        splits["val"] = by_key(whole_files(val, key_of(last_part(val["name"])), labels), origin.root)
     if not splits:
-        raise FileNotFoundError(f"{place.root} holds neither images in train/<wnid>/ or val/ nor the two archives")
-    return Source(kind="ilsvrc2012-unpacked", root=place.root, classes=kit.classes, splits=splits)
+        raise FileNotFoundError(f"{origin.root} holds neither images in train/<wnid>/ or val/ nor the two archives")
+    return Source(kind="ilsvrc2012-unpacked", root=origin.root, classes=kit.classes, splits=splits)
 
 
 def train_images(files: pa.Table, classes: tuple, where: str) -> pa.Table:
@@ -57,16 +57,16 @@ def train_images(files: pa.Table, classes: tuple, where: str) -> pa.Table:
     return by_key(whole_files(files, key_of(last_part(files["name"])), labels_of(wnids, classes, where)), where)
 
 
-def read_kit(place: InputFolder, files: pa.Table) -> ilsvrc2012_devkit.Devkit:
+def read_kit(origin: InputFolder, files: pa.Table) -> ilsvrc2012_devkit.Devkit:
     """The kit that lies beside the images, as an archive or unpacked."""
     for name in named(files, ilsvrc2012_devkit.DEVKIT)["name"].to_pylist():
-        return ilsvrc2012_devkit.read_devkit(place.read(name), place.path(name))
+        return ilsvrc2012_devkit.read_devkit(origin.read(name), origin.path(name))
     for name in named(files, f"{KIT}{ilsvrc2012_devkit.META}")["name"].to_pylist():
         folder = name[: -len(ilsvrc2012_devkit.META)]
         return ilsvrc2012_devkit.parse(
-            place.read(name), place.read(folder + ilsvrc2012_devkit.TRUTH), place.path(folder)
+            origin.read(name), origin.read(folder + ilsvrc2012_devkit.TRUTH), origin.path(folder)
         )
     raise FileNotFoundError(
-        f"{place.root} has validation images in one folder and nothing that says what they show: "
+        f"{origin.root} has validation images in one folder and nothing that says what they show: "
         f"put {ilsvrc2012_devkit.DEVKIT} beside train/ and val/, or sort the images into class folders"
     )

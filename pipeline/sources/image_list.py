@@ -30,18 +30,20 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, SPLIT_LISTS)) > 0 or (len(named(files, ANY_LIST)) == len(files) > 0)
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` with the line that cannot be read, `OSError` for a missing image."""
     lists = named(files, SPLIT_LISTS)
     lists = lists if len(lists) else files.filter([name != CLASSES for name in files["name"].to_pylist()])
-    parts = {split: read_lists(place, each["name"].to_pylist()) for split, each in by_split(lists, place.root).items()}
+    parts = {
+        split: read_lists(origin, each["name"].to_pylist()) for split, each in by_split(lists, origin.root).items()
+    }
     try:
-        given = read_names(place, table_of([[place.found(CLASSES)]]))
+        given = read_names(origin, table_of([[origin.found(CLASSES)]]))
     except FileNotFoundError:
         given = None
     words = {label for _, labels in parts.values() for label in labels}
     if all(NUMBER.fullmatch(label) for label in words):
-        classes = number_classes({int(label) for label in words}, given, place.root)
+        classes = number_classes({int(label) for label in words}, given, origin.root)
         parts = {
             split: (names, [classes[int(each)].wnid for each in labels]) for split, (names, labels) in parts.items()
         }
@@ -49,25 +51,25 @@ def open_source(place: InputFolder, files: pa.Table) -> Source:
         classes = given or tuple(Class(word, word) for word in sorted(words))
     splits = {}
     for split, (names, labels) in parts.items():
-        found = describe(place, names)
-        numbers = labels_of(pa.array(labels, pa.string()), classes, place.root)
-        splits[split] = by_key(whole_files(found, key_of(found["name"]), numbers), place.root)
-    return Source(kind="list", root=place.root, classes=classes, splits=splits)
+        found = describe(origin, names)
+        numbers = labels_of(pa.array(labels, pa.string()), classes, origin.root)
+        splits[split] = by_key(whole_files(found, key_of(found["name"]), numbers), origin.root)
+    return Source(kind="list", root=origin.root, classes=classes, splits=splits)
 
 
-def read_lists(place: InputFolder, lists: list[str]) -> tuple[list[str], list[str]]:
+def read_lists(origin: InputFolder, lists: list[str]) -> tuple[list[str], list[str]]:
     """The paths and the labels of the lists of a split."""
     names, labels = [], []
     for name in lists:
-        for number, line in enumerate(place.read(name).decode("utf-8", "surrogateescape").splitlines(), 1):
+        for number, line in enumerate(origin.read(name).decode("utf-8", "surrogateescape").splitlines(), 1):
             if line.strip():
                 found = LINE.fullmatch(line.strip())
                 if found is None:
-                    raise ValueError(f"{place.path(name)}: line {number} is no path and label: {line[:80]!r}")
+                    raise ValueError(f"{origin.path(name)}: line {number} is no path and label: {line[:80]!r}")
                 names.append(found["path"].removeprefix("./"))
                 labels.append(found["label"])
     if not names:
-        raise ValueError(f"{place.root}: {', '.join(lists)} names not one image")
+        raise ValueError(f"{origin.root}: {', '.join(lists)} names not one image")
     return names, labels
 
 
@@ -84,8 +86,8 @@ def number_classes(labels: set[int], given: tuple[Class, ...] | None, where: str
     return given or tuple(Class(str(label), str(label)) for label in range(count))
 
 
-def describe(place: InputFolder, names: list[str]) -> pa.Table:
-    """The files `names`, in that order, as `place.FILES`."""
+def describe(origin: InputFolder, names: list[str]) -> pa.Table:
+    """The files `names`, in that order, as `origin.FILES`."""
     with ThreadPoolExecutor(REQUESTS) as pool:
-        found = list(pool.map(place.found, names))
+        found = list(pool.map(origin.found, names))
     return table_of([found]).take(np.argsort(np.argsort(names)))

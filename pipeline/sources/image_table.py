@@ -13,10 +13,10 @@ SCHEMA = pa.schema(
     [
         ("key", pa.string()),  # unique within the split, no dot in its last part, no suffix
         ("label", pa.int32()),
-        ("file", pa.string()),  # relative to the source's root; see `address.py` for what may follow a `#`
+        ("file", pa.string()),  # relative to the source's root; see `locator.py` for what may follow a `#`
         ("offset", pa.int64()),  # bytes
         ("size", pa.int64()),  # bytes
-        ("stamp", pa.int64()),  # of the file when it was listed, see `place.FILES`
+        ("stamp", pa.int64()),  # of the file when it was listed, see `origin.FILES`
     ]
 )
 SLICE = 1 << 16  # rows that are Python objects at once
@@ -56,7 +56,7 @@ def rows(
 
 
 def whole_files(files: pa.Table, key: pa.Array, label: np.ndarray) -> pa.Table:
-    """A table of `SCHEMA` for images that are files of their own (`place.FILES`)."""
+    """A table of `SCHEMA` for images that are files of their own (`origin.FILES`)."""
     return rows(
         key=key,
         label=label,

@@ -33,5 +33,5 @@ def image_file(data: bytes, how: str) -> bytes:
     if kind == "raw":
         height, width = map(int, rest.split("x"))
         return b"P6\n%d %d\n255\n" % (width, height) + data  # a PPM, which Pillow reads to the same pixels
-    levels, place = map(int, rest.split("/"))
-    return value(data, Codec(kind, levels), place)
+    levels, origin = map(int, rest.split("/"))
+    return value(data, Codec(kind, levels), origin)

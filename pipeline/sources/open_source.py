@@ -41,12 +41,12 @@ def open_source(where: str | Path) -> Source:
     Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken, and for a URL
     `ConnectionError` and `PermissionError`.
     """
-    place, files = list_files(str(where))
-    return kind_of(files, str(where)).open_source(place, files)
+    origin, files = list_files(str(where))
+    return kind_of(files, str(where)).open_source(origin, files)
 
 
 def kind_of(files: pa.Table, where: str) -> ModuleType:
-    """Which kind of source these files (`place.FILES`) are. Raises `ValueError` where they are none, or several."""
+    """Which kind of source these files (`origin.FILES`) are. Raises `ValueError` where they are none, or several."""
     kinds = [kind for kind in NAMES if kind.recognises(files)]
     if len(kinds) > 1:  # beside each of the others class folders are a part of it
         kinds = [kind for kind in kinds if kind is not class_folders]

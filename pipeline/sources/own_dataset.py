@@ -19,34 +19,34 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, f"(?:[^/]+/){{0,2}}{MANIFEST}")) > 0
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` where shards are missing or altered, or where both formats are there."""
     folders = [str(PurePosixPath(name).parent) for name in named(files, f"(?:.*/)?{MANIFEST}")["name"].to_pylist()]
     if len({str(PurePosixPath(folder).parent) for folder in folders}) > 1:
-        raise ValueError(f"{place.root} holds several datasets ({', '.join(folders)}): name one of them")
+        raise ValueError(f"{origin.root} holds several datasets ({', '.join(folders)}): name one of them")
     splits, classes = {}, set()
     for folder in folders:
         prefix = "" if folder == "." else f"{folder}/"
-        manifest = Manifest.parse(place.read(prefix + MANIFEST), place.path(prefix + MANIFEST))
-        splits[manifest.split] = by_key(images(place, files, prefix, manifest), place.path(folder))
+        manifest = Manifest.parse(origin.read(prefix + MANIFEST), origin.path(prefix + MANIFEST))
+        splits[manifest.split] = by_key(images(origin, files, prefix, manifest), origin.path(folder))
         classes.add(manifest.classes)
     if len(classes) > 1 or len(splits) < len(folders):
-        raise ValueError(f"{place.root}: the splits {', '.join(folders)} are not of one dataset: name one of them")
-    return Source(kind="imagefeed", root=place.root, classes=classes.pop(), splits=splits)
+        raise ValueError(f"{origin.root}: the splits {', '.join(folders)} are not of one dataset: name one of them")
+    return Source(kind="imagefeed", root=origin.root, classes=classes.pop(), splits=splits)
 
 
-def images(place: InputFolder, files: pa.Table, prefix: str, manifest: Manifest) -> pa.Table:
+def images(origin: InputFolder, files: pa.Table, prefix: str, manifest: Manifest) -> pa.Table:
     """The samples of a split as rows."""
     there = {row["name"]: row for row in files.filter(pc.starts_with(files["name"], prefix)).to_pylist()}
     for shard in manifest.shards:
         if there.get(prefix + shard.name, {"size": -1})["size"] != shard.num_bytes:
             raise ValueError(
-                f"{place.path(prefix + shard.name)} is missing or has not its {shard.num_bytes} bytes: restore it"
+                f"{origin.path(prefix + shard.name)} is missing or has not its {shard.num_bytes} bytes: restore it"
             )
     try:
-        samples = pq.read_table(io.BytesIO(place.read(prefix + SAMPLES)), schema=SAMPLES_SCHEMA)
+        samples = pq.read_table(io.BytesIO(origin.read(prefix + SAMPLES)), schema=SAMPLES_SCHEMA)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{place.path(prefix + SAMPLES)} cannot be read ({error}): restore it") from error
+        raise ValueError(f"{origin.path(prefix + SAMPLES)} cannot be read ({error}): restore it") from error
     tables = []
     for number, shard in enumerate(manifest.shards):
         found = samples.filter(pc.equal(samples["shard"], number))

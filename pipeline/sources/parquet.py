@@ -30,31 +30,31 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, r".*\.parquet")) > 0 and not len(named(files, f"(?:.*/)?{MANIFEST}"))
 
 
-def open_source(place: InputFolder, files: pa.Table) -> Source:
+def open_source(origin: InputFolder, files: pa.Table) -> Source:
     """Lists the images. Raises `ValueError` for a file that is damaged, or has other columns."""
-    parts = by_split(named(files, r".*\.parquet"), place.root)
+    parts = by_split(named(files, r".*\.parquet"), origin.root)
     splits, words = {}, []
     for split, found in parts.items():
         with ThreadPoolExecutor(REQUESTS) as pool:
-            listed = list(pool.map(lambda file: list_file(place, file), found.to_pylist()))
+            listed = list(pool.map(lambda file: list_file(origin, file), found.to_pylist()))
         table = pa.concat_tables([each for each, _ in listed])
         words += [each for _, each in listed if each]
         paths = key_of(last_part(table["path"]))
         if not paths.null_count and len(pc.unique(paths)) == len(paths):
             table = table.set_column(0, "key", paths)
-        splits[split] = by_key(table.drop_columns("path"), place.root)
+        splits[split] = by_key(table.drop_columns("path"), origin.root)
     number = 1 + max(int(pc.max(table["label"]).as_py()) for table in splits.values())
-    names = read_names(place, files) or name_classes(list(splits.values()), words[0] if words else [], number)
+    names = read_names(origin, files) or name_classes(list(splits.values()), words[0] if words else [], number)
     if number > len(names):
-        raise ValueError(f"{place.root} has the label {number - 1}, and {len(names)} classes have names")
-    return Source(kind="parquet", root=place.root, classes=names, splits=splits)
+        raise ValueError(f"{origin.root} has the label {number - 1}, and {len(names)} classes have names")
+    return Source(kind="parquet", root=origin.root, classes=names, splits=splits)
 
 
-def list_file(place: InputFolder, file: dict) -> tuple[pa.Table, list[str]]:
-    """The images of a file (a row of `place.FILES`) as `table.SCHEMA` and a column `path`; the words of the classes."""
-    name = place.path(file["name"])
+def list_file(origin: InputFolder, file: dict) -> tuple[pa.Table, list[str]]:
+    """The images of a file (a row of `FILES`) as `image_table.SCHEMA` and a column `path`; the words of the classes."""
+    name = origin.path(file["name"])
     try:
-        with place.open(file["name"], file["size"], HEADER) as opened:
+        with origin.open(file["name"], file["size"], HEADER) as opened:
             reader = pq.ParquetFile(Seekable(opened, file["size"]))
             images = [number for number, path in enumerate(leaves(reader)) if path.endswith(".bytes")]
             labels = {"label", "cls"} & set(leaves(reader))

@@ -33,16 +33,16 @@ def read_rows(root: str, rows: pa.Table) -> Iterator[bytes]:
 
     Raises `ValueError` where a file has changed since it was listed, `OSError` where it cannot be read.
     """
-    place = input_folder_at(root)
-    return _read_here(place, rows) if isinstance(place, LocalInput) else _read_elsewhere(place, rows)
+    origin = input_folder_at(root)
+    return _read_here(origin, rows) if isinstance(origin, LocalInput) else _read_elsewhere(origin, rows)
 
 
-def _read_here(place: LocalInput, rows: pa.Table) -> Iterator[bytes]:
+def _read_here(origin: LocalInput, rows: pa.Table) -> Iterator[bytes]:
     files: OrderedDict[str, int] = OrderedDict()  # descriptors, the one that was used last at the end
     try:
         for row in rows.to_pylist():
             address = parse(row["file"])
-            path = place.path(address.file)
+            path = origin.path(address.file)
             if path not in files:
                 if len(files) == OPEN_FILES:
                     os.close(files.popitem(last=False)[1])
@@ -59,23 +59,23 @@ def _read_here(place: LocalInput, rows: pa.Table) -> Iterator[bytes]:
             os.close(descriptor)
 
 
-def _read_elsewhere(place: RemoteInput, rows: pa.Table) -> Iterator[bytes]:
+def _read_elsewhere(origin: RemoteInput, rows: pa.Table) -> Iterator[bytes]:
     addresses = [parse(file) for file in rows["file"].to_pylist()]
     offsets, sizes = rows["offset"].to_numpy(), rows["size"].to_numpy()
     limits = windows(sizes)
     stamps = dict(zip((address.file for address in addresses), rows["stamp"].to_pylist(), strict=True))
     pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="imagefeed-source")
     left = False  # whether nobody wants the images any more
-    part = partial(place.storage.part, given_up=lambda: left)
+    part = partial(origin.storage.part, cancelled=lambda: left)
     try:
         ahead = [_ask(pool, part, addresses, offsets, sizes, *limit) for limit in limits[:1]]
         for following in [*limits[1:], None]:
             if following:
                 ahead.append(_ask(pool, part, addresses, offsets, sizes, *following))
             yield from ahead.pop(0)
-        for found in pool.map(place.found, stamps):
+        for found in pool.map(origin.found, stamps):
             if found.stamp != stamps[found.name]:
-                raise ValueError(f"{place.path(found.name)} was written to: {CHANGED}")
+                raise ValueError(f"{origin.path(found.name)} was written to: {CHANGED}")
     finally:
         left = True
         pool.shutdown(cancel_futures=True)

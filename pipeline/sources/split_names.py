@@ -10,7 +10,7 @@ WORD = re.compile(rf"(?:^|[-_./])({'|'.join(SPLITS)})(?=[-_./]|$)")
 
 
 def by_split(files: pa.Table, where: str) -> dict[str, pa.Table]:
-    """`files` (`place.FILES`) by split, without those of "test", which have no labels; all are "train" if none says.
+    """`files` (`origin.FILES`) by split, without those of "test", which have no labels; all are "train" if none says.
 
     Raises `ValueError` where some say and others do not.
     """

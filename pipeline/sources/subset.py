@@ -34,8 +34,8 @@ def with_classes(source: Source, names: tuple[str, ...]) -> Source:
     splits = {}
     for name, table in source.splits.items():
         labels = new_label[table["label"].to_numpy()]
-        place = table.schema.get_field_index("label")
-        numbered = table.set_column(place, table.schema.field(place), pa.array(labels))
+        origin = table.schema.get_field_index("label")
+        numbered = table.set_column(origin, table.schema.field(origin), pa.array(labels))
         splits[name] = numbered.filter(pa.array(labels >= 0))
         if not len(splits[name]):
             raise ValueError(f"{source.root}: not one image of {name} is of these classes: {', '.join(names[:3])}")

@@ -137,7 +137,7 @@ def test_copying_writes_what_is_stored(images: Path, tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path / "val")
     out = np.zeros((9, 200, 2 * 3 * 200), np.uint8)
     assert copy_all(dataset, np.arange(9), out, 2) == 9
-    addresses, maps = dataset.maps(np.arange(9))
+    addresses, maps = dataset.payload_addresses(np.arange(9))
     for i, address in enumerate(addresses):
         window = bytes_at(address, 256 * 256 * 3).reshape(256, 768)[:200, :600]
         assert np.array_equal(out[i, :, :600], window) and np.array_equal(out[i, :, 600:], window)

@@ -66,7 +66,7 @@ def betons(tmp_path: Path) -> Path:
 
 def payloads(dataset: Dataset) -> list[bytes]:
     rows = np.arange(len(dataset))
-    addresses, maps = dataset.maps(rows)
+    addresses, maps = dataset.payload_addresses(rows)
     read = [bytes_at(at, size).tobytes() for at, size in zip(addresses, dataset.columns.size.tolist(), strict=True)]
     assert maps
     return read
@@ -133,15 +133,15 @@ def test_a_changed_file_is_another_index(tars: Path) -> None:
 
 def test_a_file_changed_under_an_open_dataset_is_an_error(tars: Path) -> None:
     dataset = open_dataset(tars)
-    dataset.maps(np.array([0]))
+    dataset.payload_addresses(np.array([0]))
     for name, row in (("s-000.tar", 0), ("s-001.tar", 4)):  # one that is mapped, one that is not yet
         os.utime(tars / name, ns=(1, 1))
         with pytest.raises(ValueError, match=f"{name} was changed after it was indexed: open the dataset again"):
-            dataset.maps(np.array([row]))
+            dataset.payload_addresses(np.array([row]))
     with open(tars / "s-002.tar", "ab") as file:
         file.write(bytes(512))
     with pytest.raises(ValueError, match=r"s-002.tar has \d+ bytes and not the \d+"):
-        dataset.maps(np.array([COUNT - 1]))
+        dataset.payload_addresses(np.array([COUNT - 1]))
     with pytest.raises(ValueError, match="s-000.tar was changed after it was indexed"):
         open_dataset(dataset.path)
 

@@ -269,7 +269,7 @@ def test_leaving_early_does_not_wait_for_a_stalled_server(server: FileServer, tm
     del epoch
     assert time.monotonic() - began < 1
     with pytest.raises(ConnectionError):  # what was being fetched is free again once the request has ended
-        opened(server, tmp_path).map(1)
+        opened(server, tmp_path).shard_memory(1)
 
 
 LEAVE = """

@@ -58,7 +58,7 @@ def test_an_open_dataset_says_what_it_holds(shards: Path, format: str) -> None:
 def test_an_address_is_where_the_payload_is(shards: Path, format: str) -> None:
     dataset = open_dataset(shards / format / "train")
     rows = np.array([5, 0, 27, 5, 13])
-    for row, address in zip(rows, dataset.maps(rows)[0], strict=True):
+    for row, address in zip(rows, dataset.payload_addresses(rows)[0], strict=True):
         sample = dataset.samples.slice(row, 1).to_pylist()[0]
         shard = (dataset.path / dataset.manifest.shards[sample["shard"]].name).read_bytes()
         expected = shard[sample["offset"] : sample["offset"] + sample["size"]]
@@ -73,9 +73,9 @@ def test_the_keys_stay_on_disk_until_a_name_is_asked_for(shards: Path) -> None:
 
 def test_a_copy_in_another_process_opens_its_own_maps(shards: Path) -> None:
     dataset = open_dataset(shards / "tar" / "train")
-    dataset.maps(np.arange(28))
+    dataset.payload_addresses(np.arange(28))
     for other in (pickle.loads(pickle.dumps(dataset)), copy.deepcopy(dataset)):  # noqa: S301
-        assert other == dataset and other._mappings == {}
+        assert other == dataset and other._mapped == {}
 
 
 def test_a_folder_of_splits_lists_them(shards: Path) -> None:

@@ -59,10 +59,10 @@ def test_slices_hold_every_sample_once_and_none_is_empty(num_samples: int, batch
     order = epoch_order(np.arange(num_samples), seed=0, epoch=0, shuffle=False)
     seen = []
     for number in range(slices):
-        share = RankSlice(batch_size=batch_size, rank=number, world_size=slices, last="pad")
+        share = RankSlice(batch_size=batch_size, rank=number, world_size=slices)
         batches = range(share.num_batches(num_samples))
         assert len(batches) <= 8
-        rows = np.concatenate([share.places(order, batch * share.global_batch) for batch in batches])
+        rows = np.concatenate([share.entries(order, batch * share.global_batch) for batch in batches])
         assert (rows != PAD).any()
         seen.append(rows[rows != PAD])
     np.testing.assert_array_equal(np.sort(np.concatenate(seen)), order)
@@ -604,7 +604,7 @@ def test_report_json_holds_the_counts(evaluated: Path, two_checkpoints: list[Pat
         assert each["only_first"] - each["only_second"] == other - one
     pairs = [(each["first"], each["second"]) for each in summary["comparisons"]]
     assert pairs == [(f"net1-{protocol}", f"net2-{protocol}") for protocol in ("centre", "ten-crop", "dense")]
-    assert summary["input"] == {"crop_size": 224, "mean": "window", "standardise": False}
+    assert summary["input"] == {"crop_size": 224, "mean": "window", "normalize": False}
     assert summary["dense"] == {"sides": list(DENSE.sides), "grid": DENSE.grid}
     assert summary["data"]["digest"] == Manifest.load(shards / "tar" / "val").digest
     assert summary["predictions_sha256"] == file_sha256(evaluated / "predictions.parquet")

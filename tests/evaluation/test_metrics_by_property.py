@@ -45,7 +45,7 @@ def test_the_intervals_of_a_bin_are_drawn() -> None:
     assert ">80%<" in drawn and ">\N{MINUS SIGN}40%<" in drawn, "the axis reaches as far as they do"
 
 
-@pytest.mark.parametrize("options", [{}, {"mean": "channel", "standardise": True}, {"mean": "centre"}])
+@pytest.mark.parametrize("options", [{}, {"mean": "channel", "normalize": True}, {"mean": "centre"}])
 def test_brightness_is_the_mean_of_the_pixels_that_the_net_sees(shards: Path, options: dict) -> None:
     dataset = open_dataset(shards / "tar" / "val")
     plain, loader = (
@@ -87,7 +87,7 @@ def test_the_facts_are_those_of_the_tables_and_the_manifests(shards: Path) -> No
             assert row["total"] == ((sizes >= row["low"]) & (sizes < row["high"])).sum()
         assert sum(row["total"] for row in split["histogram"]) == split["num_samples"] == len(sizes)
     pixels = np.concatenate([batch.images.reshape(-1, 3).numpy() for batch in train.loader(
-        recipe="eval", dtype="uint8", layout="NHWC", crop_size=256, batch_size=4, last="drop"
+        recipe="eval", dtype="uint8", layout="NHWC", crop_size=256, batch_size=4, drop_last=True
     )])  # fmt: skip
     np.testing.assert_allclose(facts["pixels"]["mean"], pixels.mean(0), rtol=1e-6)
     np.testing.assert_allclose(facts["pixels"]["deviation"], pixels.std(0), rtol=1e-6)

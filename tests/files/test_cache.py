@@ -104,9 +104,9 @@ def test_no_room_while_all_is_in_use_is_an_error_in_the_end(tmp_path: Path) -> N
     with cache.open(wanted(0)), cache.open(wanted(1)):
         with pytest.raises(TimeoutError, match=r"no room for shard 2 \(1,000 bytes\) while 2,000 bytes are in use"):
             cache.open(wanted(2))
-        given_up = iter([False, True])
+        cancelled = iter([False, True])
         with pytest.raises(Cancelled):
-            cache_of(tmp_path, num_files=2).open(wanted(2), lambda: next(given_up))
+            cache_of(tmp_path, num_files=2).open(wanted(2), lambda: next(cancelled))
     have(cache, 2)
     assert len(kept(tmp_path)) == 2
 

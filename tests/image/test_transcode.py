@@ -27,7 +27,7 @@ CODEC = JpegCodec()
 def preparer(resize: str, raw: bool = False) -> Transcoder:
     format: Format = "beton" if raw else "tar"
     options = ConvertOptions(resize=resize, raw=raw, format=format)
-    return Transcoder(options.storage(), look=options.look, for_beton=format == "beton")
+    return Transcoder(options.storage(), decode_all=options.decode_all, for_beton=format == "beton")
 
 
 def twin(data: bytes, resize: str) -> np.ndarray:
@@ -70,7 +70,7 @@ def test_the_codes_change_bytes_and_no_pixel(sampling: Sampling) -> None:
     payloads = []
     for huffman in get_args(HuffmanTables):
         options = ConvertOptions(sampling=sampling, huffman=huffman)
-        payloads.append(bytes(Transcoder(options.storage(), look=True, for_beton=False).prepare(data).payload))
+        payloads.append(bytes(Transcoder(options.storage(), decode_all=True, for_beton=False).prepare(data).payload))
     shared, standard = (Image.open(io.BytesIO(payload)) for payload in payloads)
     assert payloads[0] != payloads[1] and (np.asarray(shared) == np.asarray(standard)).all()
     assert {JpegImagePlugin.get_sampling(image) for image in (shared, standard)} == {2 if sampling == "4:2:0" else 0}
@@ -93,11 +93,11 @@ def test_what_is_cut_short_is_refused(part: float) -> None:
 def test_damage_outside_of_the_crop_is_seen() -> None:
     """Blocks at the foot of a tall image are not looked at; what is wrong with their bytes is, and Pillow judges it."""
     data = np.frombuffer(encoded(picture(3, 400, 64), quality=95), np.uint8).copy()
-    rule, desk = Resize.parse("paper").rule, new_scratch(Coding(90).encoder())
-    desk = with_room(desk, transcode_jpeg(desk, data, rule, True))
-    assert transcode_jpeg(desk, data, rule, True).state == OK
+    rule, scratch = Resize.parse("paper").rule, new_scratch(Coding(90).encoder())
+    scratch = with_room(scratch, transcode_jpeg(scratch, data, rule, True))
+    assert transcode_jpeg(scratch, data, rule, True).state == OK
     data[-300:-200] = 0
-    assert transcode_jpeg(desk, data, rule, True).state == CORRUPT
+    assert transcode_jpeg(scratch, data, rule, True).state == CORRUPT
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs real photographs")

@@ -287,7 +287,7 @@ def test_what_does_not_suit_is_refused(tar: Dataset, beton: Dataset) -> None:
     with pytest.raises(ValueError, match="per_class is not for the engine webdataset"):
         engine_of("webdataset", tar, per_class=3)
     with pytest.raises(ValueError, match="samples are not for the engine webdataset"):
-        engine_of("webdataset", tar, samples=[1])
+        engine_of("webdataset", tar, sample_ids=[1])
     with pytest.raises(ValueError, match="has 5 shards for 6 ranks: convert with a smaller --shard-size"):
         engine_of("webdataset", tar, rank=0, world_size=6)
     with pytest.raises(ValueError, match="alexnet-2012 goes by the order of all samples"):

@@ -188,7 +188,7 @@ def test_padded_rows_are_blank_and_marked(train: Dataset) -> None:
 
 
 def test_dropping_leaves_out_the_incomplete_global_batch(train: Dataset) -> None:
-    loader = train.loader(batch_size=5, world_size=2, last="drop", **CHEAP)
+    loader = train.loader(batch_size=5, world_size=2, drop_last=True, **CHEAP)
     batches = list(loader)
     assert len(batches) == len(loader) == 2 and all(batch.valid.all() for batch in batches)
 
@@ -495,7 +495,7 @@ import time
 from imagefeed.pipeline.loader.batches import BatchTask
 from imagefeed import open_dataset
 loader = open_dataset({str(train.path)!r}).loader(batch_size=4, num_threads=2, dtype="uint8", layout="NHWC")
-BatchTask.work = lambda self, bench: time.sleep(0.01)
+BatchTask.work = lambda self, scratch: time.sleep(0.01)
 print("waiting", flush=True)
 try:
     next(iter(loader))

@@ -115,7 +115,7 @@ def test_the_mean_may_be_another_than_the_recipes(shards: Path) -> None:
     train, val = open_dataset(shards / "tar" / "train"), open_dataset(shards / "tar" / "val")
     for mean in ("window", "centre", "channel"):
         assert agree(val, train, recipe="ten-crop", mean=mean, batch_size=9) == 9
-    (plain,), (divided,) = (val.loader(recipe="eval", standardise=on, batch_size=9) for on in (False, True))
+    (plain,), (divided,) = (val.loader(recipe="eval", normalize=on, batch_size=9) for on in (False, True))
     deviation = np.sqrt(np.diag(np.array(train.statistics.covariance)))
     factors = torch.from_numpy((1 / deviation).astype(np.float32)).reshape(3, 1, 1)
     assert torch.equal(plain.images * factors, divided.images)
@@ -167,7 +167,7 @@ def erase(image, seed, epoch, sample_id, turn):
 def test_a_step_of_ones_own_changes_the_crop_before_it_is_mirrored(shards: Path, recipe: str) -> None:
     train = open_dataset(shards / "tar" / "train")
     options: dict[str, Any] = {"recipe": recipe, "dtype": "uint8", "layout": "NHWC", "batch_size": 28}
-    ((plain,), (stepped,)) = (train.loader(step=step, **options) for step in (None, erase))
+    ((plain,), (stepped,)) = (train.loader(transform=step, **options) for step in (None, erase))
     for i, sample_id in enumerate(plain.sample_ids.tolist()):
         image = plain.images[i].numpy().copy()
         mirrored = reference.windows_of(recipe, 0, 0, sample_id, 256, 256, 224)[0][4]
@@ -180,7 +180,7 @@ def test_a_step_of_ones_own_changes_the_crop_before_it_is_mirrored(shards: Path,
 
 def test_a_step_that_is_not_compiled_is_refused() -> None:
     with pytest.raises(ValueError, match="step must be compiled by Numba: put @numba.njit before lambda"):
-        LoaderOptions(step=lambda *arguments: None)
+        LoaderOptions(transform=lambda *arguments: None)
 
 
 # Balanced classes
@@ -250,16 +250,16 @@ def test_balance_needs_chance() -> None:
 def test_a_part_of_the_samples_comes_as_it_would_among_all(uneven: Dataset, shuffle: Any) -> None:
     options = {"crop_size": 32, "dtype": "uint8", "batch_size": 2, "shuffle": shuffle, "seed": 8}
     chosen = [11, 3, 4, 7, 0]
-    part = uneven.loader(**options, samples=chosen)
+    part = uneven.loader(**options, sample_ids=chosen)
     assert len(part) == 3 and part.num_samples == 5
     for some, whole in zip(epochs(part, 2), epochs(uneven.loader(**options), 2), strict=True):
         assert some == [sample for sample in whole if sample[0] in chosen]
-    ranks = [uneven.loader(**options, samples=np.array(chosen), rank=rank, world_size=2) for rank in range(2)]
+    ranks = [uneven.loader(**options, sample_ids=np.array(chosen), rank=rank, world_size=2) for rank in range(2)]
     assert sorted(sample[0] for rank in ranks for sample in next(epochs(rank, 1))) == sorted(chosen)
 
 
 def test_a_part_of_the_samples_is_balanced(uneven: Dataset) -> None:
-    (samples,) = epochs(uneven.loader(**BALANCED, samples=[0, 5, 6, 10, 11]), 1)
+    (samples,) = epochs(uneven.loader(**BALANCED, sample_ids=[0, 5, 6, 10, 11]), 1)
     counts = Counter(sample_id for sample_id, _, _ in samples)
     assert counts == {0: 4, 5: 2, 6: 2, 10: 2, 11: 2}
 
@@ -267,7 +267,7 @@ def test_a_part_of_the_samples_is_balanced(uneven: Dataset) -> None:
 @pytest.mark.parametrize("samples", [[3, 13], [3, 3], [-1], []])
 def test_ids_that_are_not_there_are_refused(uneven: Dataset, samples: list[int]) -> None:
     with pytest.raises(ValueError, match="samples must be ids of samples.parquet: "):
-        uneven.loader(crop_size=32, dtype="uint8", samples=samples)
+        uneven.loader(crop_size=32, dtype="uint8", sample_ids=samples)
 
 
 # The stage alone

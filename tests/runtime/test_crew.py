@@ -23,7 +23,7 @@ class Counting:
         self.number, self.size, self.fails_at, self.gate = number, size, fails_at, gate
         self.lock, self.claimed, self.done = threading.Lock(), 0, 0
 
-    def work(self, bench: list[int]) -> None:
+    def work(self, scratch: list[int]) -> None:
         while True:
             with self.lock:
                 if self.claimed >= self.size:
@@ -34,7 +34,7 @@ class Counting:
                 assert self.gate.wait(SOON)
             if step == self.fails_at:
                 raise ValueError(f"step {step} of task {self.number}")
-            bench.append(self.number)
+            scratch.append(self.number)
             time.sleep(0.0002)
             with self.lock:
                 self.done += 1
@@ -52,8 +52,8 @@ def nothing() -> Iterator[list[int]]:
     yield []
 
 
-def crew_of(make_task, num_tasks: int, num_threads: int = 3, ahead: int = 2, bench=nothing) -> Crew:
-    return Crew(make_task, num_tasks, num_threads=num_threads, ahead=ahead, open_bench=bench)
+def crew_of(make_task, num_tasks: int, num_threads: int = 3, ahead: int = 2, scratch=nothing) -> Crew:
+    return Crew(make_task, num_tasks, num_threads=num_threads, ahead=ahead, open_scratch=scratch)
 
 
 def our_threads() -> list[threading.Thread]:
@@ -104,9 +104,9 @@ def test_several_threads_share_one_task() -> None:
     gate, inside = threading.Event(), []
 
     class Together(Counting):
-        def work(self, bench: list[int]) -> None:
+        def work(self, scratch: list[int]) -> None:
             inside.append(threading.current_thread())
-            super().work(bench)
+            super().work(scratch)
 
     crew = crew_of(lambda number: Together(number, gate=gate), 1)
     deadline = time.monotonic() + SOON
@@ -134,26 +134,26 @@ def test_an_error_in_planning_or_in_a_bench_reaches_the_consumer() -> None:
     with pytest.raises(OSError, match="no task 0"):
         crew_of(refuse, 3).take()
     with pytest.raises(MemoryError, match="no bench"):
-        crew_of(Counting, 3, bench=no_bench).take()
+        crew_of(Counting, 3, scratch=no_bench).take()
 
 
 def test_every_bench_is_closed_whatever_happens() -> None:
     opened, closed = [], []
 
     @contextmanager
-    def bench() -> Iterator[list[int]]:
+    def scratch() -> Iterator[list[int]]:
         opened.append(1)
         try:
             yield []
         finally:
             closed.append(1)
 
-    crew = crew_of(lambda number: Counting(number, fails_at=3 if number == 4 else None), 10, bench=bench)
+    crew = crew_of(lambda number: Counting(number, fails_at=3 if number == 4 else None), 10, scratch=scratch)
     with pytest.raises(ValueError, match="step 3"):
         while crew.take():
             pass
     crew.close()
-    early = crew_of(Counting, 10, bench=bench)
+    early = crew_of(Counting, 10, scratch=scratch)
     early.take()
     early.close()
     assert len(opened) == len(closed) > 0

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from imagefeed.pipeline.sampling.order import PAD, RankSlice, epoch_order
 from tests.support import reference
 
-SMALL = list(itertools.product(range(14), range(1, 5), range(1, 5), ("pad", "drop")))
+SMALL = list(itertools.product(range(14), range(1, 5), range(1, 5), (False, True)))
 
 
-def shares(batch_size: int, world_size: int, last: str) -> list[RankSlice]:
+def shares(batch_size: int, world_size: int, drop_last: bool) -> list[RankSlice]:
     return [
-        RankSlice(batch_size=batch_size, rank=rank, world_size=world_size, last=last)  # type: ignore[arg-type]
+        RankSlice(batch_size=batch_size, rank=rank, world_size=world_size, drop_last=drop_last)
         for rank in range(world_size)
     ]
 
@@ -24,32 +24,32 @@ def global_batches(order: np.ndarray, ranks: list[RankSlice], position: int = 0)
     """What all ranks read, batch after batch, the ranks side by side."""
     step = ranks[0].global_batch
     count = ranks[0].num_batches(len(order), position)
-    return [np.concatenate([rank.places(order, position + step * i) for rank in ranks]) for i in range(count)]
+    return [np.concatenate([rank.entries(order, position + step * i) for rank in ranks]) for i in range(count)]
 
 
-@pytest.mark.parametrize("last", ["pad", "drop"])
-def test_the_ranks_together_read_the_order_once_and_pad_at_its_end(last: str) -> None:
-    for num_samples, batch_size, world_size, _ in [case for case in SMALL if case[3] == last]:
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_the_ranks_together_read_the_order_once_and_pad_at_its_end(drop_last: bool) -> None:
+    for num_samples, batch_size, world_size, _ in [case for case in SMALL if case[3] == drop_last]:
         order = np.random.default_rng(num_samples).permutation(num_samples)
-        ranks = shares(batch_size, world_size, last)
+        ranks = shares(batch_size, world_size, drop_last)
         batches = global_batches(order, ranks)
         step = batch_size * world_size
         assert all(len(batch) == step for batch in batches)
-        assert len(batches) == (num_samples // step if last == "drop" else -(-num_samples // step))
+        assert len(batches) == (num_samples // step if drop_last else -(-num_samples // step))
         read = np.concatenate([np.empty(0, np.int64), *batches])
-        kept = num_samples // step * step if last == "drop" else num_samples
+        kept = num_samples // step * step if drop_last else num_samples
         assert read[:kept].tolist() == order[:kept].tolist()
         assert (read[kept:] == PAD).all()
 
 
 def test_resuming_at_any_batch_on_any_world_size_goes_on_with_the_same_sequence() -> None:
-    for num_samples, batch_size, world_size, last in SMALL:
+    for num_samples, batch_size, world_size, drop_last in SMALL:
         order = np.random.default_rng(num_samples).permutation(num_samples)
-        before = shares(batch_size, world_size, last)
+        before = shares(batch_size, world_size, drop_last)
         for done in range(before[0].num_batches(num_samples) + 1):
             position = min(num_samples, done * before[0].global_batch)
             for other_world in (1, 2, 3):
-                after = global_batches(order, shares(batch_size, other_world, "pad"), position)
+                after = global_batches(order, shares(batch_size, other_world, False), position)
                 rest = np.concatenate([np.empty(0, np.int64), *after])
                 assert rest[rest != PAD].tolist() == order[position:].tolist()
 
@@ -87,9 +87,8 @@ def test_epochs_and_seeds_differ() -> None:
         ({"rank": 2}, r"rank must be in \[0, 2\)"),
         ({"rank": -1}, "rank must be in"),
         ({"world_size": 0}, "rank must be in"),
-        ({"last": "repeat"}, "last must be 'pad' or 'drop', not 'repeat'"),
     ],
 )
 def test_a_share_that_cannot_be_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        RankSlice(**({"batch_size": 1, "rank": 0, "world_size": 2, "last": "pad"} | options))
+        RankSlice(**({"batch_size": 1, "rank": 0, "world_size": 2} | options))

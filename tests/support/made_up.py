@@ -52,7 +52,7 @@ def made_up_inputs(num_classes: int = 12, num_kernels: int = 24) -> ReportInputs
         "num_quarantined": 1,
         "num_classes": num_classes,
         "classes": [{"wnid": f"n{i:08d}", "words": f"made-up class {i}, second name"} for i in range(num_classes)],
-        "input": {"crop_size": 224, "mean": "window", "standardise": False},
+        "input": {"crop_size": 224, "mean": "window", "normalize": False},
         "chance": {"top1": {"error": 1 - 1 / num_classes}, "top5": {"error": 1 - 5 / num_classes}},
         "protocols": {protocol: judged(predictions, protocol, 0, num_classes, properties) for protocol in PROTOCOLS},
         "checkpoints": [

@@ -49,20 +49,20 @@ def epoch_ids(ids: list[int], seed: int, epoch: int) -> list[int]:
 
 
 def random_window(
-    seed: int, epoch: int, drawn: int, height: int, width: int, size: int, short: int = 0, turn: int = 0
+    seed: int, epoch: int, draw_key: int, height: int, width: int, size: int, short: int = 0, turn: int = 0
 ) -> Window:
     """A window of the crop's size anywhere in the image, scaled to a shorter side of `short` or as it is."""
-    words, pitch = draw(seed, epoch, drawn, WINDOW, turn), min(height, width) / short if short else 1
+    words, pitch = draw(seed, epoch, draw_key, WINDOW, turn), min(height, width) / short if short else 1
     rooms = [int(side / pitch + 1e-6) - size for side in (height, width)]
     top, left = (word * (room + 1) // 2**32 * pitch for word, room in zip(words, rooms, strict=False))
     return top, left, size * pitch, size * pitch, words[2] * 2 // 2**32
 
 
-def resized_window(seed: int, epoch: int, drawn: int, height: int, width: int, turn: int = 0) -> Window:
+def resized_window(seed: int, epoch: int, draw_key: int, height: int, width: int, turn: int = 0) -> Window:
     """`RandomResizedCrop.get_params` of torchvision, with our random numbers."""
-    mirror = draw(seed, epoch, drawn, MIRROR, turn)[0] * 2 // 2**32
+    mirror = draw(seed, epoch, draw_key, MIRROR, turn)[0] * 2 // 2**32
     for attempt in range(10):
-        words = draw(seed, epoch, drawn, RESIZED + attempt, turn)
+        words = draw(seed, epoch, draw_key, RESIZED + attempt, turn)
         area = height * width * (0.08 + 0.92 * words[0] / 2**32)
         log_low, log_high = math.log(3 / 4), math.log(4 / 3)
         ratio = math.exp(log_low + (log_high - log_low) * words[1] / 2**32)
@@ -140,13 +140,13 @@ def stored_image(dataset: Dataset, row: int) -> np.ndarray:
 
 
 def windows_of(
-    recipe: str, seed: int, epoch: int, drawn: int, height: int, width: int, size: int, short: int = 0, turn: int = 0
+    recipe: str, seed: int, epoch: int, draw_key: int, height: int, width: int, size: int, short: int = 0, turn: int = 0
 ) -> list[Window]:
     """The windows of a recipe."""
     if recipe == "resnet":
-        return [resized_window(seed, epoch, drawn, height, width, turn)]
+        return [resized_window(seed, epoch, draw_key, height, width, turn)]
     if recipe.startswith("alexnet"):
-        return [random_window(seed, epoch, drawn, height, width, size, short, turn)]
+        return [random_window(seed, epoch, draw_key, height, width, size, short, turn)]
     pitch = min(height, width) / short if short else 1
     down, right = int(height / pitch + 1e-6) - size, int(width / pitch + 1e-6) - size
     places = [(down // 2, right // 2)]
@@ -177,8 +177,8 @@ def sample_image(dataset: Dataset, row: int, train: Dataset, epoch: int, **optio
         scale = 1 / np.sqrt(np.diag(np.array(train.statistics.covariance)))
     mean_kind = options.get("mean", {"resnet": "channel", "alexnet-2012": "centre"}.get(recipe, "window"))
     crops = []
-    drawn = place // 32 if recipe == "alexnet-2012" else sample_id
-    for window in windows_of(recipe, seed, epoch, drawn, height, width, size, short, turn):
+    draw_key = place // 32 if recipe == "alexnet-2012" else sample_id
+    for window in windows_of(recipe, seed, epoch, draw_key, height, width, size, short, turn):
         pixels, mirror = cut(image, window, size, recipe == "resnet"), window[4]
         if mean_kind == "channel" or image.shape != (train.mean_image.shape if short == 0 else None):
             mean = np.full((size, size, 3), train.statistics.mean, np.float32)
