@@ -1,7 +1,23 @@
 """Images into GPUs: convert a labelled collection once, then feed it at the speed of the JPEG codec.
 
-images -> sources -> plan -> shards -> manifest + statistics -> loader -> batches
-          (table)   (ints)  (files)   (JSON, written last)     (decode + augment)
+    images -> sources -> plan -> shards -> manifest + statistics -> loader -> batches
+              (table)   (ints)  (files)   (JSON, written last)     (decode + augment)
+
+This page is the whole public interface; what it does not list may change in any version.
+
+    convert(source, out, options)        images to shards, without Ray
+    open_dataset(path)                   one split, ready for `.loader(...)`
+    to_device(loader, device)            its batches on a GPU before they are asked for
+    Augmenter(dataset, options)          the augmentation alone, for images that are decoded already
+    Batch, Dataset, Loader               what these give
+    ConvertOptions, LoaderOptions        what they take
+    CacheOptions, StorageOptions         what `open_dataset` takes for a dataset in an object store
+
+    imagefeed.random                     the random numbers for a transform of one's own
+    imagefeed.ffcv                       the parts for a stock FFCV pipeline
+    imagefeed.webdataset                 the parts for a stock WebDataset pipeline
+
+Each name is imported when it is first asked for: `import imagefeed` alone costs nothing.
 """
 
 from importlib import import_module
@@ -10,6 +26,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imagefeed.pipeline.convert.convert import convert
     from imagefeed.pipeline.convert.options import ConvertOptions
+    from imagefeed.pipeline.files.cache import CacheOptions
+    from imagefeed.pipeline.files.object_store import StorageOptions
+    from imagefeed.pipeline.loader.augmenter import Augmenter
     from imagefeed.pipeline.loader.batches import Batch
     from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
     from imagefeed.pipeline.loader.device import to_device
@@ -17,20 +36,39 @@ if TYPE_CHECKING:
     from imagefeed.pipeline.loader.options import LoaderOptions
 
 _HOME_OF = {
-    "convert": "pipeline.convert.convert",
-    "ConvertOptions": "pipeline.convert.options",
-    "open_dataset": "pipeline.loader.dataset",
-    "Dataset": "pipeline.loader.dataset",
+    "Augmenter": "pipeline.loader.augmenter",
     "Batch": "pipeline.loader.batches",
+    "CacheOptions": "pipeline.files.cache",
+    "ConvertOptions": "pipeline.convert.options",
+    "Dataset": "pipeline.loader.dataset",
     "Loader": "pipeline.loader.loader",
     "LoaderOptions": "pipeline.loader.options",
+    "StorageOptions": "pipeline.files.object_store",
+    "convert": "pipeline.convert.convert",
+    "open_dataset": "pipeline.loader.dataset",
     "to_device": "pipeline.loader.device",
 }
 
-__all__ = ["Batch", "ConvertOptions", "Dataset", "Loader", "LoaderOptions", "convert", "open_dataset", "to_device"]
+__all__ = [
+    "Augmenter",
+    "Batch",
+    "CacheOptions",
+    "ConvertOptions",
+    "Dataset",
+    "Loader",
+    "LoaderOptions",
+    "StorageOptions",
+    "convert",
+    "open_dataset",
+    "to_device",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'imagefeed' has no attribute {name!r}")
     return getattr(import_module(f"imagefeed.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

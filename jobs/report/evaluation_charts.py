@@ -49,7 +49,7 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Chart:
 
 
 def class_chart(classes: Rows) -> Chart:
-    """The top-1 error of every class, from the least to the greatest; `classes` as `evaluation_page.classes_by_error`."""
+    """The top-1 error of every class, from the least to the greatest; `classes` as `classes_by_error` has them."""
     rows = [{"place": place, **row} for place, row in enumerate(classes, start=1)]
     tooltip = told(("words", "class"), ("error", "top-1 error", ".1%"), *COUNTED)
     x: Spec = {"field": "place", "type": "ordinal", "title": "classes, by error", "axis": {"labels": False}}

@@ -1,7 +1,7 @@
 """The augmentation alone, for those who have decoded images already and stay with another loader.
 
-    stage = Stage(Split.open("imagenet/train"), LoaderOptions(recipe="alexnet", dtype="float16", layout="NHWC"))
-    batch = stage(images, sample_ids, epoch=0)
+    augment = Augmenter(open_dataset("imagenet/train"), LoaderOptions(recipe="alexnet", dtype="float16", layout="NHWC"))
+    batch = augment(images, sample_ids, epoch=0)
 
 The same kernel as in our own loader, so the same bits for the same (seed, epoch, sample id).
 """

@@ -34,7 +34,7 @@ ROOMS = {
     "checks": "dataset files formats image jit runtime sources",
     "convert": "dataset files formats image jit runtime sampling sources synthetic",
     "interop": "dataset files formats image jit kernel loader runtime sampling",
-    "imagefeed": "convert loader",
+    "imagefeed": "convert files interop loader sampling",
     "jobs/serving": "dataset files image jobs/evaluation jobs/report jobs/runs kernel loader model",
     "jobs/training": "convert files interop jobs/runs kernel loader model runtime",
     "jobs": "convert files jobs/cluster jobs/evaluation jobs/training model runtime",

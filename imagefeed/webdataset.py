@@ -1,0 +1,5 @@
+"""The parts for a stock WebDataset pipeline: see docs/engines.md. Importing this page imports webdataset."""
+
+from imagefeed.pipeline.interop.webdataset_stages import Augment, Count, urls_of
+
+__all__ = ["Augment", "Count", "urls_of"]
