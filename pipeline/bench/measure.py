@@ -15,6 +15,7 @@ import torch
 from imagefeed.pipeline.bench.ceilings import decode_all, hash_all
 from imagefeed.pipeline.bench.results import BenchOptions, BenchResults, Output, Rate
 from imagefeed.pipeline.image.stored import JPEG
+from imagefeed.pipeline.image.turbojpeg import FOUND
 from imagefeed.pipeline.loader.dataset import Dataset
 from imagefeed.pipeline.loader.loader import Loader
 from imagefeed.pipeline.runtime.cores import cores_per_rank
@@ -38,7 +39,7 @@ def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None]
     read_warm = read_rate(dataset, rows, num_threads, each, cold=False)
     done("decoding")
     decode = {}
-    if len(jpegs):
+    if len(jpegs) and FOUND:
         decode = {n: rate(lambda some, n=n: decode_all(dataset, some, n), jpegs, each) for n in counts}  # type: ignore[misc]
     done("hashing")
     hashed = rate(lambda some: hash_all(dataset, some, num_threads), rows, each)

@@ -55,7 +55,7 @@ class BenchResults:
     num_threads: int
     read_cold: float  # in random order, from the disk
     read_warm: float  # the same again
-    decode: dict[int, Rate]  # by number of threads; empty where nothing is to be decoded
+    decode: dict[int, Rate]  # by number of threads; empty where nothing is to be decoded, or there is no libjpeg-turbo
     hash: Rate
     copy_bytes: float  # a second, memory to memory, all threads
     outputs: tuple[Output, ...]
