@@ -6,7 +6,6 @@ Each stage is the command that a user would type, on a Ray of the demo's own tha
 below $IMAGEFEED_HOME/demo; another run keeps the drawn images and makes the rest anew.
 """
 
-import fcntl
 import json
 import os
 import shlex
@@ -24,6 +23,7 @@ import tyro
 
 from imagefeed.jobs.cluster.local import local_cluster
 from imagefeed.jobs.cluster.processes import start
+from imagefeed.pipeline.files.locks import exclusive
 from imagefeed.pipeline.files.paths import ROOT, home
 from imagefeed.pipeline.runtime.command import run_command
 
@@ -54,11 +54,7 @@ def main(config: DemoConfig) -> None:
     """Runs all stages. Raises RuntimeError at the first that fails, or if the network has not learnt."""
     folder = home() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"another demo runs in {folder}: wait for it, or set IMAGEFEED_HOME") from None
+    with exclusive(folder / "lock", f"another demo runs in {folder}: wait for it, or set IMAGEFEED_HOME"):
         for results in ("shards", "run", "evaluation"):
             shutil.rmtree(folder / results, ignore_errors=True)
         os.environ["IMAGEFEED_HOME"] = str(folder)  # where each job reads and writes if it is told nothing else

@@ -11,12 +11,10 @@ RUN/
 """
 
 import dataclasses
-import fcntl
 import json
 import os
 import platform
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +24,7 @@ import torch
 
 from imagefeed.model.checkpoint import Checkpoint, load_checkpoint
 from imagefeed.pipeline.files.atomic import atomic, sweep, write_atomically
+from imagefeed.pipeline.files.locks import exclusive
 
 CHECKPOINT = "checkpoint-last.pt"
 BEST = "checkpoint-best.pt"
@@ -69,24 +68,9 @@ def only_run(out: Path, patience: float = 60.0) -> Iterator[None]:
     RuntimeError after `patience` seconds. The kernel takes the lock back from a process that dies.
     """
     out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        end = time.monotonic() + patience
-        while not _locked(folder):
-            if time.monotonic() > end:
-                raise RuntimeError(f"{out}: another run is writing there; wait for its end, or give another --out")
-            time.sleep(0.1)
+    refusal = f"{out}: another run is writing there; wait for its end, or give another --out"
+    with exclusive(out, refusal, patience):
         yield
-    finally:
-        os.close(folder)
-
-
-def _locked(folder: int) -> bool:
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def versions() -> dict[str, str]:

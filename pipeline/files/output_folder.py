@@ -1,7 +1,6 @@
 """Where a conversion writes: a folder on a disk or in an object store. A file is in it whole, or it is not there."""
 
 import errno
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from imagefeed.pipeline.files.atomic import atomic, sweep
 from imagefeed.pipeline.files.lease import lease
+from imagefeed.pipeline.files.locks import exclusive
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, is_url
 
 # Where an upload is seen when it is complete, and not before; elsewhere (sftp, http, ...) half a file has its name.
@@ -129,13 +129,8 @@ class LocalOutput:
     def held(self) -> Iterator[Callable[[], None]]:
         """By a lock that the kernel takes back when the process dies."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(
-                    f"another conversion is writing to {self}: wait for it, or choose another folder"
-                ) from None
+        refusal = f"another conversion is writing to {self}: wait for it, or choose another folder"
+        with exclusive(self.path / ".lock", refusal):
             yield lambda: None  # nobody can take it
 
 
