@@ -51,8 +51,8 @@ class OutputFolder(Protocol):
         """Bytes that there is room for."""
         ...
 
-    def held(self) -> AbstractContextManager[Callable[[], None]]:
-        """Holds the folder for one conversion; yields what raises `RuntimeError` if another has it all the same.
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
+        """Locks the folder for one conversion; yields what raises `RuntimeError` if another has it all the same.
 
         Raises `RuntimeError` while another one holds it.
         """
@@ -73,14 +73,14 @@ def output_folder_at(path: str | Path) -> OutputFolder:
 
 
 @contextmanager
-def room(path: Path) -> Iterator[None]:
+def full_disk_named(path: Path) -> Iterator[None]:
     """A full disk becomes a `RuntimeError`: no `OSError`, which a cluster would answer with another attempt at once."""
     try:
         yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise RuntimeError(f"{path}: the disk is full; make room and run again, finished shards stay") from error
+        raise RuntimeError(f"{path}: the disk is full; make room and run again, what is finished stays") from error
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class LocalOutput:
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
         self.path.mkdir(parents=True, exist_ok=True)
-        with room(self.path), atomic(self.path / name) as path:
+        with full_disk_named(self.path), atomic(self.path / name) as path:
             yield path
 
     def read(self, name: str) -> bytes | None:
@@ -126,7 +126,7 @@ class LocalOutput:
         return shutil.disk_usage(path).free
 
     @contextmanager
-    def held(self) -> Iterator[Callable[[], None]]:
+    def lock(self) -> Iterator[Callable[[], None]]:
         """By a lock that the kernel takes back when the process dies."""
         self.path.mkdir(parents=True, exist_ok=True)
         refusal = f"another conversion is writing to {self}: wait for it, or choose another folder"
@@ -148,7 +148,7 @@ class RemoteOutput:
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="imagefeed-") as scratch, room(Path(scratch)):
+        with tempfile.TemporaryDirectory(prefix="imagefeed-") as scratch, full_disk_named(Path(scratch)):
             path = Path(scratch, name)
             yield path
             self.storage.put(path, name)
@@ -174,5 +174,5 @@ class RemoteOutput:
     def free(self) -> float:
         return float("inf")
 
-    def held(self) -> AbstractContextManager[Callable[[], None]]:
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
         return lease(self.storage)

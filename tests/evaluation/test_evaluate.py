@@ -34,7 +34,8 @@ from imagefeed.jobs.runs.checkpoints import check_fit, check_together, read_chec
 from imagefeed.jobs.training.sample_run import sample_checkpoint
 from imagefeed.model.alexnet import AlexNet
 from imagefeed.model.checkpoint import save_checkpoint
-from imagefeed.pipeline.dataset.manifest import Manifest, read_mean_image, read_samples
+from imagefeed.pipeline.dataset.manifest import Manifest
+from imagefeed.pipeline.dataset.tables import read_mean_image, read_samples
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset

@@ -14,7 +14,7 @@ from imagefeed.jobs.evaluation.metrics_by_property import bins_of, properties_of
 from imagefeed.jobs.evaluation.scorer import grey_levels
 from imagefeed.jobs.report.evaluation_charts import property_chart
 from imagefeed.jobs.report.vega import static_svg
-from imagefeed.pipeline.dataset.manifest import read_samples
+from imagefeed.pipeline.dataset.tables import read_samples
 from imagefeed.pipeline.loader.dataset import open_dataset
 
 

@@ -22,6 +22,7 @@ if sys.argv[2] == "exclusive":
     with exclusive(Path(sys.argv[1]), "taken"):
         print("held", flush=True)
         sys.stdin.read()
+        Path(sys.argv[1] + ".left").touch()
 else:
     with open(sys.argv[1]) as file:
         wait_lock(file, shared=True)
@@ -71,7 +72,7 @@ def test_patience_waits_for_the_end_of_the_other(path: Path) -> None:
         assert other.stdin is not None
         threading.Timer(0.3, other.stdin.close).start()
         with exclusive(path, "taken", patience=30):
-            assert other.wait(timeout=10) == 0
+            assert path.with_name(f"{path.name}.left").exists()
 
 
 def test_a_turn_comes_when_the_other_has_ended_and_the_wait_is_said(
@@ -84,7 +85,7 @@ def test_a_turn_comes_when_the_other_has_ended_and_the_wait_is_said(
         assert other.stdin is not None
         threading.Timer(0.3, other.stdin.close).start()
         with exclusive_in_turn(path, "waiting for the other"):
-            assert other.wait(timeout=10) == 0
+            assert path.with_name(f"{path.name}.left").exists()
     assert capsys.readouterr().err == "waiting for the other\n"
 
 
