@@ -34,7 +34,7 @@ class World:
 
 
 @contextmanager
-def joined(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> Iterator[World]:
+def process_group(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> Iterator[World]:
     """Joins the processes that torchrun started, by NCCL on CUDA and by gloo on CPU; without torchrun, just this one.
 
     torchrun tells each rank to use one thread. Here the CPUs of a machine are shared out over its ranks, unless
