@@ -38,6 +38,8 @@ def test_the_cut_changes_no_bit_and_an_equal_one_is_at_distance_zero(monkeypatch
     whole = nearest(queries, rows, ids)
     assert whole.num_searched == 3000 and whole.distances[:2, 0].tolist() == [0, 0]
     assert whole.ids[:, 0].tolist() == ids[[0, 1, 7]].tolist()
+    exact = sorted(np.linalg.norm(rows.astype(np.float64) - queries[2].astype(np.float64), axis=1))[:6]
+    np.testing.assert_allclose(whole.distances[2], exact, rtol=1e-12)
     for at_once in (1, 7, 5000):
         monkeypatch.setattr(module, "AT_ONCE", at_once)
         found = nearest(queries, rows, ids)
