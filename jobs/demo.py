@@ -6,7 +6,6 @@ Each stage is the command that a user would type, on a Ray of the demo's own tha
 below $IMAGEFEED_HOME/demo; another run keeps the drawn images and makes the rest anew.
 """
 
-import json
 import os
 import shlex
 import shutil
@@ -23,6 +22,7 @@ import tyro
 
 from imagefeed.jobs.cluster.local import local_cluster
 from imagefeed.jobs.cluster.processes import start
+from imagefeed.jobs.report.schema import REPORT, read_report
 from imagefeed.pipeline.files.locks import exclusive
 from imagefeed.pipeline.files.paths import ROOT, home
 from imagefeed.pipeline.runtime.command import run_command
@@ -91,11 +91,11 @@ def finish(command: Sequence[str], environment: Mapping[str, str]) -> None:
 
 def verdict(evaluation: Path) -> str:
     """Two lines: the errors beside chance, and where the report lies. Raises RuntimeError if they are too close."""
-    report = json.loads((evaluation / "report.json").read_text())
-    error, chance = report["protocols"]["ten-crop"]["top1"]["error"], report["chance"]["top1"]["error"]
+    report = read_report(evaluation / REPORT)
+    error, chance = report.protocols[report.headline].top1.error, report.chance.top1.error
     times = (1 - error) / (1 - chance)
     text = (
-        f"top-1 error {error:.1%} on {report['num_samples']} images, by chance {chance:.1%}: "
+        f"top-1 error {error:.1%} on {report.num_samples} images, by chance {chance:.1%}: "
         f"{times:.1f} times as many right\nreport: {evaluation / 'report.html'}"
     )
     if times < ENOUGH:
