@@ -17,7 +17,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -qq --no-compile --disable-pip-version-check pyvips==3.2.0 pyvips-binary==8.18.7 pillow==13.0.0
+"$work/venv/bin/pip" install -qq --no-compile --disable-pip-version-check \
+    pyvips==3.2.0 pyvips-binary==8.18.7 pillow==13.0.0
 cat > "$work/probe.py" <<'PY'
 import os
 import pathlib
