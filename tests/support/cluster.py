@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +15,18 @@ from imagefeed.jobs.cluster.processes import descendants
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# `ray start --address` would have the node at the machine's own address, where the head is not.
+# `ray start --address` would have the node at the machine's own address, where the head is not. Its folder is its own,
+# as on another machine: in the head's, each of the two would delete the copies of a job that the other one uses.
 NODE = """
-import os, signal
+import os, signal, sys
 import ray
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
 ports = dict(node_manager_port=0, dashboard_agent_listen_port=0, min_worker_port=0, max_worker_port=0)
 sizes = dict(num_cpus=1, object_store_memory=100_000_000)
-Node(RayParams(gcs_address=os.environ["RAY_ADDRESS"], include_log_monitor=False, **ports, **sizes), head=False)
+where = dict(gcs_address=os.environ["RAY_ADDRESS"], temp_dir=sys.argv[1])
+Node(RayParams(include_log_monitor=False, **where, **ports, **sizes), head=False)
 signal.pause()
 """
 
@@ -50,17 +53,19 @@ def exported(lines: str) -> dict[str, str]:
 @contextmanager
 def another_node(environment: dict[str, str]) -> Iterator[int]:
     """A second node with one CPU, which has joined when its first task runs; yields its raylet's process id."""
-    parent = subprocess.Popen([sys.executable, "-c", NODE], env=environment)
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := [each for each in descendants(parent.pid) if name_of(each) == "raylet"]):
-            assert parent.poll() is None and time.monotonic() < deadline, "the second node does not come up"
-            time.sleep(0.05)
-        yield found[0]
-    finally:
-        for process in [*descendants(parent.pid), parent.pid]:
-            os.kill(process, signal.SIGKILL)
-        parent.wait()
+    # Not $TMPDIR: the names of Ray's sockets may have no more than 107 characters.
+    with tempfile.TemporaryDirectory(prefix="node-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        parent = subprocess.Popen([sys.executable, "-c", NODE, folder], env=environment)
+        try:
+            deadline = time.monotonic() + 60
+            while not (found := [each for each in descendants(parent.pid) if name_of(each) == "raylet"]):
+                assert parent.poll() is None and time.monotonic() < deadline, "the second node does not come up"
+                time.sleep(0.05)
+            yield found[0]
+        finally:
+            for process in [*descendants(parent.pid), parent.pid]:
+                os.kill(process, signal.SIGKILL)
+            parent.wait()
 
 
 def name_of(process: int) -> str:
