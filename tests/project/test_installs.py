@@ -54,15 +54,17 @@ def install(python: Path, *what: str | Path) -> None:
     run(python, "-m", "pip", "install", "-q", *options, *what, folder=python.parent)
 
 
-def bring_compiled(package: Path) -> None:
+def bring_compiled(package: Path) -> Path:
     """Copies what Numba has compiled of this checkout beside the same sources elsewhere, where it has put it there.
 
     Compiling is not what is tested here; without these files all runs as well, minutes later.
     """
     for path in (ROOT / "pipeline").rglob("__pycache__/*.nb*"):
         target = package / path.relative_to(ROOT)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(exist_ok=True, parents=True)
         shutil.copy2(path, target)
+    package.mkdir(exist_ok=True)
+    return package
 
 
 def built(hook: str, sources: Path, out: Path) -> Path:
@@ -271,13 +273,14 @@ from imagefeed.jobs.cluster.work import on_ray
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
 
-source, out, notes = sys.argv[1:]
+source, out, notes, compiled = sys.argv[1:]
 
 def recorded(make):
     def task(work):
         import imagefeed, ray
         node = ray.get_runtime_context().get_node_id()
         Path(notes, node).write_text(imagefeed.__file__)
+        shutil.copytree(compiled, Path(imagefeed.__file__).parent, dirs_exist_ok=True)  # see bring_compiled
         deadline = time.monotonic() + 90
         while len(os.listdir(notes)) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -311,6 +314,7 @@ def test_a_submitted_checkout_is_what_the_workers_of_all_nodes_import(
     notes = tmp_path / "notes"
     notes.mkdir()
     command = ["python", "submitted.py", str(photos), str(tmp_path / "out"), str(notes)]
+    command.append(str(bring_compiled(tmp_path / "compiled")))
     said = run("ray", "job", "submit", "--working-dir", ".", "--", *command, folder=checkout, **two_nodes)
     files = {path.name: path.read_text() for path in notes.iterdir()}
     assert len(files) == 2, files
