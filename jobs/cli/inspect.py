@@ -137,8 +137,8 @@ def inspect_command(
         print(f"{sheet}: {contact_sheet(opened, sheet, num_images)} images")
 
 
-@app.command(name="doubts")
-def doubts_command(
+@app.command(name="audit", aliases=["doubts"])  # its name until 0.1
+def audit_command(
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     options: Annotated[AuditOptions, tyro.conf.arg(name="")] = AuditOptions(),

@@ -53,16 +53,21 @@ def imported(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def module_of(name: str, files: Mapping[str, Path]) -> str | None:
+    """The module that an imported name is, or is within; None for what is not of this project."""
+    for known in (name.removeprefix("imagefeed."), name):
+        parts = known.split(".")
+        beginnings = (".".join(parts[:number]) for number in range(len(parts), 0, -1))
+        if found := next((each for each in beginnings if each in files), None):
+            return found
+    return None
+
+
 def file_graph(files: Mapping[str, Path]) -> Graph:
     """Which file imports which."""
     graph: Graph = {}
     for module, path in files.items():
-        graph[module] = set()
-        for name in imported(path):
-            parts = name.removeprefix("imagefeed.").split(".") if name != "imagefeed" else ["imagefeed"]
-            known = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in files), None)
-            if known is not None and known != module:
-                graph[module].add(known)
+        graph[module] = {known for name in imported(path) if (known := module_of(name, files))} - {module}
     return graph
 
 
@@ -127,10 +132,18 @@ def floors(graph: Graph) -> dict[str, int]:
     return {node: floor(node) for node in graph}
 
 
+def own_test(module: str, path: Path) -> Path:
+    """The file, below the project, in which a module's tests stand if they bear its name: those of `image/jpeg/decoder`
+    are tests/image/test_jpeg_decoder.py."""
+    parts = module.split(".")
+    room = room_of(module, path).split("/")
+    return Path("tests", room[-1], f"test_{('_'.join(parts[len(room) :]) or parts[-1]).strip('_')}.py")
+
+
 def untested(root: Path, files: Mapping[str, Path]) -> list[str]:
-    """The modules of which no test file bears the name."""
-    tests = {path.stem.removeprefix("test_") for path in (root / "tests").rglob("test_*.py")}
-    return [module for module, path in files.items() if path.name != "__init__.py" and path.stem not in tests]
+    """The modules without a test of their name in the tests of their room."""
+    modules = {module: path for module, path in files.items() if path.name != "__init__.py"}
+    return [module for module, path in modules.items() if not (root / own_test(module, path)).is_file()]
 
 
 def table(root: Path) -> list[tuple[str, str]]:
