@@ -30,7 +30,7 @@ ROOMS = {
     "loader": "dataset files image jit kernel runtime sampling",
     "sources": "dataset files formats image",
     "jobs/evaluation": "dataset files jobs/cluster jobs/report jobs/runs kernel loader model runtime",
-    "bench": "dataset files image jit loader runtime",
+    "bench": "dataset files image jit kernel loader runtime",
     "checks": "dataset files formats image jit runtime sources",
     "convert": "dataset files formats image jit runtime sampling sources synthetic",
     "interop": "dataset files formats image jit kernel loader runtime sampling",
