@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import Parameter, getdoc, signature
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import tyro
@@ -105,7 +105,7 @@ def fields_of(config: Any) -> Iterator[tuple[str, bool, object]]:
 
 
 def positional(hint: Any) -> bool:
-    return tyro.conf.Positional[int].__metadata__[0] in getattr(hint, "__metadata__", ())
+    return get_args(tyro.conf.Positional[int])[1] in get_args(hint)[1:]
 
 
 def check_help(text: str, expected: list[tuple[str, bool, object]]) -> None:

@@ -139,3 +139,12 @@ def test_the_public_names_are_what_they_say_whatever_was_imported_first() -> Non
 
     for name in imagefeed.__all__:
         assert callable(getattr(imagefeed, name)), name
+
+
+@pytest.mark.parametrize("page", ["imagefeed", "imagefeed.ffcv", "imagefeed.random", "imagefeed.webdataset"])
+def test_a_public_page_gives_what_it_lists(page: str) -> None:
+    """In a process of its own: FFCV alters what others compile in the same one."""
+    shown = "page.__all__ == sorted(page.__all__), [getattr(page, name) for name in page.__all__]"
+    program = f"import {page} as page; print({shown})"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("True ["), done.stderr

@@ -327,8 +327,24 @@ def test_a_submitted_checkout_is_what_the_workers_of_all_nodes_import(
 
 
 def test_ranks_of_torchrun_train_from_a_bare_checkout(bare: Path, shards: Path, tmp_path: Path) -> None:
-    launch = [bare, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", ROOT / "jobs" / "train.py"]
-    options = ["--data", shards / "tar", "--out", tmp_path / "run", "--width", "0.0625", "--epochs", "1"]
+    launch: list[str | Path] = [
+        bare,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        ROOT / "jobs" / "train.py",
+    ]
+    options: list[str | Path] = [
+        "--data",
+        shards / "tar",
+        "--out",
+        tmp_path / "run",
+        "--width",
+        "0.0625",
+        "--epochs",
+        "1",
+    ]
     run(*launch, *options, "--batch-size", "8", folder=tmp_path, OMP_NUM_THREADS="1")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines

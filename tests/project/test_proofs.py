@@ -10,10 +10,12 @@ FAR = 2  # imports that may lie between what a test names and what it proves
 
 # Test file -> modules that have no test of their own name and are proved there; those of pipeline/ without that word.
 PROOFS = {
-    "bench/test_measure.py": "bench.advice bench.ceilings bench.results jit.intrinsics",
+    "bench/test_measure.py": "bench.advice bench.ceilings bench.results",
     "checks/test_audit.py": "checks.audit_page checks.dhash",
     "checks/test_verify.py": "checks.contact_sheet checks.scan checks.statistics checks.summary",
-    "cli/test_main.py": "runtime.command runtime.progress runtime.signals",
+    "cli/test_main.py": (
+        "jobs.cli.app jobs.cli.datasets jobs.cli.inspect runtime.command runtime.progress runtime.signals"
+    ),
     "cluster/test_cluster.py": "files.paths jobs.cluster.connect jobs.cluster.work",
     "convert/test_convert.py": (
         "convert.options convert.shard_record convert.write_shard files.hashing jit.simd runtime.executors"
@@ -29,7 +31,7 @@ PROOFS = {
         "jobs.runs.checkpoints jobs.training.sample_run"
     ),
     "evaluation/test_metrics_by_property.py": "jobs.evaluation.data_summary jobs.report.evaluation_charts",
-    "files/test_mapped_file.py": "jit.views",
+    "files/test_mapped_file.py": "jit.intrinsics jit.views",
     "files/test_output_folder.py": "files.atomic files.lease",
     "formats/test_webdataset.py": "formats.listing",
     "image/test_jpeg_decoder.py": (
@@ -51,15 +53,16 @@ PROOFS = {
     "loader/test_loader_images.py": "loader.augmenter",
     "model/test_lrn.py": "model.lrn_cpu",
     "model/test_split_classifier.py": "jobs.training.distributed model.parallel",
+    "project/test_imports.py": "imagefeed.ffcv imagefeed.random imagefeed.webdataset",
     "report/test_evaluation_page.py": "jobs.report.html jobs.report.paper jobs.report.pictures",
     "runs/test_curves.py": "jobs.report.training_charts jobs.report.vega",
-    "serving/test_predictor.py": "jobs.cli.app jobs.cli.datasets jobs.cli.predict",
+    "serving/test_predictor.py": "jobs.cli.predict",
     "serving/test_server.py": "jobs.serving.neighbourhood",
     "sources/test_layouts.py": (
-        "formats.parquet_pages jobs.cli.inspect sources.class_folders sources.class_names "
-        "sources.foreign_shards sources.ilsvrc2012 sources.ilsvrc2012_kaggle sources.ilsvrc2012_unpacked "
-        "sources.image_list sources.image_table sources.locator sources.open_source sources.own_dataset "
-        "sources.parquet sources.reader sources.split_names"
+        "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "
+        "sources.ilsvrc2012 sources.ilsvrc2012_kaggle sources.ilsvrc2012_unpacked sources.image_list "
+        "sources.image_table sources.locator sources.open_source sources.own_dataset sources.parquet "
+        "sources.reader sources.split_names"
     ),
     "sources/test_remote_sources.py": "files.input_folder files.ranged",
     "sources/test_sources.py": "sources.ilsvrc2012_devkit",
