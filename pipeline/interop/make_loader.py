@@ -16,14 +16,14 @@ from imagefeed.pipeline.runtime.parts import part
 EngineName = Literal["imagefeed", "ffcv", "webdataset"]
 
 
-def make_loader(engine: EngineName, dataset: Split, options: LoaderOptions) -> Loader | OtherLoader:
-    """The loader of `dataset` that `engine` names. Raises `ValueError` with the cure where the two do not suit."""
-    if engine == "ffcv":
+def make_loader(name: EngineName, dataset: Split, options: LoaderOptions) -> Loader | OtherLoader:
+    """The loader of `dataset` that `name` names. Raises `ValueError` with the cure where the two do not suit."""
+    if name == "ffcv":
         with part("ffcv"), threads_unchanged():  # FFCV sets them when it is imported, too
             from imagefeed.pipeline.interop.ffcv import FFCV
 
         return FFCV(dataset, options)
-    if engine == "webdataset":
+    if name == "webdataset":
         with part("webdataset"):
             from imagefeed.pipeline.interop.webdataset import WebDataset
 

@@ -28,7 +28,7 @@ SUBCOMMANDS = (
     "verify",
     "stats",
     "inspect",
-    "doubts",
+    "audit",
     "bench",
     "predict",
 )
