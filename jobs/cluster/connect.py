@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from imagefeed.pipeline.files.paths import ROOT
+from imagefeed.pipeline.files.paths import import_path
 from imagefeed.pipeline.runtime.cores import usable_cores
 
 ANSWER = 10.0  # seconds for a Ray's address to take a connection
@@ -42,7 +42,7 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
 
     if embedded:
         # Workers start in the driver's folder and know nothing of the path that its first lines set.
-        workers = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+        workers = {"env_vars": import_path()}
         cores = usable_cores()  # Ray itself would count those of the machine
         ray.init(
             address="local",

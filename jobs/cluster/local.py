@@ -28,7 +28,7 @@ import tyro
 from imagefeed.jobs.cluster.processes import contained, start
 from imagefeed.pipeline.files.atomic import write_atomically
 from imagefeed.pipeline.files.locks import try_lock
-from imagefeed.pipeline.files.paths import ROOT, home
+from imagefeed.pipeline.files.paths import checkout, home
 from imagefeed.pipeline.runtime.command import run_command
 
 PATIENCE = 120.0  # seconds for the head to come up, or to end
@@ -70,7 +70,7 @@ def local_cluster() -> Iterator[Cluster]:
         command += [f"--object-store-memory={OBJECT_STORE_BYTES}"]
         url = f"http://127.0.0.1:{dashboard}"
         with Path(folder, "head.log").open("w+b") as log:
-            head = start(command, environment, ROOT, log)
+            head = start(command, environment, checkout() or home(), log)
             deadline = time.monotonic() + PATIENCE
             while not answers(f"{url}/api/version", token.read_text()):
                 if head.poll() is not None or time.monotonic() > deadline:
@@ -135,7 +135,7 @@ def start_cluster(folder: Path) -> None:
         exports.unlink(missing_ok=True)  # of one that was killed
         with log.open("wb") as output:
             command = [sys.executable, "-m", "imagefeed.jobs.cluster.local", "keep"]
-            child = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+            child = subprocess.Popen(command, cwd=checkout(), stdout=output, stderr=output, start_new_session=True)
         while not exports.exists():
             if child.poll() is not None and keeper(folder) is None:
                 raise RuntimeError(f"the cluster did not start:\n{log.read_text()}")

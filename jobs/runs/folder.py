@@ -13,15 +13,13 @@ RUN/
 import dataclasses
 import json
 import os
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from imagefeed.jobs.runs.versions import versions
 from imagefeed.model.checkpoint import Checkpoint, load_checkpoint
 from imagefeed.pipeline.files.atomic import atomic, sweep, write_atomically
 from imagefeed.pipeline.files.locks import exclusive
@@ -32,6 +30,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 TRACE = "trace.json"
+VERSIONED = ("torch",)  # the packages that a run's result depends on, beside its options and its data
 
 # Options that may differ between a run and its continuation: they say where and for how long, not what is learnt.
 _FREE = {"data", "out", "resume", "epochs", "max_steps", "device", "threads", "accumulate", "profile"}
@@ -55,7 +54,7 @@ def enter(out: Path, *, resume: bool, options: dict[str, Any], num_classes: int,
     if (out / CHECKPOINT).is_file():
         checkpoint = load_checkpoint(out / CHECKPOINT, num_classes=num_classes)
         _check_same(out / CHECKPOINT, checkpoint, options, data_digest)
-    content = {"options": options, "versions": versions()}
+    content = {"options": options, "versions": versions(*VERSIONED)}
     write_atomically(out / CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     return checkpoint
 
@@ -71,11 +70,6 @@ def only_run(out: Path, patience: float = 60.0) -> Iterator[None]:
     refusal = f"{out}: another run is writing there; wait for its end, or give another --out"
     with exclusive(out, refusal, patience):
         yield
-
-
-def versions() -> dict[str, str]:
-    """Of what a run's result depends on, beside its options and its data."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
 def keep(out: Path, epoch: int, *, best: bool, last: int, every: int | None) -> None:

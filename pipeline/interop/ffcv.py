@@ -1,4 +1,4 @@
-"""The engine `ffcv`: FFCV's loader reads, schedules and decodes; order, augmentation and place are ours."""
+"""The loader `ffcv`: FFCV reads, schedules and decodes; order, augmentation and state are ours."""
 
 import hashlib
 from collections.abc import Generator
@@ -30,7 +30,7 @@ class FFCV(OtherLoader):
         super().__init__(dataset, options)
         columns = dataset.columns
         if (columns.height != columns.height[0]).any() or (columns.width != columns.width[0]).any():
-            raise ValueError(f"{dataset.path} stores images of several sizes, which the engine ffcv does not read")
+            raise ValueError(f"{dataset.path} stores images of several sizes, which the loader ffcv does not read")
         beton = in_one_file(dataset)
         self._samples = np.argsort(beton_rows(dataset))  # of the file, for each row of the table
         self._augment = Augment(dataset, options)

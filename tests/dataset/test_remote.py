@@ -1,14 +1,12 @@
 """A dataset elsewhere gives the batches that it gives here, or an error that names the shard: the server may do what
 it will."""
 
-import gc
 import multiprocessing
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from itertools import chain
@@ -26,9 +24,10 @@ from imagefeed.pipeline.loader.options import LoaderOptions, order_of, residency
 from tests.dataset.test_split import edit_manifest
 from tests.loader.test_loader import ids, rows
 from tests.support.servers import FileServer, always, at_first, file_server, s3_bucket, use_s3
+from tests.support.threads import SOON
 
 ROOT = Path(__file__).resolve().parents[2]
-SOON = 10.0  # seconds, for what should take milliseconds
+pytestmark = pytest.mark.usefixtures("leaves_no_thread")
 FAST = StorageOptions(timeout=0.5, attempts=3, pause=0.01)
 CHEAP: dict[str, Any] = {"dtype": "uint8", "layout": "NHWC", "num_threads": 2, "batch_size": 2, "prefetch": 1}
 
@@ -45,20 +44,6 @@ def split(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(split: Path) -> Iterator[FileServer]:
     with file_server(split.parent) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def leaves_no_thread() -> Iterator[None]:
-    yield
-    gc.collect()
-    deadline = time.monotonic() + SOON
-    while ours() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not ours()
-
-
-def ours() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("imagefeed-")]
 
 
 def opened(server: FileServer, folder: Path, num_bytes: float = GB) -> Dataset:

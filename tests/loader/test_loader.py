@@ -8,9 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,10 @@ from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions
 from tests.dataset.test_split import forge
 from tests.support import reference
+from tests.support.threads import SOON
 
 ROOT = Path(__file__).resolve().parents[2]
-SOON = 10.0  # seconds, for what should take milliseconds
+pytestmark = pytest.mark.usefixtures("leaves_no_thread")
 CHEAP: dict[str, Any] = {"dtype": "uint8", "layout": "NHWC", "num_threads": 2}
 
 
@@ -50,20 +49,6 @@ def train(shards: Path) -> Dataset:
 def spoilt(shards: Path, tmp_path: Path) -> Path:
     """A copy of the tar training split, to be spoilt."""
     return Path(shutil.copytree(shards / "tar" / "train", tmp_path / "train"))
-
-
-def our_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("imagefeed-")]
-
-
-@pytest.fixture(autouse=True)
-def leaves_no_thread() -> Iterator[None]:
-    yield
-    gc.collect()
-    deadline = time.monotonic() + SOON
-    while our_threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not our_threads()
 
 
 def rows(batches: Any) -> list[tuple[int, int, bytes]]:
