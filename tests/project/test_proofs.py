@@ -12,18 +12,17 @@ FAR = 2  # imports that may lie between what a test names and what it proves
 PROOFS = {
     "bench/test_measure.py": "bench.advice bench.ceilings bench.results",
     "checks/test_audit.py": "checks.audit_page checks.dhash",
-    "checks/test_verify.py": "checks.contact_sheet checks.scan checks.statistics checks.summary",
-    "cli/test_main.py": (
-        "jobs.cli.app jobs.cli.datasets jobs.cli.inspect runtime.command runtime.progress runtime.signals"
-    ),
+    "checks/test_verify.py": "checks.scan",
+    "cli/test_main.py": ("jobs.cli.app jobs.cli.datasets jobs.cli.inspect runtime.command runtime.signals"),
     "cluster/test_cluster.py": "files.paths jobs.cluster.connect jobs.cluster.work",
     "convert/test_convert.py": (
-        "convert.options convert.shard_record convert.write_shard files.hashing jit.simd runtime.executors"
+        "convert.options convert.plan convert.write_shard files.hashing jit.simd runtime.executors"
     ),
+    "convert/test_dry_run.py": "convert.estimate",
     "convert/test_repack.py": "formats.beton_merge sources.export",
-    "dataset/test_index.py": "dataset.classes",
     "dataset/test_manifest.py": "dataset.type_check",
     "dataset/test_remote.py": "loader.prefetch sampling.residency",
+    "dataset/test_split.py": "dataset.tables",
     "dataset/test_shard_paths.py": "files.wildcards",
     "evaluation/test_compare.py": "jobs.evaluation.config jobs.report.comparison_page",
     "evaluation/test_evaluate.py": (
