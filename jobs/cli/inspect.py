@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -151,15 +152,26 @@ def audit_command(
         options: What counts as doubtful.
         workers: Processes that decode; by default one for each core that may be used.
     """
+    from imagefeed.jobs.report.audit_page import PAGE, AuditInputs, render_audit
     from imagefeed.pipeline.checks.audit import audit
-    from imagefeed.pipeline.checks.audit_page import PAGE, summary, write_report
+    from imagefeed.pipeline.checks.audit_results import image_of, summary, write_table
+    from imagefeed.pipeline.files.atomic import write_atomically
     from imagefeed.pipeline.sources.open_source import open_source
 
     opened = open_source(source)
     doubts = audit(opened, options, processes(checked(workers)))
-    write_report(opened, doubts, out)
+    write_table(doubts, out)
+    counts = summary(doubts)
+    inputs = AuditInputs(
+        name=str(opened.root),
+        num_images={split: len(table) for split, table in opened.splits.items()},
+        counts=counts,
+        doubts=doubts,
+        image_of=partial(image_of, opened),
+    )
+    write_atomically(out / PAGE, render_audit(inputs).encode())
     print(f"{'':10} {'images':>9} {'groups':>9} {'across splits':>14} {'of several classes':>19}")
-    for kind, images, groups, across, classes in summary(doubts):
+    for kind, images, groups, across, classes in counts:
         print(f"{kind:10} {images:9,} {groups:9,} {across:14,} {classes:19,}")
     print(f"{out / PAGE} shows them; nothing was changed")
 

@@ -1,4 +1,4 @@
-"""The report's pictures, as URLs that hold all of them: samples of a dataset, the kernels of the first layer."""
+"""Crops of a split's images: of some samples, as pictures, and from whole images all that a protocol asks for."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

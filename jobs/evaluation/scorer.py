@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from imagefeed.jobs.evaluation.crops import Dense, dense_views, ten_views
-from imagefeed.jobs.evaluation.predictions import Part, Protocol, concatenated, entry_name, rank_classes
+from imagefeed.jobs.evaluation.predictions import Part, concatenated, entry_name, rank_classes
+from imagefeed.jobs.report.schema import Protocol
 from imagefeed.model.alexnet import AlexNet
 from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.batches import Batch

@@ -15,7 +15,8 @@ from typing import Any
 import vl_convert
 
 Spec = dict[str, Any]
-Told = tuple[str, str] | tuple[str, str, str]  # a field of text and its title; a field of numbers, title and format
+# A field of text and its title; a field of numbers, its title and its format.
+TooltipField = tuple[str, str] | tuple[str, str, str]
 
 VERSION = "6.4"  # of Vega-Lite
 STATIC_WIDTH = 400  # pixels, of what is drawn here; in the page a chart is as wide as its place
@@ -103,8 +104,8 @@ def quantity(field: str, title: str | None = None, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
-def told(*fields: Told) -> list[Spec]:
-    """An encoding of what the pointer is told of a mark."""
+def tooltip_of(*fields: TooltipField) -> list[Spec]:
+    """An encoding of what the tooltip of a mark says."""
     kinds = (
         {"type": "nominal"} if len(field) == 2 else {"type": "quantitative", "format": field[2]} for field in fields
     )
@@ -119,8 +120,8 @@ def coloured(field: str, names: Sequence[str]) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": legend}
 
 
-def nearest(y: Spec, *fields: Told) -> Spec:
-    """A layer of points that nobody sees but the one which is nearest to the pointer, and what that is told of it.
+def nearest(y: Spec, *fields: TooltipField) -> Spec:
+    """A layer of points that nobody sees but the one which is nearest to the pointer, with its tooltip.
 
     It is an expression because Vega-Lite looks for text in the wrong place here: what is under the pointer is not a
     point but the cell around it, whose `datum` is the point.

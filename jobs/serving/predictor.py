@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagefeed.jobs.evaluation.predictions import Protocol
 from imagefeed.jobs.evaluation.scorer import centre_crop, exactly, features, ready, score_batch
+from imagefeed.jobs.report.schema import Protocol
 from imagefeed.jobs.runs.checkpoints import check_fit, check_together, crop_size_of, in_run, read_checkpoint, recipe_of
 from imagefeed.model.alexnet import AlexNet
 from imagefeed.model.checkpoint import Checkpoint

@@ -10,8 +10,9 @@ import torch
 import torch.distributed as dist
 from torch.profiler import profile, schedule
 
-from imagefeed.jobs.runs.folder import CHECKPOINT, TRACE, keep, plain, versions
+from imagefeed.jobs.runs.folder import CHECKPOINT, TRACE, VERSIONED, keep, plain
 from imagefeed.jobs.runs.tracker import Tracker
+from imagefeed.jobs.runs.versions import versions
 from imagefeed.jobs.training.distributed import Stop, World, wait_for_all
 from imagefeed.model import metrics
 from imagefeed.model.alexnet import AlexNet
@@ -238,7 +239,7 @@ class Run:
             train_config=plain(self.config),
             classes=[each.wnid for each in self.train.classes],
             data_digest=self.train.manifest.digest,
-            versions=versions(),
+            versions=versions(*VERSIONED),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:

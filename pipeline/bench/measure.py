@@ -1,6 +1,6 @@
 """What this machine can do with a dataset: each part of loading measured alone, then the loader.
 
-`measure` takes about as long as it is told, whatever the size of the dataset. `bench_report` says what it means.
+`measure` takes about as long as it is told, whatever the size of the dataset. `advice` says what it means.
 """
 
 import os
@@ -12,15 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imagefeed.pipeline.bench.ceilings import decode_all, hash_all
+from imagefeed.pipeline.bench.ceilings import decode_all, decode_crops, hash_all, located, write_crops
 from imagefeed.pipeline.bench.results import BenchOptions, BenchResults, Output, Rate
-from imagefeed.pipeline.image.stored import JPEG
+from imagefeed.pipeline.image.pillow import BadImage, load_rgb
+from imagefeed.pipeline.image.stored import JPEG, RAW
+from imagefeed.pipeline.jit.views import bytes_at
+from imagefeed.pipeline.loader.batches import BatchPlanner
 from imagefeed.pipeline.loader.dataset import Dataset
 from imagefeed.pipeline.loader.loader import Loader
+from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.runtime.cores import cores_per_rank
 
 OUTPUTS = (("float32", "NCHW"), ("float16", "NHWC"), ("bfloat16", "NHWC"), ("uint8", "NHWC"))
 COPIED = 1 << 26  # bytes that are copied at a time to measure memory: more than caches hold
+NUM_DECODED = 8  # images that are written again and again: few enough to stay in a cache, where decoding leaves them
 
 
 def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None] = lambda what: None) -> BenchResults:
@@ -31,25 +36,28 @@ def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None]
     rows = np.random.default_rng(0).permutation(len(dataset))
     jpegs = rows[columns.kind[rows] == JPEG]
     has_gpu = torch.cuda.is_available()
-    each = options.seconds / (4 + len(counts) + 2 * len(OUTPUTS) + has_gpu)
+    each = options.seconds / (5 + len(counts) + 3 * len(OUTPUTS) + has_gpu)
 
     done("reading from the disk")  # before anything is mapped: what is mapped stays in memory
     read_cold = read_rate(dataset, rows, num_threads, each, cold=True)
     read_warm = read_rate(dataset, rows, num_threads, each, cold=False)
     done("decoding")
-    decode = {}
+    planner = BatchPlanner(dataset, loader_options(options, num_threads, "uint8", "NHWC"))
+    decode, turbo = {}, None
     if len(jpegs):
-        decode = {n: rate(lambda some, n=n: decode_all(dataset, some, n), jpegs, each) for n in counts}  # type: ignore[misc]
+        decode = {n: rate(lambda some, n=n: decode_crops(planner, some, n), jpegs, each) for n in counts}  # type: ignore[misc]
+        turbo = rate(lambda some: decode_all(dataset, some, num_threads), jpegs, each)
     done("hashing")
     hashed = rate(lambda some: hash_all(dataset, some, num_threads), rows, each)
     done("copying memory")
     copied = copy_rate(num_threads, each)
-    outputs = []
+    outputs, images = [], decoded_images(dataset)
     for dtype, layout in OUTPUTS:
         done(f"loading {dtype} {layout}")
-        how = {"recipe": "alexnet", "dtype": dtype, "layout": layout}
-        loader = dataset.loader(batch_size=options.batch_size, num_threads=num_threads, **how)
-        outputs.append(load_rate(loader, 2 * each))
+        how = loader_options(options, num_threads, dtype, layout)
+        loaded, size = load_rate(Loader(dataset, how), 2 * each)
+        written = write_rate(BatchPlanner(dataset, how), images, each)
+        outputs.append(Output(dtype=dtype, layout=layout, bytes_per_image=size, rate=loaded, write=written))
     done("copying to the GPU" if has_gpu else "")
     return BenchResults(
         name=str(dataset.path),
@@ -61,13 +69,53 @@ def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None]
         num_threads=num_threads,
         read_cold=read_cold,
         read_warm=read_warm,
+        decoder=planner.options.decoder,
         decode=decode,
+        decode_turbo=turbo,
         hash=hashed,
         copy_bytes=copied,
         outputs=tuple(outputs),
         device=torch.cuda.get_device_name() if has_gpu else "",
         device_bytes=device_rate(each) if has_gpu else 0.0,
     )
+
+
+def loader_options(options: BenchOptions, num_threads: int, dtype: str, layout: str) -> LoaderOptions:
+    """The loader that is measured: random crops, mirrored, with colour."""
+    return LoaderOptions(
+        recipe="alexnet",
+        batch_size=options.batch_size,
+        num_threads=num_threads,
+        dtype=dtype,  # type: ignore[arg-type]
+        layout=layout,  # type: ignore[arg-type]
+    )
+
+
+def decoded_images(dataset: Dataset) -> list[np.ndarray]:
+    """`NUM_DECODED` images of the dataset (uint8 [H, W, 3]), evenly spread from the smallest to the largest.
+
+    Raises `ValueError` with the sample where one cannot be read.
+    """
+    columns = dataset.columns
+    by_size = np.argsort(columns.height.astype(np.int64) * columns.width, kind="stable")
+    rows = by_size[np.linspace(0, len(by_size) - 1, NUM_DECODED).astype(int)]
+    addresses, sizes, maps = located(dataset, rows)
+    images = []
+    for row, address, size in zip(rows, addresses, sizes, strict=True):
+        data = bytes_at(address, size)
+        try:
+            shape = columns.height[row], columns.width[row], 3
+            images.append(data.reshape(shape).copy() if columns.kind[row] == RAW else load_rgb(data.tobytes()))
+        except BadImage as error:
+            raise ValueError(f"{dataset.name(int(row))}: {error}; convert the source again") from None
+    del maps  # held until here
+    return images
+
+
+def write_rate(planner: BatchPlanner, images: list[np.ndarray], seconds: float) -> Rate:
+    """The write alone: crops of decoded `images` to batches, by all threads."""
+    threads = planner.options.num_threads or cores_per_rank()
+    return rate(lambda some: write_crops(planner, images, some, threads), np.arange(len(images)), seconds)
 
 
 class Clock:
@@ -143,9 +191,9 @@ def copy_rate(num_threads: int, seconds: float) -> float:
         return sum(pool.map(copy, range(num_threads)))
 
 
-def load_rate(loader: Loader, seconds: float) -> Output:
-    """The loader, epoch after epoch, for `seconds` from its first batch on, when all threads run."""
-    options, count = loader.options, 0
+def load_rate(loader: Loader, seconds: float) -> tuple[Rate, int]:
+    """The loader, epoch after epoch, for `seconds` from its first batch on, when all threads run; bytes an image."""
+    count = 0
     clock: Clock | None = None
     deadline = float("inf")
     while time.perf_counter() < deadline:
@@ -157,8 +205,7 @@ def load_rate(loader: Loader, seconds: float) -> Output:
             if time.perf_counter() > deadline:
                 break
     assert clock is not None  # no split is empty
-    size = image.numel() * image.element_size()
-    return Output(dtype=options.dtype, layout=options.layout, bytes_per_image=size, rate=clock.rate(count))
+    return clock.rate(count), image.numel() * image.element_size()
 
 
 def device_rate(seconds: float) -> float:

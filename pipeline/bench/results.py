@@ -8,11 +8,11 @@ class BenchOptions:
     """How to measure."""
 
     seconds: float = 30.0
-    """How long all of it takes, about, besides compiling."""
+    """How long all of it takes, about, without compiling; seconds."""
     batch_size: int = 128
-    """Samples a batch."""
+    """Samples of a batch."""
     num_threads: int | None = None
-    """Threads that decode; None: the cores of this process."""
+    """Threads that decode; None: the cores that this process may use."""
 
     def __post_init__(self) -> None:
         if not self.seconds > 0:
@@ -40,6 +40,7 @@ class Output:
     layout: str
     bytes_per_image: int  # as written
     rate: Rate
+    write: Rate  # the write alone: from decoded images to batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,9 @@ class BenchResults:
     num_threads: int
     read_cold: float  # in random order, from the disk
     read_warm: float  # the same again
-    decode: dict[int, Rate]  # by number of threads; empty where nothing is to be decoded
+    decoder: str  # the loader's: "own" or "turbojpeg"
+    decode: dict[int, Rate]  # by the loader's decoder, what its crops need, by number of threads; empty without JPEGs
+    decode_turbo: Rate | None  # whole images by libjpeg-turbo, all threads; None without JPEGs
     hash: Rate
     copy_bytes: float  # a second, memory to memory, all threads
     outputs: tuple[Output, ...]

@@ -1,7 +1,7 @@
 """Resizing with antialiasing, for Numba code: each pass gives the pixels of Pillow's `resize(..., BILINEAR, box=...)`.
 
-A triangle filter whose support widens with the reduction, so that no pixel of the window is passed over; when it
-enlarges it is plain bilinear interpolation. Two passes, first over the rows, each in fixed point with 22 fractional
+A triangle filter whose support widens with the reduction, so that every pixel of the window counts. When it enlarges,
+it is plain bilinear interpolation. There are two passes, first over the rows, each in fixed point with 22 fractional
 bits and rounded to 8 bits: the same bits on any processor. Rows come first because that pass runs over contiguous
 memory and leaves fewer rows for the other one.
 """
@@ -36,8 +36,8 @@ def filter_weights(in_size: int, start: float, length: float, out_size: int) -> 
     first, counts = np.empty(out_size, np.int32), np.empty(out_size, np.int32)
     weights = np.zeros((out_size, most), np.int32)
     exact = np.empty(most)
-    for place in range(out_size):
-        centre = float(low_end) + (place + 0.5) * scale
+    for made in range(out_size):
+        centre = float(low_end) + (made + 0.5) * scale
         low = max(0, int(centre - widening + 0.5))
         count = min(in_size, int(centre + widening + 0.5)) - low
         total = 0.0
@@ -45,8 +45,8 @@ def filter_weights(in_size: int, start: float, length: float, out_size: int) -> 
             exact[tap] = max(0.0, 1.0 - abs((tap + low - centre + 0.5) / widening))
             total += exact[tap]
         for tap in range(count):
-            weights[place, tap] = int(0.5 + exact[tap] / total * ONE)
-        first[place], counts[place] = low, count
+            weights[made, tap] = int(0.5 + exact[tap] / total * ONE)
+        first[made], counts[made] = low, count
     return Filter(first, counts, weights)
 
 
@@ -57,8 +57,8 @@ def filters(
     """Down and across: how a window of an image of `height` x `width` becomes `rows` x `columns` pixels.
 
     window      top, left, height and width in pixels of the image, float64, with fractions; within the image
-    crop_first  nothing beyond the window, which has no fractions then, is looked at; otherwise the filter reaches
-                beyond it, as if the image had been resized as a whole and then cropped
+    crop_first  only pixels of the window, which has no fractions then, are used; otherwise the filter reaches beyond
+                it, as if the image had been resized as a whole and then cropped
     """
     if not crop_first:
         return filter_weights(height, window[0], window[2], rows), filter_weights(width, window[1], window[3], columns)
@@ -71,7 +71,7 @@ def filters(
 
 @njit
 def reach(along: Filter) -> tuple[int, int]:
-    """The input pixels that a filter looks at: the first, and the one after the last."""
+    """The input pixels that a filter uses: the first, and the one after the last."""
     return along.first[0], along.first[-1] + along.taps[-1]
 
 
@@ -86,18 +86,16 @@ def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.nd
 def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, planes: Planes | None) -> None:
     """Makes `out` (uint8 [S, S', 3]) of `image` (uint8 [H, W, 3], contiguous).
 
-    Of a JPEG that is decoded to `planes` the rows are coloured here, each when it is first looked at: `image` is their
-    memory then, with `pixel_row`'s room behind it.
+    Of a JPEG that is decoded to `planes` the rows become RGB here, each when it is first needed: `image` is then their
+    memory, with the space that `pixel_row` needs after it.
     """
     rows, columns = out.shape[0], out.shape[1]
     left, right = reach(across)
     used, stride = 3 * (right - left), 3 * image.shape[1]
-    places, weights = in_groups(across)
+    starts, weights = in_groups(across)
     most = weights.shape[1]
-    strip = np.zeros(
-        used + 3 * most + 1, np.uint8
-    )  # a row of the first pass, and what pixels of weight 0 are taken for
-    spare = np.empty(3 * places.size, np.uint8)
+    strip = np.zeros(used + 3 * most + 1, np.uint8)  # a row of the first pass, and zeros that are read with weight 0
+    spare = np.empty(3 * starts.size, np.uint8)
     made = down.first[0]
     for y in range(rows):
         first, taps = down.first[y], down.taps[y]
@@ -116,10 +114,10 @@ def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, plan
         # A group may end behind the row: where rows follow they are written over it, at the end there is no room.
         fits = 3 * (rows - y) * columns >= spare.size
         line = out.ctypes.data + 3 * y * columns if fits else spare.ctypes.data
-        for group in range(len(places)):
+        for group in range(len(starts)):
             weigh_pixels(
                 strip.ctypes.data,
-                places.ctypes.data + group * places.strides[0],
+                starts.ctypes.data + group * starts.strides[0],
                 weights.ctypes.data + group * weights.strides[0],
                 most,
                 line + 3 * PIXELS * group,
@@ -134,13 +132,13 @@ def in_groups(across: Filter) -> tuple[np.ndarray, np.ndarray]:
     and the weights (int32 [groups, most taps, PIXELS])."""
     columns, most = len(across.first), int(across.taps.max())
     groups = -(-columns // PIXELS)
-    places, weights = np.zeros((groups, PIXELS), np.int32), np.zeros((groups, most, PIXELS), np.int32)
+    starts, weights = np.zeros((groups, PIXELS), np.int32), np.zeros((groups, most, PIXELS), np.int32)
     for x in range(columns):
         group, lane = x // PIXELS, x % PIXELS
-        places[group, lane] = 3 * (across.first[x] - across.first[0])
+        starts[group, lane] = 3 * (across.first[x] - across.first[0])
         for tap in range(most):
             weights[group, tap, lane] = across.weights[x, tap]
-    return places, weights
+    return starts, weights
 
 
 @njit

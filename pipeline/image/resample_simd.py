@@ -52,24 +52,24 @@ def weigh_rows(context: Any, pixels: Any, stride: Any, weights: Any, count: Any,
 
 
 @intrinsic
-def weigh_pixels(context: Any, line: Any, places: Any, weights: Any, count: Any, out: Any) -> Any:
+def weigh_pixels(context: Any, line: Any, starts: Any, weights: Any, count: Any, out: Any) -> Any:
     """`PIXELS` RGB pixels, each the weighted sum of `count` pixels of `line`.
 
     line     address of uint8; a byte behind the last pixel is read
-    places   address of int32 [PIXELS]: where in `line` the first pixel of each sum is, bytes
+    starts   address of int32 [PIXELS]: where in `line` the first pixel of each sum is, bytes
     weights  address of int32 [count, PIXELS]
     out      address of uint8 [3 * PIXELS]
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        line, places, weights, count, out = arguments
-        offsets = load(builder, places, 32, PIXELS).widened(64).value
-        starts = [builder.add(line, builder.extract_element(offsets, WORD(pixel))) for pixel in range(PIXELS)]
+        line, starts, weights, count, out = arguments
+        offsets = load(builder, starts, 32, PIXELS).widened(64).value
+        addresses = [builder.add(line, builder.extract_element(offsets, WORD(pixel))) for pixel in range(PIXELS)]
 
         def term(number: Any) -> Vector:
             step = builder.mul(number, number.type(3))
             words = ir.Constant(ir.VectorType(WORD, PIXELS), ir.Undefined)
-            for pixel, start in enumerate(starts):
+            for pixel, start in enumerate(addresses):
                 address = builder.inttoptr(builder.add(start, step), WORD.as_pointer())
                 words = builder.insert_element(words, builder.load(address, align=1), WORD(pixel))
             values = Vector(builder, builder.bitcast(words, ir.VectorType(ir.IntType(8), 4 * PIXELS)))

@@ -1,4 +1,4 @@
-"""What a loop of others needs around it to stand where our `Loader` stands."""
+"""What a loader of others needs around it to be used as our `Loader`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
@@ -15,9 +15,9 @@ from imagefeed.pipeline.sampling.state import Cursor, Resumable
 
 
 class OtherLoader(Resumable, ABC):
-    """Batches of one dataset by somebody else's loader, with a `Loader`'s length, place and batches.
+    """Batches of one dataset by somebody else's loader, with a `Loader`'s length, state and batches.
 
-    One iterator at a time. Raises `ValueError` where the dataset or an option is not for this engine.
+    One iterator at a time. Raises `ValueError` where the dataset or an option is not for this loader.
     """
 
     name: str  # as messages and options have it
@@ -27,13 +27,13 @@ class OtherLoader(Resumable, ABC):
         self.dataset, self.options = dataset, options
         if dataset.manifest.format != self.format:
             raise ValueError(
-                f"{dataset.path} is in {dataset.manifest.format}s and the engine {self.name} reads {self.format}s: "
+                f"{dataset.path} is in {dataset.manifest.format}s and the loader {self.name} reads {self.format}s: "
                 f"`imagefeed repack {dataset.path} OUT` writes them without encoding anything anew"
             )
         if dataset.remote is not None:
-            raise ValueError(f"{dataset.source} is elsewhere and the engine {self.name} reads local files: copy it")
+            raise ValueError(f"{dataset.source} is elsewhere and the loader {self.name} reads local files: copy it")
         if options.per_class is not None:
-            raise ValueError(f"per_class is not for the engine {self.name}: use imagefeed")
+            raise ValueError(f"per_class is not for the loader {self.name}: use imagefeed")
         self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))
 

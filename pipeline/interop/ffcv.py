@@ -1,6 +1,5 @@
-"""The engine `ffcv`: FFCV's loader reads, schedules and decodes; order, augmentation and place are ours."""
+"""The loader `ffcv`: FFCV reads, schedules and decodes; order, augmentation and state are ours."""
 
-import fcntl
 import hashlib
 from collections.abc import Generator
 from pathlib import Path
@@ -9,7 +8,9 @@ import numpy as np
 from ffcv.fields.rgb_image import RGBImageField
 from ffcv.reader import Reader
 
+from imagefeed.pipeline.dataset.digests import spell_shards
 from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.files.locks import exclusive_in_turn
 from imagefeed.pipeline.files.paths import home
 from imagefeed.pipeline.formats.beton_merge import merge
 from imagefeed.pipeline.interop.base import OtherLoader
@@ -29,7 +30,7 @@ class FFCV(OtherLoader):
         super().__init__(dataset, options)
         columns = dataset.columns
         if (columns.height != columns.height[0]).any() or (columns.width != columns.width[0]).any():
-            raise ValueError(f"{dataset.path} stores images of several sizes, which the engine ffcv does not read")
+            raise ValueError(f"{dataset.path} stores images of several sizes, which the loader ffcv does not read")
         beton = in_one_file(dataset)
         self._samples = np.argsort(beton_rows(dataset))  # of the file, for each row of the table
         self._augment = Augment(dataset, options)
@@ -76,10 +77,10 @@ def in_one_file(dataset: Split) -> Path:
         return files[0]
     folder = home() / "merged"
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(repr(shards).encode()).hexdigest()
+    name = hashlib.sha256(spell_shards(shards).encode()).hexdigest()
     merged = folder / f"{name}.beton"
-    with open(folder / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of several ranks one makes it and the others wait
+    # Of several ranks one makes it and the others wait.
+    with exclusive_in_turn(folder / f"{name}.lock", f"another process is writing {merged}: waiting for it"):
         if not merged.exists():
             merge(files, merged)
     return merged

@@ -47,7 +47,7 @@ READ_ONLY = types.Array(types.uint8, 1, "C", readonly=True)
 
 class ReadOnlyCache(OSCacheManager):
     """FFCV's map of the file, typed as what it is. Its own way, to write into Numba's type of all byte arrays, makes
-    whatever is compiled afterwards in the process hang (see `native.check_numba`)."""
+    whatever is compiled afterwards in the process hang (see `clib.check_numba`)."""
 
     @property
     def state_type(self) -> types.Tuple:
@@ -121,36 +121,37 @@ def decode_checked(payload: np.ndarray, expected: int, mode: int, out: np.ndarra
 class Augment(Operation):
     """Crop, mirror, colour, mean, type and layout, as `options` say: the same bits as from our own loader.
 
-    It follows a decoder: `Decode`, or one of FFCV's, which check nothing. The batch that comes out is the caller's, of
-    no ring of buffers. `begin` must be called before each epoch: FFCV does not tell an operation which one it is.
+    It follows a decoder: `Decode`, or one of FFCV's, which check nothing. The batch that comes out is the caller's: its
+    memory is not used again while it is held. `begin` must be called before each epoch: FFCV does not tell an operation
+    which one it is.
     """
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         super().__init__()
-        self._stage, self._dataset = Augmenter(dataset, options), dataset
+        self._augmenter, self._dataset = Augmenter(dataset, options), dataset
         self._rows = beton_rows(dataset)
         self.begin(0)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one image as it comes out."""
-        return self._stage.shape
+        return self._augmenter.shape
 
     def begin(self, epoch: int, position: int = 0, seed: int | None = None) -> None:
         """The batches that follow are of `epoch`, from `position` (samples over all ranks) on.
 
-        Only alexnet-2012 asks for the position. `seed` takes the place of that of the options.
+        Only alexnet-2012 needs the position. `seed` replaces that of the options.
         """
         self._epoch, self._position, self._seed = epoch, position, seed
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """Python, and memory of its own."""
-        dtype = getattr(torch, self._stage.options.dtype)
-        return replace(previous_state, jit_mode=False, shape=self._stage.shape, dtype=dtype), None
+        dtype = getattr(torch, self._augmenter.options.dtype)
+        return replace(previous_state, jit_mode=False, shape=self._augmenter.shape, dtype=dtype), None
 
     def generate_code(self) -> Callable[..., torch.Tensor]:
         """What FFCV calls. Raises `ValueError` with the sample where one is damaged."""
-        rank_slice = self._stage.options.rank_slice
+        rank_slice = self._augmenter.options.rank_slice
 
         def augment(decoded: Any, memory: None, indices: np.ndarray) -> torch.Tensor:
             rows = self._rows[indices]
@@ -162,7 +163,7 @@ class Augment(Operation):
                 raise ValueError(f"epoch {self._epoch} is over: call begin(epoch) of Augment before each epoch")
             position, self._position = rank_slice.first(self._position), self._position + rank_slice.global_batch
             ids = self._dataset.columns.id[rows]
-            return self._stage(images, ids, self._epoch, position, seed=self._seed)
+            return self._augmenter(images, ids, self._epoch, position, seed=self._seed)
 
         augment.with_indices = True  # type: ignore[attr-defined]
         return augment

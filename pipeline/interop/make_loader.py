@@ -15,14 +15,14 @@ from imagefeed.pipeline.loader.options import LoaderOptions
 EngineName = Literal["imagefeed", "ffcv", "webdataset"]
 
 
-def make_loader(engine: EngineName, dataset: Split, options: LoaderOptions) -> Loader | OtherLoader:
-    """The loader of `dataset` that `engine` names. Raises `ValueError` with the cure where the two do not suit."""
-    if engine == "ffcv":
+def make_loader(name: EngineName, dataset: Split, options: LoaderOptions) -> Loader | OtherLoader:
+    """The loader of `dataset` that `name` names. Raises `ValueError` with the cure where the two do not suit."""
+    if name == "ffcv":
         with threads_unchanged():  # FFCV sets them when it is imported, too
             from imagefeed.pipeline.interop.ffcv import FFCV
 
         return FFCV(dataset, options)
-    if engine == "webdataset":
+    if name == "webdataset":
         from imagefeed.pipeline.interop.webdataset import WebDataset
 
         return WebDataset(dataset, options)

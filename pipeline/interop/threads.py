@@ -1,4 +1,4 @@
-"""How many threads a process has is its own affair."""
+"""Other loaders set the process's numbers of threads; here they are put back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The engine `webdataset`: WebDataset reads and shuffles as most people have it do, in worker processes."""
+"""The loader `webdataset`: WebDataset reads and shuffles as most people use it, in worker processes."""
 
 from collections.abc import Generator
 from dataclasses import replace
@@ -36,7 +36,7 @@ class WebDataset(OtherLoader):
             )
         if options.drop_last or options.shuffle == "shards" or options.sample_ids is not None:
             raise ValueError(
-                "drop_last, shuffle='shards' and sample_ids are not for the engine webdataset: use imagefeed"
+                "drop_last, shuffle='shards' and sample_ids are not for the loader webdataset: use imagefeed"
             )
         self._shuffle = options.settled.shuffle if options.shuffle is None else bool(options.shuffle)
         self._num_threads = options.num_threads or cores_per_rank()
@@ -52,7 +52,7 @@ class WebDataset(OtherLoader):
         """See `OtherLoader`. Raises `ValueError` where `position` is none of this number of ranks."""
         skipped, rest = divmod(position, self.options.rank_slice.global_batch)
         if rest:
-            raise ValueError("the engine webdataset goes on only on as many ranks as it stopped on")
+            raise ValueError("the loader webdataset resumes only on as many ranks as it stopped on")
         num_samples = 0
         for batch in islice(self._pipeline(seed, epoch), skipped, None):
             num_samples += int(batch.valid.sum())

@@ -36,7 +36,7 @@ def urls_of(dataset: Split) -> list[str]:
 class Count:
     """A stage right behind `WebDataset`, before any shuffling: raises `ValueError` unless each tar gives what it holds.
 
-    Each sample must be the next one of its shard in the table, by its key. It goes on with its row under `ROW`.
+    Each sample must be the next one of its shard in the table, by its key. It is passed on with its row under `ROW`.
     """
 
     def __init__(self, dataset: Split) -> None:
@@ -82,7 +82,9 @@ class Augment:
 
     def __init__(self, dataset: Split, options: LoaderOptions, epoch: int = 0, seed: int | None = None) -> None:
         if options.settled.chunk > 1:
-            raise ValueError(f"the recipe {options.recipe} goes by the order of all samples, which WebDataset has not")
+            raise ValueError(
+                f"the recipe {options.recipe} depends on the order of all samples, which WebDataset does not have"
+            )
         self._dataset, self._options = dataset, options
         self._epoch, self._seed = epoch, options.seed if seed is None else seed
 
@@ -98,7 +100,7 @@ class Augment:
         """The batch of `samples`, padded to `batch_size`."""
         rows = np.array([sample[ROW] for sample in samples], np.int64)
         payloads = [np.frombuffer(self._payload(sample), np.uint8) for sample in samples]
-        places = np.concatenate([rows, np.full(self._options.batch_size - len(rows), PAD)])
+        entries = np.concatenate([rows, np.full(self._options.batch_size - len(rows), PAD)])
 
         def locate(rows: np.ndarray) -> tuple[np.ndarray, object]:
             for row, payload in zip(rows, payloads, strict=True):
@@ -106,7 +108,7 @@ class Augment:
                     raise ValueError(f"{self._dataset.name(int(row))}: has {payload.size} bytes: {CURE}")
             return np.array([payload.ctypes.data for payload in payloads], np.int64), payloads
 
-        task = self.planner.plan(self._seed, self._epoch, places, 0, locate=locate)
+        task = self.planner.plan(self._seed, self._epoch, entries, 0, locate=locate)
         with self.planner.scratch() as scratch:
             task.work(scratch)
         return task.result()

@@ -93,8 +93,8 @@ def big_endian(context: Any, data: Any, at: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
-        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
-        return builder.bswap(builder.load(place, align=1))
+        words = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
+        return builder.bswap(builder.load(words, align=1))
 
     return types.uint64(data, types.uint64), generate
 
@@ -117,8 +117,8 @@ def store_big_endian(context: Any, data: Any, at: Any, value: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
-        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
-        builder.store(builder.bswap(arguments[2]), place, align=1)
+        words = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
+        builder.store(builder.bswap(arguments[2]), words, align=1)
         return context.get_dummy_value()
 
     return types.void(data, types.uint64, types.uint64), generate
@@ -126,7 +126,7 @@ def store_big_endian(context: Any, data: Any, at: Any, value: Any) -> Any:
 
 @intrinsic
 def lowest_bit(context: Any, number: Any) -> Any:
-    """The place of the lowest bit that is 1, 64 where there is none: uint64."""
+    """The number of the lowest bit that is 1, 64 where there is none: uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.IntType(1)(0))

@@ -1,7 +1,8 @@
 """Arithmetic on many numbers at once, written like arithmetic: what an intrinsic of Numba emits as LLVM vectors.
 
 Numba computes with 64 bits whatever it is given, so its loops over bytes use an eighth of a vector unit. `Vector` says
-how wide the numbers are. LLVM turns it into the instructions of the processor at hand, whichever vectors it has.
+how wide the numbers are. LLVM turns it into instructions of the processor that it runs on, with whatever vectors that
+one has.
 """
 
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ class Vector:
         return Vector(self.builder, extend(self.value, ir.VectorType(ir.IntType(bits), len(self))))
 
     def narrowed(self, bits: int, low: int, high: int) -> "Vector":
-        """Vector of fewer bits, each number moved to the nearest one between `low` and `high`."""
+        """The same numbers in lanes of fewer bits, each limited to what is between `low` and `high` (signed)."""
         value = self.value
         for bound, keeps in ((low, ">"), (high, "<")):
             limit = self._like(bound)
@@ -60,18 +61,18 @@ class Vector:
         return Vector(self.builder, self.builder.trunc(value, ir.VectorType(ir.IntType(bits), len(self))))
 
     def picked(self, order: Sequence[int], other: "Vector | None" = None) -> "Vector":
-        """Vector in another order; those of `other`, which is of the same type, count on after our own."""
+        """Lanes by their numbers; those of `other`, which has the same type, are numbered after our own."""
         second = ir.Constant(self.value.type, ir.Undefined) if other is None else other.value
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order))
         return Vector(self.builder, self.builder.shuffle_vector(self.value, second, mask))
 
     def equal_mask(self, number: int) -> Any:
-        """An integer with a bit a lane, the lowest for the first: whether it equals `number`."""
+        """An integer with one bit for each lane, the lowest for the first: whether the lane equals `number`."""
         equal = self.builder.icmp_unsigned("==", self.value, self._like(number))
         return self.builder.bitcast(equal, ir.IntType(len(self)))
 
     def beyond_mask(self, limit: int) -> Any:
-        """An integer with a bit a lane, the lowest for the first: whether it is below -limit or not below limit."""
+        """An integer with one bit for each lane, the lowest for the first: whether it is outside [-limit, limit)."""
         beyond = self.builder.icmp_unsigned(">=", (self + limit).value, self._like(2 * limit))
         return self.builder.bitcast(beyond, ir.IntType(len(self)))
 
@@ -88,5 +89,5 @@ def load(builder: Any, address: Any, bits: int, count: int) -> Vector:
 
 
 def after(builder: Any, address: Any, num_bytes: int) -> Any:
-    """The address `num_bytes` further on."""
+    """The address `num_bytes` after another one."""
     return builder.add(address, address.type(num_bytes))

@@ -1,7 +1,7 @@
 """Memory by its address, for Numba code: arrays that own nothing.
 
-Whoever slices an array in a loop, or hands it to a function, makes Numba count its owners, atomically; that can cost
-more than the work.
+To slice an array in a loop, or to give it to a function, makes Numba count its owners, atomically; that can cost more
+than the work itself.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The fused kernel: from a sample's stored bytes to its place in the output batch while it is in the core's cache.
 
-Threads call `fill` on the same batch at once. Each claims one sample after the other, so the work is even whatever a
-sample costs, and the interpreter is entered once a batch and thread, not once a sample.
+Threads call `fill` on the same batch at once. Each claims one sample after the other, so the work is shared evenly
+whatever a sample costs, and the interpreter runs once for each thread and batch, not once for each sample.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from imagefeed.pipeline.jit.njit import njit
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.kernel.recipes import TOO_SMALL, Rules, colour, decide
-from imagefeed.pipeline.kernel.write import Brush, View, write_view
+from imagefeed.pipeline.kernel.write import RowBuffers, View, write_view
 
 UNREADABLE, ALTERED, TOO_LARGE = 11, 12, 13  # beside the states of the decoder and of `decide`
 
@@ -47,7 +47,7 @@ class BatchJob(NamedTuple):
     claims: np.ndarray  # int64 [1], how many samples are claimed; set to n it ends the batch
     addresses: np.ndarray  # int64 [n], of each payload in memory
     sizes: np.ndarray  # int64 [n], bytes; 0 for padding
-    kinds: np.ndarray  # uint8 [n], see `manifest`
+    kinds: np.ndarray  # uint8 [n], see `image.stored`
     heights: np.ndarray  # int32 [n], pixels; 0 where unknown
     widths: np.ndarray  # int32 [n]
     hashes: np.ndarray  # uint64 [n], XXH3 of the payload; 0 where unknown
@@ -56,7 +56,7 @@ class BatchJob(NamedTuple):
     draw_key: np.ndarray  # int64 [n], what its window is drawn for: the sample's id, or the number of its chunk
     windows: np.ndarray  # float64 [n, V, 5], written here: see `recipes`
     colours: np.ndarray  # float32 [n, 3], written here: what was added to R, G and B
-    out: np.ndarray  # [n, V, S, 3 * S] or [n, V, 3, S, S], see `augment.write_view`
+    out: np.ndarray  # [n, V, S, 3 * S] or [n, V, 3, S, S], see `write.write_view`
     states: np.ndarray  # int32 [n], OK or what is wrong with the sample
 
 
@@ -64,18 +64,18 @@ class Normalization(NamedTuple):
     """What values become, the same for all batches."""
 
     rules: Rules
-    means: np.ndarray  # float32, see `augment.both_means`
-    follows: bool  # the mean image is one of the stored images' places; otherwise it is the mean of a crop
+    means: np.ndarray  # float32, see `write.both_means`
+    follows: bool  # the mean is that of the whole stored image and is cropped with it; otherwise it is that of a crop
     scale: np.ndarray  # float32 [3 * S]
 
 
 class Scratch(NamedTuple):
-    """What one thread works with."""
+    """Memory of one thread, which each of its samples uses again."""
 
     decoder: Decoder
     decoded: np.ndarray  # uint8 [bytes], for a decoded image of the usual size
-    crop: np.ndarray  # uint8 [S, S, 3], for a window that is resampled or has a step of the user's own
-    brush: Brush
+    crop: np.ndarray  # uint8 [S, S, 3], for a window that is resampled or that a user's transform changes
+    row_buffers: RowBuffers
 
 
 @njit
@@ -85,7 +85,7 @@ def fill(
     """Claims and writes samples until none is left to claim; returns -1 then.
 
     verify  compare each payload with its hash first, where that is known
-    page    for `mapping.readable`
+    page    for `mapped_file.readable`
 
     A sample that fails leaves its reason in `job.states` and stops the batch. One whose bytes libjpeg-turbo cannot
     turn into RGB is returned by its number: the caller decodes it, calls `write_image` and comes back.
@@ -128,11 +128,10 @@ def write_sample(
         return WRONG_SIZE
     if height * width > MOST_PIXELS:
         return TOO_LARGE
-    if (
-        transform is None
-        and choose(job, i, height, width, normalization) == OK
-        and uncut(job.windows[i], normalization.rules.size)
-    ):
+    state = choose(job, i, height, width, normalization)
+    if state != OK:
+        return state
+    if transform is None and as_stored(job.windows[i], normalization.rules.size):
         proved = verify and job.hashes[i] != 0
         if decode_part(scratch.decoder, found, data, job.windows[i], not proved):
             write_views(planes_of(scratch.decoder, found), width, job, i, scratch, normalization)
@@ -142,7 +141,9 @@ def write_sample(
         decoded = np.empty(3 * height * width, np.uint8)
     image = decoded[: 3 * height * width].reshape(height, width, 3)
     state = decode(scratch.decoder, found, data, image)
-    return write_image(image, job, i, scratch, normalization, transform) if state == OK else state
+    if state == OK:
+        write_windows(image, job, i, scratch, normalization, transform)
+    return state
 
 
 @njit
@@ -154,8 +155,8 @@ def choose(job: BatchJob, i: int, height: int, width: int, normalization: Normal
 
 
 @njit
-def uncut(windows: np.ndarray, size: int) -> bool:
-    """Whether all windows (float64 [V, 5]) are crops as they are stored, which nothing resamples."""
+def as_stored(windows: np.ndarray, size: int) -> bool:
+    """Whether all windows (float64 [V, 5]) are of the crop's own size, so that nothing is resampled."""
     return bool((windows[:, 2:4] == size).all())
 
 
@@ -174,15 +175,23 @@ def write_images(
 def write_image(
     image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform
 ) -> int:
-    """All views of one decoded image (uint8 [H, W, 3]); returns OK or TOO_SMALL."""
-    height, width, size = image.shape[0], image.shape[1], normalization.rules.size
-    state = choose(job, i, height, width, normalization)
-    if state != OK:
-        return state
-    if transform is None and uncut(job.windows[i], size):
+    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided here; returns OK or TOO_SMALL."""
+    state = choose(job, i, image.shape[0], image.shape[1], normalization)
+    if state == OK:
+        write_windows(image, job, i, scratch, normalization, transform)
+    return state
+
+
+@njit
+def write_windows(
+    image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform
+) -> None:
+    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided already."""
+    width, size = image.shape[1], normalization.rules.size
+    if transform is None and as_stored(job.windows[i], size):
         write_views(image, width, job, i, scratch, normalization)
-        return OK
-    mix(job, i, scratch, normalization)
+        return
+    draw_colour(job, i, scratch, normalization)
     for number in range(len(job.windows[i])):
         window = job.windows[i, number]
         top, left = int(window[0]), int(window[1])
@@ -192,33 +201,34 @@ def write_image(
             scratch.crop[:] = image[top : top + size, left : left + size]
         if transform is not None:
             transform(scratch.crop, job.seed, job.epoch, job.ids[i], job.turns[i])
-        place = view_of(window, width, normalization)
-        view = View(0, 0, place.mirror, place.mean_top, place.mean_left)
-        write_view(scratch.crop, view, scratch.brush, normalization.means, normalization.scale, job.out[i, number])
-    return OK
+        view = view_of(window, width, normalization)
+        view = View(0, 0, view.mirror, view.mean_top, view.mean_left)
+        write_view(
+            scratch.crop, view, scratch.row_buffers, normalization.means, normalization.scale, job.out[i, number]
+        )
 
 
 @njit
 def write_views(source: Any, width: int, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization) -> None:
-    """All views of a source (see `augment.window_row`) of which each is a crop as it is."""
-    mix(job, i, scratch, normalization)
+    """All views of a source (see `write.window_row`), where nothing is resampled."""
+    draw_colour(job, i, scratch, normalization)
     for number in range(len(job.windows[i])):
         view = view_of(job.windows[i, number], width, normalization)
-        write_view(source, view, scratch.brush, normalization.means, normalization.scale, job.out[i, number])
+        write_view(source, view, scratch.row_buffers, normalization.means, normalization.scale, job.out[i, number])
 
 
 @njit
-def mix(job: BatchJob, i: int, scratch: Scratch, normalization: Normalization) -> None:
-    """The colour of one sample, for the brush and for the record."""
+def draw_colour(job: BatchJob, i: int, scratch: Scratch, normalization: Normalization) -> None:
+    """Draws the colour of one sample, into `job.colours` and into the row that is added to its rows of pixels."""
     added = job.colours[i]
     added[0], added[1], added[2] = colour(normalization.rules, job.seed, job.epoch, job.ids[i], job.turns[i])
-    for x in range(scratch.brush.tint.size):
-        scratch.brush.tint[x] = added[x % 3]
+    for x in range(scratch.row_buffers.colour.size):
+        scratch.row_buffers.colour[x] = added[x % 3]
 
 
 @njit
 def view_of(window: np.ndarray, width: int, normalization: Normalization) -> View:
-    """A window (float64 [5]) of an image `width` pixels wide as a crop and its place in the mean image."""
+    """A window (float64 [5]) of an image `width` pixels wide as a crop, with the part of the mean image under it."""
     top, left, mirror = int(window[0]), int(window[1]), int(window[4])
     mean_top, mean_left = 0, 0
     if normalization.follows:

@@ -17,10 +17,10 @@ from imagefeed.pipeline.jit.njit import njit
 from imagefeed.pipeline.sampling.rng import COLOUR, MIRROR, RESIZED, WINDOW, below, draw, normals, unit
 
 Mean = Literal["window", "centre", "channel"]
-# Where a fixed window lies: its share of the room that the image leaves above it and to its left.
+# Where a fixed window lies: how much of the space that the image leaves is above it, and how much to its left.
 CENTRE = ((0.5, 0.5),)
 CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
-# Random resized crop, as "Going deeper with convolutions" (Szegedy et al. 2014, section 6) and everybody since has it.
+# Random resized crop, as "Going deeper with convolutions" (Szegedy et al. 2014, section 6) and everybody since does it.
 AREAS = (0.08, 1.0)  # of the window, share of the image
 RATIOS = (3 / 4, 4 / 3)  # width over height
 ATTEMPTS = 10
@@ -32,7 +32,7 @@ TOO_SMALL = 10  # an image smaller than the crop
 class Recipe:
     """What is done to each sample."""
 
-    window: Literal["random", "resized", "fixed"]  # a crop anywhere; a part of any size and shape, resized; `fixed`
+    window: Literal["random", "resized", "fixed"]  # a crop anywhere; a random resized crop; the windows of `fixed`
     shuffle: bool = False  # a new order each epoch
     fixed: tuple[tuple[float, float], ...] = ()  # where the fixed windows lie
     mirrored: bool = False  # the fixed windows once more, mirrored, after all of them
@@ -46,6 +46,13 @@ class Recipe:
     def num_views(self) -> int:
         """How many crops a sample gives."""
         return max(1, len(self.fixed) * (1 + self.mirrored))
+
+    def draw_keys(self, ids: np.ndarray, position: int) -> np.ndarray:
+        """What the windows of samples in a row are drawn for (int64 [n]): their `ids`, or the numbers of their chunks.
+
+        `position` is that of the first of them in the epoch's order.
+        """
+        return ids if self.chunk == 1 else (position + np.arange(len(ids))) // self.chunk
 
 
 RECIPES = {
@@ -71,13 +78,13 @@ class Rules(NamedTuple):
     size: int  # S, the crop's side, pixels
     short: int  # the side to which the shorter side of an image is scaled before the crop; 0: as it is stored
     resized: bool  # a random resized crop
-    fixed: np.ndarray  # float64 [V, 3]: share of the room above and to the left, mirror; empty: a random window
-    basis: np.ndarray  # float64 [3, 3], that of `colour_basis`
+    fixed: np.ndarray  # float64 [V, 3]: share of the space above and to the left, mirror; empty: a random window
+    basis: np.ndarray  # float64 [3, 3], of `normalization.colour_basis`
 
 
 def rules_of(recipe: Recipe, *, size: int, short: int, basis: np.ndarray) -> Rules:
     """The numbers of a recipe."""
-    fixed = [[*place, mirror] for mirror in range(1 + recipe.mirrored) for place in recipe.fixed]
+    fixed = [[*share, mirror] for mirror in range(1 + recipe.mirrored) for share in recipe.fixed]
     return Rules(size, short, recipe.window == "resized", np.array(fixed, float).reshape(-1, 3), basis)
 
 
@@ -109,18 +116,18 @@ def decide(
     size, pitch = rules.size, 1.0  # a pixel of the scaled image in pixels of the stored one
     if rules.short > 0:
         pitch = min(height, width) / rules.short
-    room_down, room_right = int(height / pitch + 1e-6) - size, int(width / pitch + 1e-6) - size
-    if room_down < 0 or room_right < 0:
+    space_down, space_right = int(height / pitch + 1e-6) - size, int(width / pitch + 1e-6) - size
+    if space_down < 0 or space_right < 0:
         return TOO_SMALL
     windows[:, 2:4] = size * pitch
     if len(rules.fixed) == 0:
         words = draw(seed, epoch, draw_key, WINDOW, turn)
-        windows[0, 0] = below(words[0], room_down + 1) * pitch
-        windows[0, 1] = below(words[1], room_right + 1) * pitch
+        windows[0, 0] = below(words[0], space_down + 1) * pitch
+        windows[0, 1] = below(words[1], space_right + 1) * pitch
         windows[0, 4] = below(words[2], 2)
     for view in range(len(rules.fixed)):
-        windows[view, 0] = int(rules.fixed[view, 0] * room_down) * pitch
-        windows[view, 1] = int(rules.fixed[view, 1] * room_right) * pitch
+        windows[view, 0] = int(rules.fixed[view, 0] * space_down) * pitch
+        windows[view, 1] = int(rules.fixed[view, 1] * space_right) * pitch
         windows[view, 4] = rules.fixed[view, 2]
     return OK
 

@@ -19,7 +19,7 @@ from imagefeed.pipeline.jit.views import array_at
 
 
 class View(NamedTuple):
-    """A crop of an image, and the place in the mean image that belongs to it; pixels."""
+    """A crop of an image, and where the part of the mean image that belongs to it begins; pixels."""
 
     top: int
     left: int
@@ -28,11 +28,16 @@ class View(NamedTuple):
     mean_left: int
 
 
-class Brush(NamedTuple):
-    """What a thread paints one sample with. S is the crop's side."""
+class RowBuffers(NamedTuple):
+    """Memory of one thread for a row of a crop. S is the crop's side."""
 
-    tint: np.ndarray  # float32 [3 * S]: the sample's colour (R, G, B), repeated S times
-    flipped: np.ndarray  # uint8 [3 * S], memory for a mirrored row
+    colour: np.ndarray  # float32 [3 * S]: what is added to R, G and B of the sample, repeated S times
+    flipped: np.ndarray  # uint8 [3 * S]: a mirrored row
+
+
+def new_row_buffers(size: int) -> RowBuffers:
+    """Memory for crops of `size` pixels."""
+    return RowBuffers(np.empty(3 * size, np.float32), np.empty(3 * size, np.uint8))
 
 
 @njit
@@ -68,7 +73,7 @@ def image_row(source: np.ndarray, view: View, y: int, size: int, flipped: np.nda
 
 
 def planes_row(source: Planes, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
-    """A row that is coloured only now."""
+    """A row that becomes RGB only now."""
     return turned(pixel_row(source, view.top + y, view.left, size, source.row.ctypes.data), view, size, flipped)
 
 
@@ -83,7 +88,9 @@ def turned(address: int, view: View, size: int, flipped: np.ndarray) -> np.ndarr
     return mirrored
 
 
-def write_view(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
+def write_view(
+    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
+) -> None:
     """Writes one view of `source`, see `window_row`, to `out`, for Numba code.
 
     means  as `both_means` gives it, for the layout of `out`
@@ -97,43 +104,49 @@ def write_view(source: Any, view: View, brush: Brush, means: np.ndarray, scale: 
 
 @overload(write_view, strict=False)  # its arguments are types, not what is annotated above
 def choose_layout(
-    source: types.Type, view: types.Type, brush: types.Type, means: types.Type, scale: types.Type, out: types.Array
+    source: types.Type, view: types.Type, buffers: types.Type, means: types.Type, scale: types.Type, out: types.Array
 ) -> Callable[..., None]:
     if out.ndim == 3:
         return write_planes
     return write_pixels if out.dtype == types.uint8 else write_rows
 
 
-def write_pixels(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
+def write_pixels(
+    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
+) -> None:
     """Rows of RGB pixels as they are."""
     size = out.shape[0]
     for y in range(size):
-        pixels = window_row(source, view, y, size, brush.flipped)
+        pixels = window_row(source, view, y, size, buffers.flipped)
         row = array_at(out.ctypes.data + y * pixels.nbytes, 3 * size, out)
         for x in range(3 * size):
             row[x] = pixels[x]
 
 
-def write_rows(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
+def write_rows(
+    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
+) -> None:
     """Rows of RGB values."""
-    size, tint = out.shape[0], brush.tint
+    size, colour = out.shape[0], buffers.colour
     first = means[view.mirror, view.mean_top, 3 * view.mean_left :]
     for y in range(size):
-        pixels = window_row(source, view, y, size, brush.flipped)
+        pixels = window_row(source, view, y, size, buffers.flipped)
         mean = array_at(first.ctypes.data + y * means.strides[1], 3 * size, means)
         row = array_at(out.ctypes.data + y * out.strides[0], 3 * size, out)
         for x in range(3 * size):
-            row[x] = finish(pixels[x], mean[x], tint[x], scale[x], out)
+            row[x] = finish(pixels[x], mean[x], colour[x], scale[x], out)
 
 
-def write_planes(source: Any, view: View, brush: Brush, means: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
+def write_planes(
+    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
+) -> None:
     """A plane a channel."""
     size = out.shape[1]
     first = means[view.mirror, 0, view.mean_top, view.mean_left :]
     for y in range(size):
-        pixels = window_row(source, view, y, size, brush.flipped)
+        pixels = window_row(source, view, y, size, buffers.flipped)
         for channel in range(3):
-            colour, factor = brush.tint[channel], scale[channel]
+            colour, factor = buffers.colour[channel], scale[channel]
             mean = array_at(first.ctypes.data + channel * means.strides[1] + y * means.strides[2], size, means)
             row = array_at(out.ctypes.data + channel * out.strides[0] + y * out.strides[1], size, out)
             for x in range(size):
@@ -144,8 +157,8 @@ def both_means(mean_image: np.ndarray, planes: bool, mirrored: bool = True) -> n
     """A mean image (float32 [H, W, 3]) for views as they are and for mirrored ones, laid out as the output: float32
     [2, H, 3 * W] for rows of pixels, [2, 3, H, W] for planes.
 
-    A mean that belongs to places in the stored image is `mirrored` with the pixels. Doing that once here keeps the
-    inner loop one run over contiguous memory.
+    A mean of the whole stored image is `mirrored` with the pixels. To do that once, here, keeps the inner loop one run
+    over contiguous memory.
     """
     pair = np.stack([mean_image, mean_image[:, ::-1] if mirrored else mean_image])
     if planes:

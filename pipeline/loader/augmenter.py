@@ -19,14 +19,14 @@ from imagefeed.pipeline.loader.buffers import DTYPES
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.runtime.cores import cores_per_rank
 
-IMAGES_A_THREAD = 16  # to write fewer takes no longer than to start a thread
+IMAGES_PER_THREAD = 16  # to write fewer takes no longer than to start a thread
 
 
 class Augmenter:
     """Crop, mirror, colour, mean, type and layout of decoded images, as `options` say of recipe, seed and output.
 
-    `dataset` is the split that the images are of: its statistics and sizes count. Everything is compiled here. Raises
-    `ValueError` where the dataset does not suit the options.
+    `dataset` is the split that the images belong to: its statistics and sizes are used. Everything is compiled here.
+    Raises `ValueError` where the dataset does not suit the options.
     """
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
@@ -43,9 +43,9 @@ class Augmenter:
     ) -> torch.Tensor:
         """The batch of `images` (uint8 [n, H, W, 3], or n of [H, W, 3]) with the ids `sample_ids` (int64 [n]).
 
-        `position` is that of the first image in the epoch's order; only alexnet-2012 asks for it, whose windows are
-        shared by samples in a row. `seed` takes the place of that of the options. Raises `ValueError` where an image
-        is too small for the crop, or not of the mean image's size.
+        `position` is that of the first image in the epoch's order; only alexnet-2012 needs it, because there samples in
+        a row share a window. `seed` replaces that of the options. Raises `ValueError` where an image is too small for
+        the crop, or not of the mean image's size.
         """
         self._check(images, sample_ids)
         batch, memory = self._memory(len(images))
@@ -103,7 +103,7 @@ class Augmenter:
                 write_images(images, job, scratch, self._planner.normalization(job.epoch), self.options.transform)
 
         most = self.options.num_threads or cores_per_rank()
-        num_threads = min(most, -(-len(images) // IMAGES_A_THREAD))
+        num_threads = min(most, -(-len(images) // IMAGES_PER_THREAD))
         with ThreadPoolExecutor(max(1, num_threads)) as threads:  # of this call alone: nothing that a fork could lose
             for done in [threads.submit(work) for _ in range(num_threads)]:
                 done.result()

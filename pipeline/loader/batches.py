@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,17 +17,15 @@ from imagefeed.pipeline.jit.clib import check_numba
 from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.kernel.fused import WHY, BatchJob, Normalization, Scratch, fill, write_image
-from imagefeed.pipeline.kernel.write import Brush
+from imagefeed.pipeline.kernel.write import new_row_buffers
 from imagefeed.pipeline.loader.buffers import Buffers
+from imagefeed.pipeline.loader.normalization import normalizations
+from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.sampling.order import PAD
 
-if TYPE_CHECKING:
-    from imagefeed.pipeline.loader.options import LoaderOptions
-from imagefeed.pipeline.loader.normalization import normalizations
-
-# Returns once the shards of a batch are here, or once what it is given says that nobody wants the batch any more.
+# Returns once the shards of a batch are here, or once the function that it is given says that nobody wants the batch.
 Wait = Callable[[Callable[[], bool]], None]
-# Where the payloads of some rows (int64 [n]) begin in memory (int64 [n]), as long as what comes with them is held.
+# Of some rows (int64 [n]): where their payloads begin in memory (int64 [n]), and what must be held meanwhile.
 Locate = Callable[[np.ndarray], tuple[np.ndarray, object]]
 PAD_LABEL = -100  # what torch's cross_entropy ignores unless told otherwise
 SCRATCH_BYTES = 1 << 22  # for decoded images whose size is not known before; larger ones get memory of their own
@@ -50,10 +48,10 @@ class Batch(NamedTuple):
 
 
 class BatchLoader(Protocol):
-    """What stands where a `Loader` stands: our own, or that of others behind it (`pipeline/interop`)."""
+    """What can be used as a `Loader`: our own, or one of others with our code around it (`pipeline/interop`)."""
 
     dataset: Split
-    options: "LoaderOptions"
+    options: LoaderOptions
 
     def __len__(self) -> int: ...
 
@@ -70,12 +68,12 @@ class BatchLoader(Protocol):
 
 
 class BatchPlanner:
-    """What all batches of a loader have in common. Everything is compiled here, in the caller's thread.
+    """Makes the tasks that fill batches; it has all that they have in common. Compiles everything when it is made.
 
     Raises `ValueError` with the cure where the dataset does not suit the options.
     """
 
-    def __init__(self, dataset: Split, options: "LoaderOptions") -> None:
+    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         check_numba()
         if options.dtype == "float16" and not rounds_to_float16():
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
@@ -101,8 +99,8 @@ class BatchPlanner:
     ) -> "BatchTask":
         """The batch of `entries` of an epoch's order (int64 [B], `PAD` at the end), yet to be filled.
 
-        `position` is that of the first of them in the order; the threads `wait` for their shards. Payloads that
-        somebody else has read already are where `locate` says; None: in the dataset's shards.
+        `position` is that of the first of them in the order; the threads call `wait` before they read. `locate` tells
+        where payloads are that others have read already; None: in the dataset's shards.
         """
         columns, valid, samples = self.dataset.columns, entries != PAD, len(entries)
         turns, rows = np.divmod(entries, len(columns.id))
@@ -128,7 +126,7 @@ class BatchPlanner:
 
     def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> BatchJob:
         """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
-        samples, chunk = len(ids), self.recipe.chunk
+        samples = len(ids)
         none = np.zeros(samples, np.int64)
         return BatchJob(
             seed=np.uint64(seed),
@@ -142,7 +140,7 @@ class BatchPlanner:
             hashes=none.astype(np.uint64),
             ids=ids,
             turns=none,
-            draw_key=ids if chunk == 1 else (position + np.arange(samples)) // chunk,
+            draw_key=self.recipe.draw_keys(ids, position),
             windows=np.zeros((samples, self.recipe.num_views, 5)),
             colours=np.zeros((samples, 3), np.float32),
             out=memory.reshape(samples, *self.written_shape[1:]),
@@ -151,28 +149,22 @@ class BatchPlanner:
 
     def normalization(self, epoch: int) -> Normalization:
         """What values become in an epoch."""
-        stop = self.options.colour_epochs
-        return self.with_colour if stop is None or epoch < stop else self.without_colour
+        return self.with_colour if self.options.has_colour(epoch) else self.without_colour
 
     @contextmanager
     def scratch(self) -> Iterator[Scratch]:
-        """What one thread works with."""
+        """Memory for one thread, as long as the `with` lasts."""
         size = self.options.crop_size
         yield Scratch(
             decoder=new_decoder(self.options.decoder, self.scratch_bytes // 3),
             decoded=np.empty(self.scratch_bytes, np.uint8),
             crop=np.empty((size, size, 3), np.uint8),
-            brush=brush(size),
+            row_buffers=new_row_buffers(size),
         )
 
 
-def brush(size: int) -> Brush:
-    """Memory to paint crops of `size` pixels with."""
-    return Brush(np.empty(3 * size, np.float32), np.empty(3 * size, np.uint8))
-
-
 class BatchTask:
-    """One batch in the making, which several threads may work at; the `workers.Task` of this pipeline."""
+    """One batch that several threads fill together: a `crew.Task`."""
 
     def __init__(
         self, planner: BatchPlanner, job: BatchJob, rows: np.ndarray, batch: Batch, wait: Wait, locate: Locate
@@ -197,7 +189,7 @@ class BatchTask:
             self._decode_slowly(left, scratch)
 
     def _find(self) -> None:
-        self._wait(self.is_claimed)  # it is, without anybody's work, once this task was stopped
+        self._wait(self.is_claimed)  # which is so, too, once this task was stopped
         if not self.is_claimed():
             valid = self._rows != PAD
             self._job.addresses[valid], self._held = self._locate(self._rows[valid])
@@ -231,7 +223,7 @@ class BatchTask:
             self.stop()
 
 
-def output_shapes(options: "LoaderOptions") -> tuple[tuple[int, ...], tuple[int, ...]]:
+def output_shapes(options: LoaderOptions) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shape of the images of a batch as `fill` writes them and as the caller sees them."""
     samples, views, size = options.batch_size, options.settled.num_views, options.crop_size
     seen_views = (views,) if views > 1 else ()

@@ -1,8 +1,8 @@
 """Memory for batches, used again once nobody holds the batch that it was lent to.
 
-A batch of fp32 crops is 77 MB that the kernel must hand over page by page and zero each time it is new. A tensor keeps
-the array behind it alive, and so does every view of the tensor; when the last of them is gone, the memory comes back.
-So `list(loader)` holds as many batches as it says, and a plain loop runs on a handful.
+A batch of fp32 crops is 77 MB. Were it new each time, the operating system would have to map and zero it page by page.
+A tensor keeps the array behind it alive, and so does every view of the tensor; when the last of them is gone, the
+memory comes back. So `list(loader)` is right, and a plain loop needs only a few buffers.
 """
 
 import weakref
@@ -14,7 +14,7 @@ import torch
 
 
 class Output(NamedTuple):
-    """A type of output: what the tensor says and what Numba writes, which knows neither half of 16 bits."""
+    """A type of output: the tensor's, and what Numba writes, which has neither of the 16-bit floats."""
 
     tensor: torch.dtype
     written: torch.dtype
@@ -29,10 +29,9 @@ DTYPES = {
 
 
 class Buffers:
-    """Tensors of one shape and type, at most `num_kept` of them kept for the next use.
+    """Tensors of one shape and type, of which at most `num_kept` free ones are kept for the next use.
 
-    Pinned memory, which a GPU copies from without waiting, comes from torch's own pool instead: that one also knows
-    when a copy has ended.
+    Pinned memory comes from torch's own pool instead, which also knows when a copy to a GPU has ended.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: str, num_kept: int, pinned: bool = False) -> None:

@@ -7,15 +7,18 @@ from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.cache import CacheOptions
 from imagefeed.pipeline.files.object_store import StorageOptions
 from imagefeed.pipeline.loader.loader import Loader
-from imagefeed.pipeline.loader.options import LoaderOptions
+from imagefeed.pipeline.loader.options import options_of
 
 
 class Dataset(Split):
     """A finished split, ready to be read in batches; made by `open_dataset`. `len()` is its number of samples."""
 
     def loader(self, **options: Any) -> Loader:
-        """Batches of this dataset; the options are those of `LoaderOptions`."""
-        return Loader(self, LoaderOptions(**options))
+        """Batches of this dataset; the options are those of `LoaderOptions`.
+
+        Raises `TypeError` for an option that there is not, and `ValueError` where the dataset does not suit them.
+        """
+        return Loader(self, options_of(options))
 
 
 def open_dataset(

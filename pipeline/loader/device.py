@@ -20,7 +20,7 @@ from imagefeed.pipeline.loader.device_normalize import DeviceNormalize
 def to_device(
     loader: BatchLoader, device: str | torch.device, *, finish: str | None = None, ahead: int = 1
 ) -> "DeviceLoader":
-    """The batches of `loader`, on `device`, `ahead` of them under way while the caller is at one.
+    """The batches of `loader`, on `device`; `ahead` of them are being copied while the caller has one.
 
     `finish` is the type ("float32", "float16", "bfloat16") in which uint8 batches are completed there, with mean and
     colour, to the values that the loader itself would give; None leaves images as they come. On a CPU nothing is
@@ -38,7 +38,7 @@ class Sent(NamedTuple):
 
 
 class DeviceLoader:
-    """A loader as `to_device` makes it; length, epochs and place are those of the one behind it."""
+    """A loader as `to_device` makes it; length, epochs and state are those of the loader that it was made of."""
 
     def __init__(self, loader: BatchLoader, device: torch.device, finish: str | None = None, ahead: int = 1) -> None:
         if ahead < 1:
@@ -46,7 +46,7 @@ class DeviceLoader:
         self.loader, self.device, self._ahead = loader, device, ahead
         self._finish = None if finish is None else DeviceNormalize(loader, finish, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._state: dict[str, int] | None = None  # of what the caller was given, which is less than was taken
+        self._state: dict[str, int] | None = None  # after what the caller was given, which is less than was taken
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -57,7 +57,7 @@ class DeviceLoader:
         self._state = None
 
     def state_dict(self) -> dict[str, int]:
-        """See `Loader.state_dict`: behind the batch that the caller was given last."""
+        """See `Loader.state_dict`: after the batch that the caller was given last."""
         return self.loader.state_dict() if self._state is None else dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
@@ -94,7 +94,7 @@ class DeviceLoader:
 
     def _send(self, batch: Batch, before: dict[str, int]) -> Sent:
         """Begins the copies; `before` is the loader's state before it gave `batch`."""
-        with torch.cuda.stream(self._stream):  # None: nothing
+        with torch.cuda.stream(self._stream):  # None changes nothing
             # The small ones first: they are not pinned, and the host waits for its turn on the stream.
             small = [part.to(self.device, non_blocking=True) for part in batch[1:]]
             images = batch.images.to(self.device, non_blocking=True)
@@ -106,7 +106,7 @@ class DeviceLoader:
         return Sent(Batch(images, *small), arrived, self.loader.state_dict())
 
     def _receive(self, sent: Sent) -> Batch:
-        """Whatever the caller's stream does from now on comes after the copies."""
+        """The batch; whatever the caller's stream does from now on comes after its copies."""
         if sent.arrived is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(sent.arrived)

@@ -1,8 +1,8 @@
-"""The end of the fused write for who prefers to have it on the device: uint8 crops become values there.
+"""The last part of the fused write, on the device: uint8 crops become values there.
 
 A quarter of fp32's bytes then cross the bus, half of fp16's. What was drawn for each sample follows from (seed, epoch,
-id), so that it is drawn here once more, in microseconds, and no batch has to carry it: the values are those of the
-loader itself, to the bit.
+id). So it is drawn here once more, in microseconds, and no batch has to carry it: the values are those of the loader
+itself, to the bit.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.kernel.recipes import colour, decide
+from imagefeed.pipeline.kernel.recipes import Rules, colour, decide
 from imagefeed.pipeline.loader.batches import BatchLoader
 from imagefeed.pipeline.loader.normalization import normalizations
 
@@ -21,14 +21,14 @@ from imagefeed.pipeline.loader.normalization import normalizations
 class CropParams(NamedTuple):
     """What `normalize` needs to know of n crops of S pixels, on the device of the crops."""
 
-    top: Tensor  # int64 [n], where the crop's part of the mean begins
+    top: Tensor  # int64 [n], where the crop's part of the mean image begins
     left: Tensor  # int64 [n]
     mirror: Tensor  # bool [n]
     colour: Tensor  # float32 [n, 3], added to R, G and B
 
 
 def normalize(crops: Tensor, what: CropParams, mean: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """`((pixel - mean) + colour) * scale` in float32, rounded once to `dtype`, as `augment` defines it.
+    """`((pixel - mean) + colour) * scale` in float32, rounded once to `dtype`, as `kernel.write` defines it.
 
     crops  uint8 [n, S, S, 3], mirrored already
     mean   float32 [H, W, 3]; a crop's part is mirrored with it
@@ -46,7 +46,7 @@ def normalize(crops: Tensor, what: CropParams, mean: Tensor, scale: Tensor, dtyp
 
 
 class DeviceNormalize:
-    """Finishes the uint8 batches of a loader with `layout` NHWC, as if it had been asked for the type `dtype`.
+    """Makes of a loader's uint8 NHWC batches what the loader itself would give with the type `dtype`.
 
     Raises `ValueError` where the loader gives something else, or the dataset lacks the statistics.
     """
@@ -57,7 +57,7 @@ class DeviceNormalize:
             raise ValueError("what is finished on the device comes as dtype='uint8', layout='NHWC', without per_class")
         if not loader.dataset.sizes_known:
             raise ValueError(f"{loader.dataset.path} does not tell its images' sizes: finish them on the CPU")
-        self._loader, self._chunk, self._device = loader, options.settled.chunk, device
+        self._loader, self._recipe, self._device = loader, options.settled, device
         self._normalizations = normalizations(loader.dataset, replace(options, dtype="float32"))
         self._dtype = getattr(torch, dtype)
         means = self._normalizations[0].means  # [2, H, 3 * W], mirrored in the second
@@ -68,21 +68,20 @@ class DeviceNormalize:
         """`images` (uint8 [B, S, S, 3] or [B, V, S, S, 3], on the device) of the samples `ids` (int64 [B], -1 at the
         end for padding) in the type asked for; `position` is that of this rank's first sample in the epoch."""
         size, views = images.shape[-2], images.shape[1] if images.ndim == 5 else 1
-        stop = self._loader.options.colour_epochs
-        without_colour = stop is not None and epoch >= stop
+        without_colour = not self._loader.options.has_colour(epoch)
         normalization, scale = self._normalizations[without_colour], self._scales[without_colour]
         columns, there = self._loader.dataset.columns, ids >= 0
         rows = np.searchsorted(columns.id, ids[there])
-        draw_key = ids if self._chunk == 1 else (position + np.arange(len(ids))) // self._chunk
+        keys = self._recipe.draw_keys(ids, position)[there]
         windows, colours = np.zeros((len(ids), views, 5)), np.zeros((len(ids), 3), np.float32)
         sides = columns.height[rows].astype(np.int64), columns.width[rows].astype(np.int64)
-        draw_all(normalization.rules, np.uint64(seed), epoch, draw_key[there], ids[there], *sides, windows, colours)
+        draw_all(normalization.rules, np.uint64(seed), epoch, keys, ids[there], *sides, windows, colours)
         mirror = windows[..., 4] > 0
         top, left = np.zeros((2, len(ids), views), np.int64)
         if normalization.follows:
             top, left = windows[..., 0].astype(np.int64), windows[..., 1].astype(np.int64)
         else:
-            mirror = np.zeros_like(mirror)  # the mean is that of a crop, whichever way it looks
+            mirror = np.zeros_like(mirror)  # the mean is that of a crop, mirrored or not
         parts = (top.ravel(), left.ravel(), mirror.ravel(), np.repeat(colours, views, 0))
         what = CropParams(*(self._sent(torch.from_numpy(part)) for part in parts))
         values = normalize(images.view(-1, size, size, 3), what, self._mean, scale, self._dtype).view(images.shape)
@@ -96,8 +95,21 @@ class DeviceNormalize:
 
 
 @njit
-def draw_all(rules, seed, epoch, draw_key, ids, heights, widths, windows, colours):  # type: ignore[no-untyped-def]
-    """The windows (float64 [n, V, 5]) and colours (float32 [n, 3]) of samples, see `recipes`."""
+def draw_all(
+    rules: Rules,
+    seed: np.uint64,
+    epoch: int,
+    keys: np.ndarray,
+    ids: np.ndarray,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    windows: np.ndarray,
+    colours: np.ndarray,
+) -> None:
+    """Draws the `windows` (float64 [n, V, 5]) and `colours` (float32 [n, 3]) of n samples, see `kernel.recipes`.
+
+    `keys`, `ids`, `heights` and `widths` (int64 [n]) are of the samples; see `Recipe.draw_keys`.
+    """
     for i in range(len(ids)):
-        decide(rules, seed, epoch, draw_key[i], 0, heights[i], widths[i], windows[i])
+        decide(rules, seed, epoch, keys[i], 0, heights[i], widths[i], windows[i])
         colours[i, 0], colours[i, 1], colours[i, 2] = colour(rules, seed, epoch, ids[i], 0)

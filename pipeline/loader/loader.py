@@ -1,6 +1,6 @@
 """Batches of a dataset, in an order and with pixels that depend on (seed, epoch) alone.
 
-for batch in Split.open("imagenet/train").loader(batch_size=128):
+for batch in open_dataset("imagenet/train").loader(batch_size=128):
     batch.images, batch.labels, batch.sample_ids, batch.valid
 """
 
@@ -57,7 +57,7 @@ class Loader(Resumable):
 
 
 def give_back() -> None:
-    """Freed memory goes back to the system: glibc keeps what sorting an order took, 17 MiB for ImageNet."""
+    """Gives freed memory back to the system: glibc keeps what sorting an order took, 17 MiB for ImageNet."""
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
 
@@ -79,12 +79,12 @@ class Epoch:
         if prefetcher is not None:
             weakref.finalize(self, prefetcher.stop).atexit = False
 
-        def plan(number: int) -> BatchTask:  # knows nothing of `self`, which could not be collected otherwise
+        def plan(number: int) -> BatchTask:  # must not refer to `self`, which could not be collected then
             wait = at_once if prefetcher is None else partial(prefetcher.wait, number)
             position = start + number * rank_slice.global_batch
             return planner.plan(seed, epoch, rank_slice.entries(order, position), rank_slice.first(position), wait)
 
-        self._cursor, self._num_samples, self._step = cursor, num_samples, rank_slice.global_batch
+        self._cursor, self._num_samples, self._global_batch = cursor, num_samples, rank_slice.global_batch
         self._prefetcher = prefetcher
         self._crew = Crew(
             plan,
@@ -104,7 +104,7 @@ class Epoch:
             task = self._crew.take()
             if task is not None:
                 batch = task.result()
-                cursor.advance(self._step, self._num_samples)
+                cursor.advance(self._global_batch, self._num_samples)
                 return batch
         except (ValueError, RuntimeError, OSError, MemoryError):
             self.close()

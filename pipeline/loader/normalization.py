@@ -1,7 +1,5 @@
 """What pixels become: mean, scale and colour of a recipe, from the statistics of a split."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from imagefeed.pipeline.dataset.split import Split
@@ -9,11 +7,9 @@ from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.kernel.fused import Normalization
 from imagefeed.pipeline.kernel.recipes import Mean, rules_of
 from imagefeed.pipeline.kernel.write import both_means
+from imagefeed.pipeline.loader.options import LoaderOptions
 
-if TYPE_CHECKING:
-    from imagefeed.pipeline.loader.options import LoaderOptions
-
-
+STORED_SIDE = 256 / 224  # to which a shorter side is scaled, in sides of the crop: the paper's geometry
 COLOUR_DEVIATION = 0.1  # "a Gaussian with mean zero and standard deviation 0.1": section 4.1 of the paper
 
 
@@ -21,17 +17,14 @@ def colour_basis(statistics: Statistics) -> np.ndarray:
     """What three standard normal numbers are multiplied with to give a colour: float64 [3, 3], grey levels.
 
     Column j is 0.1 * sqrt(eigenvalue j) * eigenvector j. The paper's formula has the eigenvalue itself, which would
-    throw each image out of the range of colours (the first is near 14,000 on grey levels); the authors' code, which
-    names the factor after standard deviations, and every size that makes sense have the root.
+    throw each image out of the range of colours (the first is near 14,000 for grey levels). The root gives sensible
+    sizes, and the authors' code has it: it names the factor after standard deviations.
     """
     return COLOUR_DEVIATION * np.array(statistics.eigenvectors) * np.sqrt(np.array(statistics.eigenvalues))
 
 
-STORED_SIDE = 256 / 224  # of the side of the crop, where images of all sizes must be scaled: the paper's geometry
-
-
-def normalizations(dataset: Split, options: "LoaderOptions") -> tuple[Normalization, Normalization]:
-    """What values become, while there is colour and afterwards. Raises `ValueError` where the dataset lacks it."""
+def normalizations(dataset: Split, options: LoaderOptions) -> tuple[Normalization, Normalization]:
+    """What values become while there is colour, and afterwards. Raises `ValueError` where statistics are missing."""
     recipe, size = options.settled, options.crop_size
     short = scaled_side(dataset, options)
     mean, deviation, basis = np.zeros((size, size, 3), np.float32), np.ones(3), np.zeros((3, 3))
@@ -52,7 +45,7 @@ def normalizations(dataset: Split, options: "LoaderOptions") -> tuple[Normalizat
     return normalization(basis, deviation * recipe.shrink), normalization(np.zeros((3, 3)), deviation)
 
 
-def scaled_side(dataset: Split, options: "LoaderOptions") -> int:
+def scaled_side(dataset: Split, options: LoaderOptions) -> int:
     """To what the shorter sides are scaled, pixels; 0 for images that are cropped as they are stored."""
     if options.resize is not None:
         return options.resize
@@ -69,9 +62,9 @@ def scaled_side(dataset: Split, options: "LoaderOptions") -> int:
 
 
 def mean_of(source: Split, mean: Mean, dataset: Split, size: int, short: int) -> tuple[np.ndarray, bool]:
-    """What is subtracted, float32 [H, W, 3], and whether it is the mean image of the stored images' places.
+    """What is subtracted, float32 [H, W, 3], and whether it is that of whole stored images, to be cropped with them.
 
-    There is a mean a pixel only where all images have the mean image's size and are not scaled.
+    There is a mean for each pixel only where all images have the mean image's size and are not scaled.
     """
     columns = dataset.columns
     stored = {(0, 0)} if short else set(zip(columns.height.tolist(), columns.width.tolist(), strict=True))
@@ -86,7 +79,7 @@ def mean_of(source: Split, mean: Mean, dataset: Split, size: int, short: int) ->
     return image[top : top + size, left : left + size], False
 
 
-def statistics_source(dataset: Split, options: "LoaderOptions") -> Split:
+def statistics_source(dataset: Split, options: LoaderOptions) -> Split:
     """The split whose mean image and statistics are used: the one asked for, or the training split."""
     if options.statistics is not None:
         return Split.open(options.statistics)

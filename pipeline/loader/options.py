@@ -1,9 +1,11 @@
 """What a user says of a loader, and what follows from it in numbers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,30 +18,59 @@ from imagefeed.pipeline.loader.buffers import DTYPES
 from imagefeed.pipeline.sampling.order import RankSlice, balanced_length, balanced_order, epoch_order, shard_order
 from imagefeed.pipeline.sampling.residency import ShardResidency, residency
 
+# Earlier names of options, accepted for one release more -> what they are called now.
+OLD_NAMES = {
+    "last": "drop_last",
+    "samples": "sample_ids",
+    "step": "transform",
+    "window": "shuffle_shards",
+    "standardise": "normalize",
+}
+# Names in other loaders -> ours, where the spelling does not lead there.
+FOREIGN_NAMES = {
+    "batch_sampler": "batch_size and shuffle",
+    "batches_ahead": "prefetch",
+    "collate_fn": "transform",
+    "drop_remainder": "drop_last",
+    "image_size": "crop_size",
+    "indices": "sample_ids",
+    "num_replicas": "world_size",
+    "num_workers": "num_threads",
+    "order": "shuffle",
+    "pin": "pin_memory",
+    "prefetch_factor": "prefetch",
+    "sampler": "sample_ids and shuffle",
+    "size": "crop_size",
+    "workers": "num_threads",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """How a dataset is fed. Everything but `rank` is the same on all ranks."""
+    """How a dataset is read in batches. Everything but `rank` is the same on all ranks."""
 
     recipe: Literal["alexnet", "alexnet-2012", "resnet", "eval", "ten-crop"] = "alexnet"
     """alexnet: random crop, mirror and colour as in the paper; alexnet-2012: as its authors' code did it, with a window
     for 32 samples; resnet: random resized crop and mirror; eval: the centre; ten-crop: the paper's ten views."""
     batch_size: int = 128
-    """Samples a batch on each rank."""
+    """Samples of a batch on each rank."""
     seed: int = 0
     """Of the order and the augmentation, 0 to 2**64 - 1."""
     rank: int = 0
+    """Which of the processes that share each global batch this one is, 0 to `world_size` - 1."""
     world_size: int = 1
+    """How many processes share each global batch."""
     dtype: Literal["float32", "float16", "bfloat16", "uint8"] = "float32"
     """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
+    """Of the images: a plane for each channel, or pixel by pixel."""
     num_threads: int | None = None
-    """Threads that decode; None: the cores that this process may use, shared by the ranks of its machine."""
+    """Threads that decode. None: one for each core that this process may use, divided by the ranks of its machine."""
     shuffle: bool | Literal["shards"] | None = None
     """A new order each epoch: of all samples, or shards: of a few shards at a time, so that each is fetched once.
     None: as the recipe has it (alexnet does), by shards where the dataset is remote and larger than its cache."""
     shuffle_shards: int = 16
-    """Shards whose samples are mixed, with shuffle shards."""
+    """Shards whose samples are shuffled together, with shuffle="shards"."""
     per_class: int | None = None
     """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
     sample_ids: Sequence[int] | np.ndarray | None = field(default=None, compare=False)
@@ -47,7 +78,7 @@ class LoaderOptions:
     drop_last: bool = False
     """Leave out the samples that do not fill a last global batch; otherwise that batch is padded."""
     prefetch: int = 2
-    """Batches in work or ready while the caller is at one."""
+    """Batches that are worked at or ready while the caller has one: what the loader is ahead, at least 1."""
     statistics: Path | str | None = None
     """The split (or its URL) whose mean image and colour statistics are used; None: this one, or `train` beside it."""
     mean: Literal["window", "centre", "channel"] | None = None
@@ -63,14 +94,14 @@ class LoaderOptions:
     """Scale shorter sides to this before the crop, pixels, antialiased; 0: crop images as they are stored. None: as
     stored where their shorter sides are equal, else to 256/224 of `crop_size`. Nothing to random resized crops."""
     transform: Transform = None
-    """A step of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
+    """A function of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
     decoder: Literal["own", "turbojpeg"] = "own"
     """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo for all others; turbojpeg: libjpeg-turbo for
     all. The pixels are the same."""
     verify: bool = True
     """Compare every payload with its hash before it is decoded (under 1 % of the time)."""
     pin_memory: bool = False
-    """Batches in pinned memory, for copies to a GPU that do not wait."""
+    """Batches in pinned memory, which a GPU copies from while the host goes on."""
 
     def __post_init__(self) -> None:
         choices = {
@@ -92,7 +123,7 @@ class LoaderOptions:
         if self.pin_memory and not torch.cuda.is_available():
             raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
         if self.transform is not None and not isinstance(self.transform, Dispatcher):
-            raise ValueError(f"step must be compiled by Numba: put @numba.njit before {name_of(self.transform)}")
+            raise ValueError(f"transform must be compiled by Numba: put @numba.njit before {name_of(self.transform)}")
         if self.per_class is not None and not (RECIPES[self.recipe].shuffle if self.shuffle is None else self.shuffle):
             raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
         _ = self.rank_slice  # checks its own fields
@@ -103,12 +134,41 @@ class LoaderOptions:
         others = {name: getattr(self, name) for name in ("mean", "normalize")}
         return replace(RECIPES[self.recipe], **{name: value for name, value in others.items() if value is not None})
 
+    def has_colour(self, epoch: int) -> bool:
+        """Whether samples get a random colour in an epoch, where the recipe has one."""
+        return self.colour_epochs is None or epoch < self.colour_epochs
+
     @property
     def rank_slice(self) -> RankSlice:
         """The part of each global batch that this rank reads."""
         return RankSlice(
             batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, drop_last=self.drop_last
         )
+
+
+def options_of(given: Mapping[str, Any]) -> LoaderOptions:
+    """The options with these names, old ones too, each of which is warned of (`DeprecationWarning`).
+
+    Raises `TypeError` for a name that no option has, with the one that may have been meant.
+    """
+    names, options = [each.name for each in fields(LoaderOptions)], dict(given)
+    for old, new in OLD_NAMES.items():
+        if old in options:
+            if new in options:
+                raise TypeError(f"{old} is now called {new}: give one of them")
+            warnings.warn(f"the option {old} is now called {new}", DeprecationWarning, stacklevel=3)
+            options[new] = options.pop(old)
+            if old == "last":
+                if options[new] not in ("pad", "drop"):
+                    raise ValueError(f"last must be pad or drop, not {options[new]!r}: say drop_last=True or False")
+                options[new] = options[new] == "drop"
+    for name in options:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            meant = FOREIGN_NAMES.get(name, near[0] if near else "")
+            cure = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
+            raise TypeError(f"a loader has no option {name!r}: {cure}")
+    return LoaderOptions(**options)
 
 
 def name_of(function: object) -> str:
@@ -132,15 +192,15 @@ def rows_of(dataset: Split, options: LoaderOptions) -> np.ndarray | slice:
 
 
 def order_of(dataset: Split, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
-    """The places of an epoch as its loader goes through them (int64 [n]), see `sampling`."""
+    """The entries of an epoch in the order in which its loader reads them (int64 [n]), see `sampling.order`."""
     rows, columns = rows_of(dataset, options), dataset.columns
     ids, count = columns.id[rows], len(columns.id)
 
-    def of_all(places: np.ndarray) -> np.ndarray:
-        """Places among the rows that are used as places in the whole table."""
+    def of_all(entries: np.ndarray) -> np.ndarray:
+        """Entries that count the rows that are used, as entries that count all rows of the table."""
         if isinstance(rows, slice):
-            return places
-        turns, used = np.divmod(places, len(rows))
+            return entries
+        turns, used = np.divmod(entries, len(rows))
         return turns * count + rows[used]
 
     if options.per_class is not None:
@@ -164,7 +224,7 @@ def num_samples_of(dataset: Split, options: LoaderOptions) -> int:
 
 
 def residency_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> ShardResidency:
-    """When the epoch that goes through the places of `order` needs which shard."""
+    """When the epoch that reads the entries of `order` needs which shard."""
     shards = dataset.columns.shard
     return residency(
         shards[order % len(shards)],

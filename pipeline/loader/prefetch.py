@@ -1,7 +1,8 @@
-"""Shards that an epoch is about to need, brought here by threads of their own while others are read.
+"""Shards that an epoch is about to need, fetched by threads of their own while others are read.
 
-A stalled server then stalls nobody who can be told to stop: these threads are not waited for, and whoever waits for
-a shard looks up several times a second. Being told is a flag without a lock, so a collector may do it anywhere.
+A server that does not answer must not make anything hang. So nobody waits for these threads to end, and whoever waits
+for a shard asks several times a second whether to stop. To stop is to set a flag, without a lock: a garbage collector
+may do it at any point.
 """
 
 import atexit
@@ -19,16 +20,16 @@ LAST_WAIT = 1.0  # seconds that Python's exit gives a request under way
 
 
 class Prefetcher:
-    """Fetches the shards of `spans` in their order and holds each until its last batch, `room` bytes at most.
+    """Fetches the shards of `residency` in their order and holds each until its last batch, `room` bytes at most.
 
-    `hold(shard, given_up)` returns what keeps a shard here for as long as it is referred to.
+    `hold(shard, cancelled)` returns what keeps a shard here for as long as it is referred to.
     """
 
-    def __init__(self, spans: ShardResidency, room: int, hold: Callable[[int, Callable[[], bool]], Any]) -> None:
-        self._spans, self._room, self._hold = spans, room, hold
+    def __init__(self, residency: ShardResidency, room: int, hold: Callable[[int, Callable[[], bool]], Any]) -> None:
+        self._residency, self._room, self._hold = residency, room, hold
         self._stopped = False
         self._changed = threading.Condition()  # guards all that follows
-        self._held: dict[int, Any] = {}  # by row of `spans`
+        self._held: dict[int, Any] = {}  # by row of `residency`
         self._bytes = 0  # held or being fetched
         self._num_begun = 0
         self._missing: set[int] = set()  # rows that are being fetched
@@ -36,7 +37,7 @@ class Prefetcher:
         self._error: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._serve, name=f"imagefeed-fetch-{number}", daemon=True)
-            for number in range(min(NUM_THREADS, len(spans.shard)))
+            for number in range(min(NUM_THREADS, len(residency.shard)))
         ]
         _prefetchers.add(self)
         for thread in self._threads:
@@ -51,11 +52,11 @@ class Prefetcher:
             if batch > self._batch:
                 self._batch = batch
                 held = self._held
-                for row in [row for row in held if self._spans.last[row] < batch]:
+                for row in [row for row in held if self._residency.last[row] < batch]:
                     del held[row]
-                    self._bytes -= int(self._spans.num_bytes[row])
+                    self._bytes -= int(self._residency.num_bytes[row])
                 self._changed.notify_all()
-            num_needed = self._spans.num_needed(batch)
+            num_needed = self._residency.num_needed(batch)
             while not (self._stopped or cancelled()):
                 if self._error is not None:
                     raise self._error
@@ -64,7 +65,7 @@ class Prefetcher:
                 self._changed.wait(POLL)
 
     def stop(self) -> None:
-        """Lets go of all shards and tells the threads to end after the request that they are at; does not wait."""
+        """Lets go of all shards and tells the threads to end after their present request; does not wait."""
         self._stopped = True
         self._held = {}
 
@@ -76,7 +77,7 @@ class Prefetcher:
     def _serve(self) -> None:
         while (row := self._begin()) is not None:
             try:
-                held = self._hold(int(self._spans.shard[row]), lambda: self._stopped)
+                held = self._hold(int(self._residency.shard[row]), lambda: self._stopped)
             except Cancelled:
                 return
             except BaseException as error:
@@ -86,19 +87,19 @@ class Prefetcher:
                 return
             with self._changed:
                 self._held[row] = held
-                if self._stopped:  # perhaps since it was looked at above
+                if self._stopped:  # perhaps only since the check above
                     self._held = {}
                 self._missing.remove(row)
                 self._changed.notify_all()
-            del held  # a thread that waits for its next shard keeps nothing of the last
+            del held  # so that a thread that waits for its next shard does not keep the last one here
 
     def _begin(self) -> int | None:
         """The next row to fetch, once there is room for it or somebody waits for it; None when there is no more."""
         with self._changed:
-            while not self._stopped and self._error is None and self._num_begun < len(self._spans.shard):
+            while not self._stopped and self._error is None and self._num_begun < len(self._residency.shard):
                 row = self._num_begun
-                size = int(self._spans.num_bytes[row])
-                if self._bytes + size <= self._room or row < self._spans.num_needed(self._batch):
+                size = int(self._residency.num_bytes[row])
+                if self._bytes + size <= self._room or row < self._residency.num_needed(self._batch):
                     self._num_begun += 1
                     self._bytes += size
                     self._missing.add(row)
@@ -112,7 +113,7 @@ _prefetchers: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
 
 @atexit.register
 def stop_all() -> None:
-    """Ends what still fetches when Python exits, but for a server that keeps it waiting."""
+    """Ends what still fetches when Python exits, except where a server keeps it waiting."""
     for prefetcher in list(_prefetchers):
         prefetcher.stop()
     until = time.monotonic() + LAST_WAIT

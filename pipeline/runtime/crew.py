@@ -1,7 +1,7 @@
-"""Threads that work ahead of a consumer, by a bounded number of tasks, all of them on the same task.
+"""Threads that work ahead of a consumer, by a bounded number of tasks; all of them work at the same task.
 
-Our own threads rather than Numba's parallel loops, which abort the process or hang when two loaders run at once or
-after a fork. These live for one epoch: between epochs there is nothing that a fork could lose.
+They are our own threads because Numba's parallel loops abort the process or hang when two loaders run at once or after
+a fork. These live for one epoch: between epochs there is nothing that a fork could lose.
 """
 
 import atexit
@@ -22,7 +22,7 @@ class Task(Protocol):
         ...
 
     def is_claimed(self) -> bool:
-        """Whether nothing is left to begin; somebody may still be at it."""
+        """Whether nothing is left to begin; threads may still be at what they have begun."""
         ...
 
     def stop(self) -> None:
@@ -36,7 +36,7 @@ T = TypeVar("T", bound=Task)
 class Crew(Generic[T]):
     """`num_threads` threads over the tasks `make_task(0)`, ..., `make_task(num_tasks - 1)`, in order.
 
-    `open_scratch` gives each thread what only that one may use. At most `ahead` tasks are in work, or done and not
+    `open_scratch` gives each thread memory that it alone uses. At most `ahead` tasks are in work, or done and not
     taken. An exception in a thread ends the work and is raised by `take`.
     """
 
@@ -50,7 +50,7 @@ class Crew(Generic[T]):
         open_scratch: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self._make_task, self._num_tasks = make_task, num_tasks
-        self._ahead, self._open_bench = ahead, open_scratch
+        self._ahead, self._open_scratch = ahead, open_scratch
         self._changed = threading.Condition()  # guards all that follows
         self._waiting: deque[T] = deque()  # made and not taken, oldest first; only the newest has work to begin
         self._busy: dict[T, int] = {}  # how many threads are at each of them
@@ -92,7 +92,7 @@ class Crew(Generic[T]):
             raise self._error or RuntimeError("this iterator was closed: make a new one")
 
     def stop(self) -> None:
-        """Tells the threads to end after what they are at, and does not wait: a collector may call this anywhere."""
+        """Tells the threads to end after their present step and does not wait: a garbage collector may call this."""
         if os.getpid() != self._process:
             return
         with self._changed:
@@ -110,11 +110,11 @@ class Crew(Generic[T]):
 
     def _serve(self) -> None:
         try:
-            with self._open_bench() as scratch:
+            with self._open_scratch() as scratch:
                 while (task := self._join()) is not None:
                     task.work(scratch)
                     self._leave(task)
-                    del task  # a thread that waits keeps nothing of what it has done
+                    del task  # so that a thread that waits does not keep the last one alive
         except BaseException as error:
             with self._changed:
                 self._error = self._error or error
@@ -148,6 +148,6 @@ _crews: weakref.WeakSet[Crew] = weakref.WeakSet()
 
 @atexit.register
 def close_all() -> None:
-    """Ends the threads of iterators that are still there when Python exits: none may run while it is taken down."""
+    """Ends the threads of iterators that are still there when Python exits: none may run while it shuts down."""
     for crew in list(_crews):
         crew.close()

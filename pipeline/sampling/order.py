@@ -1,10 +1,10 @@
 """Which rank reads which sample, and when: pure integers, the same on one rank or on many.
 
-An epoch is one global order of places. A place is a row of the table, plus the table's length for each time that the
-row came before in the same epoch: without repetition places are rows. The order is cut into global batches of
-`batch_size * world_size` places, and each rank takes its slice of every one of them, so that training sees the same
-sequence of global batches however it is spread. A position in the epoch is the number of places consumed by all ranks
-together: it means the same on any world size.
+An epoch is one global order of entries. An entry is a row of the table, plus the table's length for each time that the
+row came before in the same epoch: without repetition entries are rows. The order is cut into global batches of
+`batch_size * world_size` entries, and each rank takes its slice of every one of them, so that training sees the same
+sequence of global batches on any number of ranks. A position in the epoch is the number of entries that all ranks
+together have consumed: it means the same on any world size.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 
 from imagefeed.pipeline.sampling.rng import SHARDS, order_keys
 
-PAD = -1  # stands in a list of places where no sample is left
+PAD = -1  # stands in a list of entries where no sample is left
 
 
 def epoch_order(sample_ids: np.ndarray, *, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
@@ -29,7 +29,7 @@ def epoch_order(sample_ids: np.ndarray, *, seed: int, epoch: int, shuffle: bool)
 
 
 def balanced_order(sample_ids: np.ndarray, labels: np.ndarray, *, seed: int, epoch: int, per_class: int) -> np.ndarray:
-    """The places of an epoch with `per_class` samples of every class that has any, shuffled (int64 [n]).
+    """The entries of an epoch with `per_class` samples of every class that has any, shuffled (int64 [n]).
 
     Of a common class other samples come each epoch; those of a rare one come again once all of them have come.
     """
@@ -45,16 +45,16 @@ def balanced_order(sample_ids: np.ndarray, labels: np.ndarray, *, seed: int, epo
 
 
 def balanced_length(labels: np.ndarray, per_class: int) -> int:
-    """How many places `balanced_order` has."""
+    """How many entries `balanced_order` has."""
     return per_class * len(np.unique(labels))
 
 
 def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch: int, num_shards: int) -> np.ndarray:
-    """As a shuffling `epoch_order`, for shards that cannot all be at hand: `num_shards` of them at a time.
+    """As a shuffling `epoch_order`, where not all shards can be here at once: `num_shards` of them at a time.
 
     The shards (int [n], one number a row) are shuffled, taken in groups of `num_shards`, and the samples of each group
-    are shuffled together. With as many shards as the num_shards or fewer this is the global order itself. How far it is
-    from one otherwise is measured in `docs/remote.md`.
+    are shuffled together. Where there are no more than `num_shards` shards, this is the global order itself;
+    docs/remote.md has measurements of how far it is from that otherwise.
     """
     order = epoch_order(sample_ids, seed=seed, epoch=epoch, shuffle=True)
     numbers = np.arange(shards.max(initial=-1) + 1)
@@ -67,10 +67,10 @@ def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class RankSlice:
-    """The part of each global batch that one rank reads: its slice of `batch_size` places.
+    """The part of each global batch that one rank reads: its slice of `batch_size` entries.
 
-    `last` says what happens to the samples that do not fill a global batch: "pad" hands them out in a batch completed
-    with `PAD`, "drop" leaves them out. Either way every rank gets the same number of batches.
+    Samples that do not fill a last global batch are left out with `drop_last`; otherwise they come in a batch completed
+    with `PAD`. Either way every rank gets the same number of batches.
     """
 
     batch_size: int
@@ -86,11 +86,11 @@ class RankSlice:
 
     @property
     def global_batch(self) -> int:
-        """Places that one batch consumes over all ranks."""
+        """Entries that one batch consumes over all ranks."""
         return self.batch_size * self.world_size
 
     def num_batches(self, num_samples: int, position: int = 0) -> int:
-        """How many batches are left of an epoch of `num_samples` places once `position` of them are consumed."""
+        """How many batches are left of an epoch of `num_samples` entries once `position` of them are consumed."""
         left = max(0, num_samples - position)
         return left // self.global_batch if self.drop_last else -(-left // self.global_batch)
 
@@ -99,7 +99,7 @@ class RankSlice:
         return position + self.rank * self.batch_size
 
     def entries(self, order: np.ndarray, position: int) -> np.ndarray:
-        """This rank's places of the global batch that begins at `position` (int64 [batch_size]), `PAD` at the end."""
+        """This rank's entries of the global batch that begins at `position` (int64 [batch_size]), `PAD` at the end."""
         first = self.first(position)
         mine = order[first : first + self.batch_size]
         return np.concatenate([mine, np.full(self.batch_size - len(mine), PAD)])

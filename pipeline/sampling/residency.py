@@ -1,23 +1,23 @@
-"""From when to when an epoch needs each shard: pure integers, the same on all ranks.
+"""From which to which batch an epoch needs each shard: pure integers, the same on all ranks.
 
-The clock is the number of the global batch. All ranks of a machine then hold the same shards at the same batch, and
-none waits for room that another one takes up with shards that only the other needs.
+Time is counted in global batches. So all ranks of a machine hold the same shards at the same batch, and none waits for
+space that another one fills with shards that only the other needs.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-DRIFT = 4  # batches that the ranks of a job may be apart, besides those in work
+DRIFT = 4  # batches by which the ranks of a job may be apart, besides those in work
 
 
 class ShardResidency(NamedTuple):
-    """One row a shard that the epoch needs, in the order in which it does."""
+    """A row for each shard that the epoch needs, in the order in which it needs them."""
 
     shard: np.ndarray  # int64, index into the manifest's shards
     num_bytes: np.ndarray  # int64
     first: np.ndarray  # int64, the first batch that reads it
-    last: np.ndarray  # int64, the last batch before which it may not go
+    last: np.ndarray  # int64, the last batch for which it must still be here
 
     def num_needed(self, batch: int) -> int:
         """How many shards, from the first on, must be here for `batch`."""
@@ -32,7 +32,7 @@ class ShardResidency(NamedTuple):
 
 
 def residency(shards: np.ndarray, shard_bytes: np.ndarray, *, global_batch: int, ahead: int) -> ShardResidency:
-    """The spans of an epoch.
+    """When an epoch needs which shard.
 
     Args:
         shards: int [n], the shard of each sample that is left of the epoch, in its order.
@@ -40,10 +40,10 @@ def residency(shards: np.ndarray, shard_bytes: np.ndarray, *, global_batch: int,
         global_batch: Samples that a batch takes over all ranks.
         ahead: Batches that may be in work at once.
     """
-    places = np.arange(len(shards))
+    at = np.arange(len(shards))
     begin, end = np.full(len(shard_bytes), -1), np.full(len(shard_bytes), -1)
-    end[shards] = places  # of all that are assigned to one shard, the last stays
-    begin[shards[::-1]] = places[::-1]
+    end[shards] = at  # of all that are assigned to one shard, the last stays
+    begin[shards[::-1]] = at[::-1]
     used = np.flatnonzero(begin >= 0)
     used = used[np.argsort(begin[used])]
     return ShardResidency(

@@ -13,7 +13,7 @@ import numpy as np
 from imagefeed.pipeline.jit.njit import njit
 
 # Which draw: the last word of the counter. A new use of randomness takes a new number and disturbs no other.
-# Of a sample's own steps the numbers from OWN on are free.
+# Those from OWN on are free for the transforms of users.
 ORDER, WINDOW, COLOUR, MIRROR, RESIZED, OWN = 0, 1, 2, 3, 16, 128
 SHARDS = 8  # the order of shards: the id is then a shard's number
 

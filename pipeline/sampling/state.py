@@ -1,4 +1,4 @@
-"""Where a loader is: three integers, the same for our own loop and for those of others that feed in its place."""
+"""Where a loader is: three integers, the same for our own loader and for those of others in its place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,27 +13,27 @@ class Cursor:
     seed: int
     epoch: int = 0
     position: int = 0
-    begun: bool = False  # by an iterator, so that the next one is for the epoch that follows
+    begun: bool = False  # whether an iterator has this epoch, so that the next one gets the epoch after it
 
     def advance(self, samples: int, most: int) -> None:
-        """A batch of `samples` was handed out, of an epoch that has `most`."""
+        """Notes that a batch of `samples` was handed out, of an epoch that has `most`; padding does not count."""
         self.position = min(self.position + samples, most)
 
     def end_epoch(self) -> None:
-        """The epoch was handed out, and nobody has begun the next one yet."""
+        """Notes that the epoch was handed out: from now on it is the start of the next one."""
         if self.begun:
             self.epoch, self.position, self.begun = self.epoch + 1, 0, False
 
 
 class Resumable:
-    """What has a place in its epochs, which can be saved, loaded and set."""
+    """Something that goes through epochs and whose position in them can be saved, loaded and set."""
 
     def __init__(self, seed: int, most: int, of: str) -> None:
-        """Positions lie in [0, `most`], and messages call what they are positions in `of`."""
+        """Positions are in [0, `most`]; `of` is what error messages call the data."""
         self._cursor, self._most, self._of = Cursor(seed), most, of
 
     def begin(self) -> Cursor:
-        """The place of a new iterator: where it was loaded or set, or the begin of the next epoch."""
+        """The cursor of a new iterator: where it was loaded or set, or else the start of the next epoch."""
         cursor = self._cursor
         if cursor.begun:
             cursor = Cursor(cursor.seed, cursor.epoch + 1)
@@ -48,14 +48,14 @@ class Resumable:
             self._cursor = Cursor(self._cursor.seed, epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """What a loader needs to go on behind the last batch that the caller was given, on any world size.
+        """What a loader needs to continue after the last batch that the caller was given, on any world size.
 
         `position` counts the samples of the epoch that all ranks were given; padding is not counted.
         """
         return {key: getattr(self._cursor, key) for key in STATE}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next `for` goes on where `state` was taken, with its seed. Raises `ValueError` for any other state."""
+        """The next `for` continues where `state` was taken, with its seed. Raises `ValueError` for any other state."""
         if sorted(state) != sorted(STATE) or not all(isinstance(value, int) for value in state.values()):
             raise ValueError(f"a loader's state has the integers {', '.join(STATE)}, not {dict(state)}")
         if not (0 <= state["seed"] < 2**64 and 0 <= state["epoch"] < 2**32):

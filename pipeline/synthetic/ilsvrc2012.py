@@ -9,12 +9,10 @@ hierarchy too, and among the training images are a PNG named .JPEG, a CMYK file,
 EXIF asks for a rotation. One is cut short.
 """
 
-import fcntl
 import filecmp
 import gzip
 import io
 import itertools
-import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ import scipy.io
 from PIL import Image
 
 from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX, atomic
+from imagefeed.pipeline.files.locks import exclusive_in_turn
 from imagefeed.pipeline.synthetic.drawing import FIGURES, HUES, draw
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -87,7 +86,8 @@ def make_sample(directory: Path, config: SampleConfig | None = None) -> None:
     """
     config = config or SampleConfig()
     directory.mkdir(parents=True, exist_ok=True)
-    with _only_process_in(directory):
+    # Processes that start together draw one after the other.
+    with exclusive_in_turn(directory, f"another process is drawing the sample in {directory}: waiting for it"):
         if _is_complete(directory, config):
             return
         for stray in directory.glob(f"{TEMPORARY_PREFIX}*-ILSVRC2012_*"):  # of a killed process
@@ -242,14 +242,3 @@ def _published(final: Path) -> Iterator[Path]:
         yield path
         if final.exists() and not filecmp.cmp(path, final, shallow=False):
             raise FileExistsError(f"{final} is no part of this sample and was left as it is: name another folder")
-
-
-@contextmanager
-def _only_process_in(directory: Path) -> Iterator[None]:
-    """Holds the folder's own lock, so that processes that start together draw one after the other."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

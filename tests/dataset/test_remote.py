@@ -67,14 +67,14 @@ def peak(split: Path, num_epochs: int = 2, **options: Any) -> int:
 
 
 ONCE = {f"shard-{number:05d}.tar": 1 for number in range(15)}
-BY_SHARDS: dict[str, Any] = {**CHEAP, "shuffle": "shards", "window": 2, "seed": 7}
+BY_SHARDS: dict[str, Any] = {**CHEAP, "shuffle": "shards", "shuffle_shards": 2, "seed": 7}
 
 
 @pytest.mark.parametrize("shuffle", [True, False, "shards"])
 def test_the_batches_are_those_of_the_local_dataset(
     server: FileServer, split: Path, tmp_path: Path, shuffle: Any
 ) -> None:
-    options = {**CHEAP, "shuffle": shuffle, "window": 3, "seed": 5}
+    options = {**CHEAP, "shuffle": shuffle, "shuffle_shards": 3, "seed": 5}
     here, there = open_dataset(split).loader(**options), opened(server, tmp_path).loader(**options)
     for _ in range(2):
         assert rows(there) == rows(here)
@@ -111,7 +111,7 @@ def test_a_cache_that_is_too_small_is_refused_with_the_least_size(
 def test_shards_are_mixed_by_default_where_the_cache_is_smaller(
     server: FileServer, split: Path, tmp_path: Path
 ) -> None:
-    by_default = {**CHEAP, "window": 2, "seed": 7}
+    by_default = {**CHEAP, "shuffle_shards": 2, "seed": 7}
     large, small = opened(server, tmp_path), opened(server, tmp_path, peak(split, **BY_SHARDS))
     assert ids(large.loader(**by_default)) == ids(open_dataset(split).loader(**{**by_default, "shuffle": True}))
     assert ids(small.loader(**by_default)) == ids(open_dataset(split).loader(**BY_SHARDS))

@@ -280,17 +280,17 @@ def test_what_webdataset_loses_in_silence_is_an_error(tar: Dataset, tmp_path: Pa
 
 
 def test_what_does_not_suit_is_refused(tar: Dataset, beton: Dataset) -> None:
-    with pytest.raises(ValueError, match=r"is in betons and the engine webdataset reads tars: `imagefeed repack"):
+    with pytest.raises(ValueError, match=r"is in betons and the loader webdataset reads tars: `imagefeed repack"):
         engine_of("webdataset", beton)
-    with pytest.raises(ValueError, match="is in tars and the engine ffcv reads betons"):
+    with pytest.raises(ValueError, match="is in tars and the loader ffcv reads betons"):
         engine_of("ffcv", tar)
-    with pytest.raises(ValueError, match="per_class is not for the engine webdataset"):
+    with pytest.raises(ValueError, match="per_class is not for the loader webdataset"):
         engine_of("webdataset", tar, per_class=3)
-    with pytest.raises(ValueError, match="samples are not for the engine webdataset"):
+    with pytest.raises(ValueError, match="sample_ids are not for the loader webdataset"):
         engine_of("webdataset", tar, sample_ids=[1])
     with pytest.raises(ValueError, match="has 5 shards for 6 ranks: convert with a smaller --shard-size"):
         engine_of("webdataset", tar, rank=0, world_size=6)
-    with pytest.raises(ValueError, match="alexnet-2012 goes by the order of all samples"):
+    with pytest.raises(ValueError, match="alexnet-2012 depends on the order of all samples"):
         engine_of("webdataset", tar, recipe="alexnet-2012")
 
 

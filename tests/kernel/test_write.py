@@ -5,8 +5,7 @@ import pytest
 import torch
 from numba import njit
 
-from imagefeed.pipeline.kernel.write import View, both_means, flip_row, write_view
-from imagefeed.pipeline.loader.batches import brush
+from imagefeed.pipeline.kernel.write import View, both_means, flip_row, new_row_buffers, write_view
 from imagefeed.pipeline.loader.buffers import DTYPES
 from tests.support import reference
 
@@ -14,8 +13,8 @@ Window = tuple[int, int, int]  # top, left, mirror
 
 
 @njit
-def write(image, view, brush, means, scale, out):
-    write_view(image, view, brush, means, scale, out)
+def write(image, view, buffers, means, scale, out):
+    write_view(image, view, buffers, means, scale, out)
 
 
 def written(
@@ -32,11 +31,11 @@ def written(
     planes, kind = layout == "NCHW", DTYPES[dtype]
     tensor = torch.zeros((3, size, size) if planes else (size, size, 3), dtype=kind.written)
     out = tensor.numpy() if planes else tensor.numpy().reshape(size, 3 * size)
-    tools = brush(size)
-    tools.tint[:] = np.tile(colour, size)
+    buffers = new_row_buffers(size)
+    buffers.colour[:] = np.tile(colour, size)
     top, left, mirror = window
     view = View(top, left, mirror, top, image.shape[1] - size - left if mirror else left)
-    write(image, view, tools, both_means(mean, planes), np.tile(scale, size), out)
+    write(image, view, buffers, both_means(mean, planes), np.tile(scale, size), out)
     return tensor.view(kind.tensor)
 
 
@@ -109,7 +108,7 @@ def test_the_write_stays_within_its_crop() -> None:
     write(
         image,
         View(30, 30, 1, 30, 0),
-        brush(18)._replace(tint=np.zeros(54, np.float32)),
+        new_row_buffers(18)._replace(colour=np.zeros(54, np.float32)),
         both_means(np.zeros(image.shape, np.float32), False),
         np.ones(54, np.float32),
         rows,

@@ -30,15 +30,16 @@ ROOMS = {
     "loader": "dataset files image jit kernel runtime sampling",
     "sources": "dataset files formats image",
     "jobs/evaluation": "dataset files jobs/cluster jobs/report jobs/runs kernel loader model runtime",
-    "bench": "dataset files image jit loader runtime",
+    "bench": "dataset files image jit kernel loader runtime",
     "checks": "dataset files formats image jit runtime sources",
     "convert": "dataset files formats image jit runtime sampling sources synthetic",
     "interop": "dataset files formats image jit kernel loader runtime sampling",
     "imagefeed": "convert files interop loader sampling",
     "jobs/serving": "dataset files image jobs/evaluation jobs/report jobs/runs kernel loader model",
     "jobs/training": "convert files interop jobs/runs kernel loader model runtime",
-    "jobs": "convert files jobs/cluster jobs/evaluation jobs/training model runtime",
-    "jobs/cli": "bench checks convert dataset formats image jobs/runs jobs/serving loader runtime sources synthetic",
+    "jobs": "convert files jobs/cluster jobs/evaluation jobs/report jobs/training model runtime",
+    "jobs/cli": "bench checks convert dataset files formats image jobs/report jobs/runs jobs/serving loader "
+    "runtime sources synthetic",
 }
 
 # Package from outside -> the rooms that alone import it.
