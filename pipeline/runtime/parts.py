@@ -23,7 +23,7 @@ PARTS = {
     "ffcv": ("ffcv", "cv2", "distutils", "tqdm"),
     "plot": ("matplotlib",),
 }
-FFCV = "pip install --no-deps --no-build-isolation ffcv==1.0.2"  # it asks for a second OpenCV
+FFCV = "pip install --no-deps --no-build-isolation --use-pep517 ffcv==1.0.2"  # it asks for a second OpenCV
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
