@@ -79,6 +79,8 @@ class Predictor:
             LoaderOptions(
                 recipe="ten-crop" if protocol == "ten-crop" else "eval",
                 crop_size=crop_size_of(checkpoints[0]),
+                rank=0,
+                world_size=1,
                 **values_of(recipe_of(checkpoints[0])),
             ),
         )

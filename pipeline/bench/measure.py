@@ -85,6 +85,8 @@ def loader_options(options: BenchOptions, num_threads: int, dtype: str, layout: 
     return LoaderOptions(
         recipe="alexnet",
         batch_size=options.batch_size,
+        rank=0,
+        world_size=1,
         num_threads=num_threads,
         dtype=dtype,  # type: ignore[arg-type]
         layout=layout,  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.kernel.fused import Transform
 from imagefeed.pipeline.kernel.recipes import RECIPES, Recipe
 from imagefeed.pipeline.loader.buffers import DTYPES
+from imagefeed.pipeline.loader.ranks import found_ranks
 from imagefeed.pipeline.sampling.order import RankSlice, balanced_length, balanced_order, epoch_order, shard_order
 from imagefeed.pipeline.sampling.residency import ShardResidency, residency
 
@@ -56,10 +57,11 @@ class LoaderOptions:
     """Samples of a batch on each rank."""
     seed: int = 0
     """Of the order and the augmentation, 0 to 2**64 - 1."""
-    rank: int = 0
-    """Which of the processes that share each global batch this one is, 0 to `world_size` - 1."""
-    world_size: int = 1
-    """How many processes share each global batch."""
+    rank: int | None = None
+    """Which of the processes that share each global batch this one is, 0 to `world_size` - 1. None: as the process
+    group has it, else torchrun's RANK, else 0; looked up when the options are made, and kept by `replace`."""
+    world_size: int | None = None
+    """How many processes share each global batch; given with `rank`, or found where that is."""
     dtype: Literal["float32", "float16", "bfloat16", "uint8"] = "float32"
     """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
@@ -103,7 +105,15 @@ class LoaderOptions:
     pin_memory: bool = False
     """Batches in pinned memory, which a GPU copies from while the host goes on."""
 
+    ranks_found: ClassVar[bool] = False  # True where rank and world_size were not given
+
     def __post_init__(self) -> None:
+        if (self.rank is None) != (self.world_size is None):
+            raise ValueError(f"give both rank and world_size, or neither: {self.rank} and {self.world_size}")
+        if self.rank is None:
+            found = dict(zip(("rank", "world_size"), found_ranks(), strict=True))
+            for name, value in {**found, "ranks_found": True}.items():
+                object.__setattr__(self, name, value)
         choices = {
             "recipe": tuple(RECIPES),
             "dtype": tuple(DTYPES),
@@ -141,6 +151,7 @@ class LoaderOptions:
     @property
     def rank_slice(self) -> RankSlice:
         """The part of each global batch that this rank reads."""
+        assert self.rank is not None and self.world_size is not None  # since these options were made
         return RankSlice(
             batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, drop_last=self.drop_last
         )
