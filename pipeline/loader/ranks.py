@@ -13,18 +13,22 @@ CURE = "make the loader once the process group is there, or give it rank and wor
 def found_ranks() -> tuple[int, int]:
     """This process's rank and how many there are: of the process group, else as torchrun tells them, else 0 and 1.
 
-    Raises `ValueError` where the environment has several processes and does not say which of them this one is.
+    Raises `ValueError` where torchrun's variables are not numbers.
     """
     if in_group():
         return dist.get_rank(), dist.get_world_size()
-    told = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    told = told_ranks()
+    if len(told) < 2:  # of one alone `check_process` complains, should it still be so when batches are wanted
+        return 0, 1
     try:
-        rank, world_size = int(told.get("RANK", 0)), int(told.get("WORLD_SIZE", 1))
-        if not 0 <= rank < world_size or (world_size > 1 and "RANK" not in told):
-            raise ValueError
+        return int(told["RANK"]), int(told["WORLD_SIZE"])
     except ValueError:
-        raise ValueError(f"the environment does not say which rank this process is, with {told}: {CURE}") from None
-    return rank, world_size
+        raise ValueError(f"the environment's ranks are not numbers: {told}: {CURE}") from None
+
+
+def told_ranks() -> dict[str, str]:
+    """What the environment says of ranks, by the names that torchrun has."""
+    return {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
 
 
 def in_group() -> bool:
@@ -44,7 +48,9 @@ def check_process(rank_slice: RankSlice, *, found: bool) -> None:
             "a worker of a DataLoader iterates over a loader, where every worker would read every sample, and read "
             "epoch 0 each time: use num_workers=0, as the loader has threads of its own"
         )
-    made = rank_slice.rank, rank_slice.world_size
+    made, told = (rank_slice.rank, rank_slice.world_size), told_ranks()
+    if found and not in_group() and told and len(told) < 2 and told != {"WORLD_SIZE": "1"}:
+        raise RuntimeError(f"the environment has {told} and does not say which rank of how many this is: {CURE}")
     if found and in_group() and made != (dist.get_rank(), dist.get_world_size()):
         raise RuntimeError(
             f"this loader was made as rank {made[0]} of {made[1]}, and the process is rank {dist.get_rank()} of "
