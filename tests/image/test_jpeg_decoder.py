@@ -172,7 +172,7 @@ def test_coefficients_beyond_any_images_are_left_to_libjpeg_turbo() -> None:
 BOUNDS = """
 import sys
 import numpy as np
-from tests.test_jpeg_decoder import damaged, own
+from tests.image.test_jpeg_decoder import damaged, own
 from tests.conftest import encoded, picture
 rng = np.random.default_rng(1)
 refused = 0
