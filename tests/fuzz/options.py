@@ -41,7 +41,8 @@ class OptionsTarget:
             options[str(rng.choice(NAMES))] = ODD[rng.integers(len(ODD))]
         try:
             good = right(self.dataset, options)
-        except (TypeError, ValueError) as error:
-            named = any(name in str(error) for name in options) and (odd or impossible(options))
+        except (TypeError, ValueError, FileNotFoundError) as error:
+            told = isinstance(error, FileNotFoundError) or any(name in str(error) for name in options)
+            named = told and (odd or impossible(options))
             return str(options), ERROR if named else UNNAMED, f"{type(error).__name__}: {error}"
         return str(options), SAME if good and (odd or not impossible(options)) else WRONG, ""
