@@ -192,8 +192,8 @@ def sample_image(dataset: Dataset, row: int, train: Dataset, epoch: int, **optio
         elif mean_kind == "channel" or image.shape != (train.mean_image.shape if short == 0 else None):
             mean = np.full((size, size, 3), train.statistics.mean, np.float32)
         elif mean_kind == "centre":
-            edge = (len(train.mean_image) - size) // 2
-            mean = cut(train.mean_image, (edge, edge, size, size, 0), size, False)
+            top, left = ((side - size) // 2 for side in train.mean_image.shape[:2])
+            mean = cut(train.mean_image, (top, left, size, size, 0), size, False)
             mean = mean[:, ::-1] if mirror else mean  # not mirrored with the pixels
         else:
             mean = cut(train.mean_image, window, size, False)
