@@ -24,11 +24,13 @@ if not __package__:  # a script finds its own checkout: that of the submitted jo
 import tyro
 
 from imagefeed.jobs.evaluation.config import EvaluateConfig, out_folder
-from imagefeed.jobs.evaluation.evaluate import compare, evaluate
 from imagefeed.jobs.report.schema import Chance, ProtocolResult
 from imagefeed.jobs.training.sample_run import sample_checkpoint
 from imagefeed.pipeline.convert.sample_data import sample_shards
-from imagefeed.pipeline.runtime.command import run_command
+from imagefeed.pipeline.runtime.command import run_command, script_part
+
+with script_part("evaluate"):
+    from imagefeed.jobs.evaluation.evaluate import compare, evaluate
 
 
 def completed(config: EvaluateConfig) -> EvaluateConfig:

@@ -16,6 +16,7 @@ from imagefeed.pipeline.convert.summary import report
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.executors import processes
+from imagefeed.pipeline.runtime.parts import part
 
 MOST_SHOWN = 50  # faults
 
@@ -152,7 +153,8 @@ def audit_command(
         options: What counts as doubtful.
         workers: Processes that decode; by default one for each core that may be used.
     """
-    from imagefeed.jobs.report.audit_page import PAGE, AuditInputs, render_audit
+    with part("serve"):  # of which it needs jinja2 alone, which torch brings
+        from imagefeed.jobs.report.audit_page import PAGE, AuditInputs, render_audit
     from imagefeed.pipeline.checks.audit import audit
     from imagefeed.pipeline.checks.audit_results import image_of, summary, write_table
     from imagefeed.pipeline.files.atomic import write_atomically

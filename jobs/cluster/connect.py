@@ -12,6 +12,7 @@ import tyro
 
 from imagefeed.pipeline.files.paths import import_path
 from imagefeed.pipeline.runtime.cores import usable_cores
+from imagefeed.pipeline.runtime.parts import part
 
 ANSWER = 10.0  # seconds for a Ray's address to take a connection
 RayAddress = Annotated[
@@ -38,7 +39,8 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
         if "RAY_AUTH_MODE" not in os.environ:
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
-    import ray
+    with part("ray"):
+        import ray
 
     if embedded:
         # Workers start in the driver's folder and know nothing of the path that its first lines set.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import vl_convert
-
 Spec = dict[str, Any]
 # A field of text and its title; a field of numbers, its title and its format.
 TooltipField = tuple[str, str] | tuple[str, str, str]
@@ -85,6 +83,8 @@ def chart(
 
 def static_svg(chart: Chart) -> str:
     """The SVG element of a chart as it stands still, its ids marked with its name so that several live in one page."""
+    import vl_convert  # here: a page without charts, such as that of an audit, needs it not
+
     text = vl_convert.vegalite_to_svg({**chart.spec, "width": STATIC_WIDTH}, vl_version=VERSION)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", text)
     return text.replace("<svg ", '<svg aria-hidden="true" ', 1)
@@ -93,6 +93,8 @@ def static_svg(chart: Chart) -> str:
 @cache
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which sets `vegaEmbed`; it asks for nothing else."""
+    import vl_convert
+
     return str(vl_convert.javascript_bundle(vl_version=VERSION))  # type: ignore[call-arg]  # the stub asks for more
 
 

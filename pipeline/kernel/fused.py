@@ -13,7 +13,7 @@ from imagefeed.pipeline.files.mapped_file import readable
 from imagefeed.pipeline.image.decoder import Decoder, decode, decode_part, examine, planes_of
 from imagefeed.pipeline.image.resample import resample
 from imagefeed.pipeline.image.stored import MOST_PIXELS, OTHER, RAW
-from imagefeed.pipeline.image.turbojpeg import CORRUPT, NO_MEMORY, NOT_RGB, OK, WRONG_SIZE
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, NOT_RGB, OK, WRONG_SIZE
 from imagefeed.pipeline.jit.intrinsics import add_atomically
 from imagefeed.pipeline.jit.njit import njit
 from imagefeed.pipeline.jit.views import bytes_at
@@ -25,7 +25,6 @@ UNREADABLE, ALTERED, TOO_LARGE, NOT_THE_MEANS = 11, 12, 13, 14  # beside the sta
 
 WHY = {
     CORRUPT: "its bytes are no JPEG that decodes without a guess; convert the source again",
-    NO_MEMORY: "there is no memory for libjpeg-turbo",
     WRONG_SIZE: "its image has another size than samples.parquet says; convert the source again",
     TOO_SMALL: "its image is smaller than the crop: give `resize`, the length to which shorter sides are scaled",
     UNREADABLE: "its bytes cannot be read: the file was cut short after it was opened, or the disk fails; "

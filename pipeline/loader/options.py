@@ -120,8 +120,8 @@ class LoaderOptions:
     transform: Transform = None
     """A function of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
     decoder: Literal["own", "turbojpeg"] = "own"
-    """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo for all others; turbojpeg: libjpeg-turbo for
-    all. The pixels are the same."""
+    """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo (Pillow where that is not installed)
+    for all others; turbojpeg: libjpeg-turbo for all. The pixels are the same."""
     verify: bool = True
     """Compare every payload with its hash before it is decoded (under 1 % of the time)."""
     pin_memory: bool = False

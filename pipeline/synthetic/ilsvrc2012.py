@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from PIL import Image
 
 from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX, atomic
 from imagefeed.pipeline.files.locks import exclusive_in_turn
+from imagefeed.pipeline.formats.matlab import write_structs
 from imagefeed.pipeline.synthetic.drawing import FIGURES, HUES, draw
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -154,25 +154,14 @@ def _meta(things: Things, config: SampleConfig) -> bytes:
     names.append("thing")
     children.append(list(range(len(things) + 1, len(names))))
 
-    kinds = [(field, object) for field in SYNSET_FIELDS]
-    synsets = np.empty((len(names), 1), dtype=kinds)
+    synsets: list[dict[str, Any]] = []
     for row, (words, below) in enumerate(zip(names, children, strict=True)):
         height = (row >= len(things)) + (words == "thing")
         num_images = 0 if below else config.train_images_per_class
-        numbers = [float(number) for number in (row + 1, len(below), height, num_images)]
-        synsets[row, 0] = (
-            numbers[0],
-            wnid(words),
-            words,
-            f"a drawn {words}",
-            numbers[1],
-            below,
-            *numbers[2:],
-        )
-    stream = io.BytesIO()
-    scipy.io.savemat(stream, {"synsets": synsets})
-    # The first 116 bytes of a MAT-file are free text, in which SciPy puts the time of day.
-    return b"MATLAB 5.0 MAT-file".ljust(116) + stream.getvalue()[116:]
+        texts = wnid(words), words, f"a drawn {words}"
+        values = float(row + 1), *texts, float(len(below)), below, float(height), float(num_images)
+        synsets.append(dict(zip(SYNSET_FIELDS, values, strict=True)))
+    return write_structs(synsets, "synsets")
 
 
 def _file(thing: tuple[str, str], oddity: str, config: SampleConfig, rng: np.random.Generator) -> bytes:

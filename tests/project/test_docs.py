@@ -75,6 +75,10 @@ def step(images, labels):
 images, sample_ids = np.zeros((2, 256, 256, 3), np.uint8), np.arange(2)
 """,
     "docs/remote.md": "seen = 0\n",
+    "docs/decoder.md": """
+from imagefeed import open_dataset
+train = open_dataset("/data/imagenet-256/train")
+""",
 }
 # What must have come out at the end of a page: 28 images are one batch.
 CLAIMED = {
@@ -87,6 +91,7 @@ changed = (plain.images != erased.images).any(1).sum((1, 2))[plain.valid]
 assert ((0 < changed) & (changed <= 50 * 50)).all(), changed
 """,
     "docs/remote.md": "assert seen == 1, seen",
+    "docs/decoder.md": "assert next(iter(loader)).valid.sum() == 28",
 }
 
 
