@@ -15,7 +15,8 @@ import pytest
 from torch.utils.data import DataLoader, IterableDataset
 
 from imagefeed.jobs.evaluation.crops import images_of
-from imagefeed.pipeline.bench.measure import BenchOptions, loader_options
+from imagefeed.pipeline.bench.measure import loader_options
+from imagefeed.pipeline.bench.results import BenchOptions
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.device import to_device
