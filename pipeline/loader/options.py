@@ -234,8 +234,9 @@ class LoaderOptions:
 
 @cache
 def kinds_of(options: type) -> dict[str, Any]:
-    """The annotated types of a dataclass by name."""
-    return get_type_hints(options)
+    """The annotated types of the fields of a dataclass, by name."""
+    hints = get_type_hints(options)
+    return {each.name: hints[each.name] for each in fields(options)}
 
 
 def three_levels(name: str, value: Any) -> tuple[float, ...]:
