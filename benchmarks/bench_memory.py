@@ -25,7 +25,8 @@ import tyro
 from benchmarks.record import record
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
-from imagefeed.pipeline.dataset.manifest import SAMPLES, SAMPLES_SCHEMA, Manifest, read_samples
+from imagefeed.pipeline.dataset.manifest import SAMPLES, Manifest
+from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA, read_samples
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.runtime.executors import processes

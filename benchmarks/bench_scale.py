@@ -29,8 +29,9 @@ import tyro
 from benchmarks.bench_convert import copies_of, processor_seconds
 from benchmarks.record import record
 from benchmarks.synthetic import synthetic_source
-from imagefeed.pipeline.convert.convert import convert, plan_split
+from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.convert.plan import plan_split
 from imagefeed.pipeline.convert.write_shard import ShardResult, ShardTask
 from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.formats.tar import header
@@ -66,7 +67,7 @@ import json, pickle, sys, tempfile, time
 from pathlib import Path
 from benchmarks.bench_scale import join, memory
 from benchmarks.synthetic import synthetic_source
-from imagefeed.pipeline.convert.convert import plan_split
+from imagefeed.pipeline.convert.plan import plan_split
 from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.convert.options import ConvertOptions
 
@@ -94,8 +95,9 @@ def join(split) -> dict[str, float]:
     """Writes the record of each shard of a split as its worker would, then joins them; the seconds of that."""
     from imagefeed.pipeline.convert.convert import finish
     from imagefeed.pipeline.convert.shard_record import ShardRecord, save_record
-    from imagefeed.pipeline.dataset.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Shard
+    from imagefeed.pipeline.dataset.manifest import Shard
     from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
+    from imagefeed.pipeline.dataset.tables import QUARANTINE_SCHEMA, SAMPLES_SCHEMA
 
     folder = split.out["tar"]
     moments = Moments(1, np.ones(3, np.int64), np.ones((3, 3), np.int64))

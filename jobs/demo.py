@@ -6,8 +6,6 @@ Each stage is the command that a user would type, on a Ray of the demo's own tha
 below $IMAGEFEED_HOME/demo; another run keeps the drawn images and makes the rest anew.
 """
 
-import fcntl
-import json
 import os
 import shlex
 import shutil
@@ -24,7 +22,9 @@ import tyro
 
 from imagefeed.jobs.cluster.local import local_cluster
 from imagefeed.jobs.cluster.processes import start
-from imagefeed.pipeline.files.paths import ROOT, home
+from imagefeed.jobs.report.schema import REPORT, read_report
+from imagefeed.pipeline.files.locks import exclusive
+from imagefeed.pipeline.files.paths import checkout, home
 from imagefeed.pipeline.runtime.command import run_command
 
 ENOUGH = 5  # times as many right as by chance; with less, something is broken
@@ -52,13 +52,12 @@ class Announcer:
 
 def main(config: DemoConfig) -> None:
     """Runs all stages. Raises RuntimeError at the first that fails, or if the network has not learnt."""
+    root = checkout()
+    if root is None:
+        raise RuntimeError("the demo submits the checkout that it lies in: clone the repository, then ./run demo")
     folder = home() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"another demo runs in {folder}: wait for it, or set IMAGEFEED_HOME") from None
+    with exclusive(folder / "lock", f"another demo runs in {folder}: wait for it, or set IMAGEFEED_HOME"):
         for results in ("shards", "run", "evaluation"):
             shutil.rmtree(folder / results, ignore_errors=True)
         os.environ["IMAGEFEED_HOME"] = str(folder)  # where each job reads and writes if it is told nothing else
@@ -68,7 +67,7 @@ def main(config: DemoConfig) -> None:
             for number, (title, command) in enumerate(stages(config, folder), 2):
                 announce(f"{number}/5  {title}\n{shlex.join(command)}\n")
                 # One thread a process is what torchrun sets by itself, but then with a warning.
-                finish(command, {"OMP_NUM_THREADS": "1"} | cluster.environment)
+                finish(command, {"OMP_NUM_THREADS": "1"} | cluster.environment, root)
         announce("done")
         print(verdict(folder / "evaluation"))
 
@@ -86,20 +85,20 @@ def stages(config: DemoConfig, folder: Path) -> list[tuple[str, list[str]]]:
     ]
 
 
-def finish(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Runs a command to its end. Raises RuntimeError unless it ends well."""
-    status = start(command, environment, ROOT).wait()
+def finish(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    """Runs a command in `folder` to its end. Raises RuntimeError unless it ends well."""
+    status = start(command, environment, folder).wait()
     if status:
         raise RuntimeError(f"{shlex.join(command)} ended with status {status}; what it says about it stands above")
 
 
 def verdict(evaluation: Path) -> str:
     """Two lines: the errors beside chance, and where the report lies. Raises RuntimeError if they are too close."""
-    report = json.loads((evaluation / "report.json").read_text())
-    error, chance = report["protocols"]["ten-crop"]["top1"]["error"], report["chance"]["top1"]["error"]
+    report = read_report(evaluation / REPORT)
+    error, chance = report.protocols[report.headline].top1.error, report.chance.top1.error
     times = (1 - error) / (1 - chance)
     text = (
-        f"top-1 error {error:.1%} on {report['num_samples']} images, by chance {chance:.1%}: "
+        f"top-1 error {error:.1%} on {report.num_samples} images, by chance {chance:.1%}: "
         f"{times:.1f} times as many right\nreport: {evaluation / 'report.html'}"
     )
     if times < ENOUGH:

@@ -24,10 +24,13 @@ if not __package__:  # a script finds its own checkout: that of the submitted jo
 import tyro
 
 from imagefeed.jobs.evaluation.config import EvaluateConfig, out_folder
-from imagefeed.jobs.evaluation.evaluate import compare, evaluate
+from imagefeed.jobs.report.schema import Chance, ProtocolResult
 from imagefeed.jobs.training.sample_run import sample_checkpoint
 from imagefeed.pipeline.convert.sample_data import sample_shards
-from imagefeed.pipeline.runtime.command import run_command
+from imagefeed.pipeline.runtime.command import run_command, script_part
+
+with script_part("evaluate"):
+    from imagefeed.jobs.evaluation.evaluate import compare, evaluate
 
 
 def completed(config: EvaluateConfig) -> EvaluateConfig:
@@ -41,9 +44,10 @@ def main(config: EvaluateConfig) -> None:
     if config.compare:
         compare(config.compare, out_folder(config))
         return
-    summary = evaluate(completed(config))
-    for name, entry in {**summary["protocols"], "chance": summary["chance"]}.items():
-        print(f"{name}: top-1 error {entry['top1']['error']:.1%}, top-5 error {entry['top5']['error']:.1%}")
+    report = evaluate(completed(config))
+    results: dict[str, ProtocolResult | Chance] = {**report.protocols, "chance": report.chance}
+    for name, entry in results.items():
+        print(f"{name}: top-1 error {entry.top1.error:.1%}, top-5 error {entry.top5.error:.1%}")
     print(f"report: {out_folder(config) / 'report.html'}")
 
 

@@ -30,6 +30,7 @@ from imagefeed.model.lrn import reference
 from imagefeed.pipeline.files.atomic import atomic
 from imagefeed.pipeline.files.paths import absolute
 from imagefeed.pipeline.runtime.command import run_command
+from imagefeed.pipeline.runtime.parts import part
 
 TOLERANCE = 1e-4  # of the largest logit; float32 in another order of additions
 
@@ -86,7 +87,8 @@ def exported(net: AlexNet) -> torch.export.ExportedProgram:
 
 def write_safetensors(path: Path, checkpoint: Checkpoint) -> None:
     """The weights, and what they mean as text."""
-    from safetensors.torch import save_file
+    with part("export"):
+        from safetensors.torch import save_file
 
     metadata = {
         "model_config": json.dumps(checkpoint["model_config"]),
@@ -104,9 +106,10 @@ def write_program(path: Path, program: torch.export.ExportedProgram) -> None:
 
 def write_onnx(path: Path, program: torch.export.ExportedProgram, net: AlexNet) -> None:
     """The graph in ONNX. Raises ValueError unless onnxruntime computes the net's own logits from it."""
-    import onnxruntime
+    with part("export"):
+        import onnxruntime
 
-    model = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["images"], output_names=["logits"])
+        model = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["images"], output_names=["logits"])
     assert model is not None
     model.save(path, external_data=False)
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])

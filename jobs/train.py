@@ -26,9 +26,11 @@ from pathlib import Path
 if not __package__:  # a script finds its own checkout: that of the submitted job, or the one it lies in
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from imagefeed.jobs.training.config import parse
-from imagefeed.jobs.training.train import main
-from imagefeed.pipeline.runtime.command import run_command
+from imagefeed.pipeline.runtime.command import run_command, script_part
+
+with script_part("train"):
+    from imagefeed.jobs.training.config import parse
+    from imagefeed.jobs.training.train import main
 
 
 def command() -> None:

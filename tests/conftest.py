@@ -1,19 +1,19 @@
 """Inputs that several tests share: small, drawn here, with the odd files of the real thing among them."""
 
-import io
 import signal
 import tarfile
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
-from PIL import Image
 
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.dataset.manifest import Manifest
+from tests.support.pictures import encoded as encoded
+from tests.support.pictures import picture as picture
+from tests.support.threads import leaves_no_thread as leaves_no_thread
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them each program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,20 +22,6 @@ settings.register_profile("imagefeed", deadline=None)  # the first example of ma
 settings.load_profile("imagefeed")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-def picture(seed: int, height: int, width: int) -> np.ndarray:
-    """A smooth random picture, uint8 [height, width, 3]: JPEG keeps it nearly as it is."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
-
-
-def encoded(image: np.ndarray, kind: str = "JPEG", mode: str | None = None, **options: object) -> bytes:
-    """`image` as the bytes of an image file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image, mode).save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

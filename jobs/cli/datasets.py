@@ -7,7 +7,7 @@ import tyro
 
 from imagefeed.jobs.cli.app import app
 from imagefeed.pipeline.convert.convert import convert
-from imagefeed.pipeline.convert.dry_run import estimate, told
+from imagefeed.pipeline.convert.dry_run import describe, estimate
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.summary import report
 from imagefeed.pipeline.dataset.split import Split
@@ -37,7 +37,7 @@ def convert_command(
     """
     run = processes(checked(workers))
     if dry_run:
-        print(told(estimate(source, out, options), workers))
+        print(describe(estimate(source, out, options), workers))
     else:
         report(convert(source, out, options, run))
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from imagefeed.pipeline.convert.summary import report
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.executors import processes
+from imagefeed.pipeline.runtime.parts import part
 
 MOST_SHOWN = 50  # faults
 
@@ -136,8 +138,8 @@ def inspect_command(
         print(f"{sheet}: {contact_sheet(opened, sheet, num_images)} images")
 
 
-@app.command(name="doubts")
-def doubts_command(
+@app.command(name="audit", aliases=["doubts"])  # its name until 0.1
+def audit_command(
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     options: Annotated[AuditOptions, tyro.conf.arg(name="")] = AuditOptions(),
@@ -151,15 +153,27 @@ def doubts_command(
         options: What counts as doubtful.
         workers: Processes that decode; by default one for each core that may be used.
     """
+    with part("serve"):  # of which it needs jinja2 alone, which torch brings
+        from imagefeed.jobs.report.audit_page import PAGE, AuditInputs, render_audit
     from imagefeed.pipeline.checks.audit import audit
-    from imagefeed.pipeline.checks.audit_page import PAGE, summary, write_report
+    from imagefeed.pipeline.checks.audit_results import image_of, summary, write_table
+    from imagefeed.pipeline.files.atomic import write_atomically
     from imagefeed.pipeline.sources.open_source import open_source
 
     opened = open_source(source)
     doubts = audit(opened, options, processes(checked(workers)))
-    write_report(opened, doubts, out)
+    write_table(doubts, out)
+    counts = summary(doubts)
+    inputs = AuditInputs(
+        name=str(opened.root),
+        num_images={split: len(table) for split, table in opened.splits.items()},
+        counts=counts,
+        doubts=doubts,
+        image_of=partial(image_of, opened),
+    )
+    write_atomically(out / PAGE, render_audit(inputs).encode())
     print(f"{'':10} {'images':>9} {'groups':>9} {'across splits':>14} {'of several classes':>19}")
-    for kind, images, groups, across, classes in summary(doubts):
+    for kind, images, groups, across, classes in counts:
         print(f"{kind:10} {images:9,} {groups:9,} {across:14,} {classes:19,}")
     print(f"{out / PAGE} shows them; nothing was changed")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from imagefeed.jobs.cli.app import app
+from imagefeed.pipeline.runtime.parts import part
 from imagefeed.pipeline.sources.image_table import SUFFIXES
 
 if TYPE_CHECKING:  # torch takes seconds, which the other subcommands need not wait for
@@ -100,8 +101,9 @@ def main(options: Annotated[PredictOptions, tyro.conf.arg(name="")] = PredictOpt
 
 def serve_page(options: PredictOptions) -> None:
     """The page, until Ctrl-C. Raises what `opened`, `open_neighbourhood` and `serve` raise."""
-    from imagefeed.jobs.serving.neighbourhood import open_neighbourhood
-    from imagefeed.jobs.serving.server import application, serve
+    with part("serve"):
+        from imagefeed.jobs.serving.neighbourhood import open_neighbourhood
+        from imagefeed.jobs.serving.server import application, serve
 
     predictor = opened(options)
     neighbourhood = None

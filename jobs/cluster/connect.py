@@ -10,8 +10,9 @@ from typing import Annotated
 
 import tyro
 
-from imagefeed.pipeline.files.paths import ROOT
+from imagefeed.pipeline.files.paths import import_path
 from imagefeed.pipeline.runtime.cores import usable_cores
+from imagefeed.pipeline.runtime.parts import part
 
 ANSWER = 10.0  # seconds for a Ray's address to take a connection
 RayAddress = Annotated[
@@ -38,11 +39,12 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
         if "RAY_AUTH_MODE" not in os.environ:
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
-    import ray
+    with part("ray"):
+        import ray
 
     if embedded:
         # Workers start in the driver's folder and know nothing of the path that its first lines set.
-        workers = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+        workers = {"env_vars": import_path()}
         cores = usable_cores()  # Ray itself would count those of the machine
         ray.init(
             address="local",

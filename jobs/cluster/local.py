@@ -7,7 +7,6 @@
 Its keeper is a process that holds a lock on $IMAGEFEED_HOME/cluster/lock, and ends all that it started with itself.
 """
 
-import fcntl
 import os
 import secrets
 import shlex
@@ -28,7 +27,8 @@ import tyro
 
 from imagefeed.jobs.cluster.processes import contained, start
 from imagefeed.pipeline.files.atomic import write_atomically
-from imagefeed.pipeline.files.paths import ROOT, home
+from imagefeed.pipeline.files.locks import try_lock
+from imagefeed.pipeline.files.paths import checkout, home
 from imagefeed.pipeline.runtime.command import run_command
 
 PATIENCE = 120.0  # seconds for the head to come up, or to end
@@ -70,7 +70,7 @@ def local_cluster() -> Iterator[Cluster]:
         command += [f"--object-store-memory={OBJECT_STORE_BYTES}"]
         url = f"http://127.0.0.1:{dashboard}"
         with Path(folder, "head.log").open("w+b") as log:
-            head = start(command, environment, ROOT, log)
+            head = start(command, environment, checkout() or home(), log)
             deadline = time.monotonic() + PATIENCE
             while not answers(f"{url}/api/version", token.read_text()):
                 if head.poll() is not None or time.monotonic() > deadline:
@@ -101,9 +101,10 @@ def answers(url: str, token: str) -> bool:
 
 
 def keep(folder: Path) -> None:
-    """Runs a head until a signal comes. Raises RuntimeError if it dies by itself, BlockingIOError if one runs."""
+    """Runs a head until a signal comes. Raises RuntimeError if it dies by itself, or if one runs."""
     with (folder / "lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(lock):
+            raise RuntimeError(f"another process keeps a cluster in {folder}: end it by `./run cluster stop`")
         lock.truncate(0)
         print(os.getpid(), file=lock, flush=True)
         exports = folder / "environment"
@@ -123,11 +124,7 @@ def keeper(folder: Path) -> int | None:
     if not (folder / "lock").exists():
         return None
     with (folder / "lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(lock.read() or 0) or None
-    return None
+        return None if try_lock(lock, shared=True) else int(lock.read() or 0) or None
 
 
 def start_cluster(folder: Path) -> None:
@@ -138,7 +135,7 @@ def start_cluster(folder: Path) -> None:
         exports.unlink(missing_ok=True)  # of one that was killed
         with log.open("wb") as output:
             command = [sys.executable, "-m", "imagefeed.jobs.cluster.local", "keep"]
-            child = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+            child = subprocess.Popen(command, cwd=checkout(), stdout=output, stderr=output, start_new_session=True)
         while not exports.exists():
             if child.poll() is not None and keeper(folder) is None:
                 raise RuntimeError(f"the cluster did not start:\n{log.read_text()}")

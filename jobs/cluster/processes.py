@@ -8,14 +8,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
 
+from imagefeed.pipeline.runtime.parent import end_with_parent
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a user or a closing terminal sends
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def start(
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,
-        preexec_fn=_end_with_parent,
+        preexec_fn=partial(end_with_parent, os.getpid()),
     )
 
 
@@ -96,10 +98,6 @@ def _reap() -> None:
             pass
     except ChildProcessError:  # there is none
         return
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -3,11 +3,8 @@
 It reads what they wrote, report.json and predictions.parquet, and computes nothing on images.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +12,9 @@ import pyarrow.parquet as pq
 
 from imagefeed.jobs.evaluation.metrics import mcnemar
 from imagefeed.jobs.evaluation.predictions import SCORE_FIELDS, column
+from imagefeed.jobs.report.comparison_schema import AnswerErrors, ClassChange, Comparison, Origin, ProtocolComparison
 from imagefeed.jobs.report.evaluation_page import short
-from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.jobs.report.schema import REPORT, Report, headline, read_report
 from imagefeed.pipeline.files.hashing import file_sha256
 
 NAMES = ("A", "B")
@@ -27,7 +25,7 @@ class Evaluation:
     """What an evaluation wrote."""
 
     folder: Path
-    summary: Mapping[str, Any]  # report.json
+    report: Report
     predictions: pa.Table
 
 
@@ -36,76 +34,78 @@ def read_evaluation(folder: Path) -> Evaluation:
 
     Raises `FileNotFoundError` where there is none, `ValueError` where its files do not belong together.
     """
-    for place in (folder, folder / "evaluation"):
-        if (place / "report.json").is_file() and (place / "predictions.parquet").is_file():
+    for inside in (folder, folder / "evaluation"):
+        if (inside / REPORT).is_file() and (inside / "predictions.parquet").is_file():
             break
     else:
         raise FileNotFoundError(
             f"{folder} holds no evaluation, nor does {folder / 'evaluation'}: make one with "
             f"`python jobs/evaluate.py --checkpoint {folder}/checkpoint-last.pt --data DATA --out {folder}/evaluation`"
         )
-    try:
-        summary = json.loads((place / "report.json").read_bytes())
-        expected = summary["predictions_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{place / 'report.json'} is no report of an evaluation ({error}): evaluate again") from error
-    if file_sha256(place / "predictions.parquet") != expected:
-        raise ValueError(f"{place / 'predictions.parquet'} is not what report.json beside it speaks of: evaluate again")
-    return Evaluation(place, summary, pq.read_table(place / "predictions.parquet"))
+    report = read_report(inside / REPORT)
+    if file_sha256(inside / "predictions.parquet") != report.predictions_sha256:
+        raise ValueError(
+            f"{inside / 'predictions.parquet'} is not what report.json beside it speaks of: evaluate again"
+        )
+    return Evaluation(inside, report, pq.read_table(inside / "predictions.parquet"))
 
 
-def comparison(one: Evaluation, other: Evaluation) -> dict[str, Any]:
+def comparison(one: Evaluation, other: Evaluation) -> Comparison:
     """What compare.json says: A is `one`, B is `other`.
 
     By each protocol that both have (dense crops: the same ones), the errors of the answers (the net, or the ensemble),
     and McNemar's test. Raises `ValueError` where the two were not judged on the same split, or by no protocol in
     common.
     """
-    digests = [each.summary["data"]["digest"] for each in (one, other)]
-    if digests[0] != digests[1] or not one.predictions["key"].equals(other.predictions["key"]):
+    first, second = one.report, other.report
+    if first.data.digest != second.data.digest or not one.predictions["key"].equals(other.predictions["key"]):
         raise ValueError(
-            f"{one.folder} and {other.folder} were judged on different splits (digests {digests[0][:12]} and "
-            f"{digests[1][:12]}): judge both on the same one"
+            f"{one.folder} and {other.folder} were judged on different splits (digests {first.data.digest[:12]} and "
+            f"{second.data.digest[:12]}): judge both on the same one"
         )
     shared = [
         name
-        for name, entry in one.summary["protocols"].items()
-        if not entry["net"]
-        and name in other.summary["protocols"]
-        and (entry["protocol"] != "dense" or one.summary["dense"] == other.summary["dense"])
+        for name, entry in first.protocols.items()
+        if not entry.net and name in second.protocols and (entry.protocol != "dense" or first.dense == second.dense)
     ]
     if not shared:
         raise ValueError(f"{one.folder} and {other.folder} were judged by different protocols: name one for both")
-    both = side_by_side(one.predictions, other.predictions, shared)
-    return {
-        "split": one.summary["split"],
-        "num_samples": one.summary["num_samples"],
-        "num_classes": one.summary["num_classes"],
-        "chance": one.summary["chance"],
-        "digest": digests[0],
-        "headline": "ten-crop" if "ten-crop" in shared else shared[0],
-        "protocols": {
-            name: {
-                "description": one.summary["protocols"][name]["description"],
-                "errors": {
-                    label: {top: each.summary["protocols"][name][top] for top in ("top1", "top5")}
-                    for label, each in zip(NAMES, (one, other), strict=True)
+    both = dict(zip(NAMES, (first, second), strict=True))
+    table = side_by_side(one.predictions, other.predictions, shared)
+    return Comparison(
+        split=first.split,
+        num_samples=first.num_samples,
+        num_classes=first.num_classes,
+        chance=first.chance,
+        digest=first.data.digest,
+        headline=headline(shared),
+        protocols={
+            name: ProtocolComparison(
+                description=first.protocols[name].description,
+                errors={
+                    label: AnswerErrors(top1=each.protocols[name].top1, top5=each.protocols[name].top5)
+                    for label, each in both.items()
                 },
-                "test": mcnemar(both, *(f"{label}-{name}" for label in NAMES)),
-            }
+                test=mcnemar(table, *(f"{label}-{name}" for label in NAMES)),
+            )
             for name in shared
         },
-        "evaluations": {
-            label: {name: each.summary[name] for name in ("checkpoints", "command", "predictions_sha256", "versions")}
-            for label, each in zip(NAMES, (one, other), strict=True)
+        evaluations={
+            label: Origin(
+                checkpoints=each.checkpoints,
+                command=each.command,
+                predictions_sha256=each.predictions_sha256,
+                versions=each.versions,
+            )
+            for label, each in both.items()
         },
-        "training": {
-            label if len(each.summary["training"]) == 1 else f"{label}, {run}": points
-            for label, each in zip(NAMES, (one, other), strict=True)
-            for run, points in each.summary["training"].items()
+        training={
+            label if len(each.training) == 1 else f"{label}, {run}": curves
+            for label, each in both.items()
+            for run, curves in each.training.items()
         },
-        "classes": class_changes(one.summary, other.summary, "ten-crop" if "ten-crop" in shared else shared[0]),
-    }
+        classes=class_changes(first, second, headline(shared)),
+    )
 
 
 def side_by_side(one: pa.Table, other: pa.Table, protocols: list[str]) -> pa.Table:
@@ -120,21 +120,21 @@ def side_by_side(one: pa.Table, other: pa.Table, protocols: list[str]) -> pa.Tab
     )
 
 
-def class_changes(one: Mapping[str, Any], other: Mapping[str, Any], protocol: str) -> list[dict[str, Any]]:
+def class_changes(one: Report, other: Report, protocol: str) -> tuple[ClassChange, ...]:
     """By class that has samples: its top-1 error in A and in B, and B's less A's, the most improved first."""
-    counts = [each["protocols"][protocol]["per_class"] for each in (one, other)]
-    total = np.array(counts[0]["total"])
-    wrong = [np.array(count["wrong_top1"]) for count in counts]
+    counts = [each.protocols[protocol].per_class for each in (one, other)]
+    total = np.array(counts[0].total)
+    wrong = [np.array(count.wrong_top1) for count in counts]
     labels = np.flatnonzero(total)
     order = labels[np.argsort((wrong[1] - wrong[0])[labels] / total[labels], kind="stable")]
-    return [
-        {
-            "label": label,
-            "words": short(Class(**one["classes"][label])),
-            "total": int(total[label]),
-            "A": float(wrong[0][label] / total[label]),
-            "B": float(wrong[1][label] / total[label]),
-            "change": float((wrong[1][label] - wrong[0][label]) / total[label]),
-        }
+    return tuple(
+        ClassChange(
+            label=label,
+            words=short(one.classes[label]),
+            total=int(total[label]),
+            A=float(wrong[0][label] / total[label]),
+            B=float(wrong[1][label] / total[label]),
+            change=float((wrong[1][label] - wrong[0][label]) / total[label]),
+        )
         for label in order.tolist()
-    ]
+    )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from imagefeed.jobs.cluster.connect import RayAddress
 from imagefeed.jobs.evaluation.crops import Dense
-from imagefeed.jobs.evaluation.predictions import Protocol
+from imagefeed.jobs.report.schema import Protocol
 from imagefeed.pipeline.files.paths import absolute, home
 
 NOT_DECISIVE = {

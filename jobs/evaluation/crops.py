@@ -1,4 +1,4 @@
-"""The report's pictures, as URLs that hold all of them: samples of a dataset, the kernels of the first layer."""
+"""Crops of a split's images: of some samples, as pictures, and from whole images all that a protocol asks for."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ def images_of(dataset: Dataset, ids: Iterable[int]) -> dict[int, np.ndarray]:
 
 def centre_crops(dataset: Dataset, ids: Sequence[int], **options: Any) -> Tensor:
     """The centre crops of some samples, ids ascending, [n, ...], from a loader with `options`."""
-    loader = dataset.loader(recipe="eval", sample_ids=ids, shuffle=False, batch_size=len(ids), num_threads=1, **options)
-    (batch,) = loader
+    whole = {"sample_ids": ids, "shuffle": False, "batch_size": len(ids), "rank": 0, "world_size": 1}
+    (batch,) = dataset.loader(recipe="eval", num_threads=1, **whole, **options)
     return batch.images
 
 

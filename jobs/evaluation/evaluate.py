@@ -1,10 +1,7 @@
 """From checkpoints and a split to predictions, report.json and the page."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,15 +11,15 @@ from imagefeed.jobs.cluster.work import hiring, on_actors
 from imagefeed.jobs.evaluation.compare import comparison, read_evaluation
 from imagefeed.jobs.evaluation.config import EvaluateConfig, command, dense_of, out_folder
 from imagefeed.jobs.evaluation.crops import check_dense, images_of
-from imagefeed.jobs.evaluation.data_summary import data_facts
+from imagefeed.jobs.evaluation.curves import read_metrics, training_curves
 from imagefeed.jobs.evaluation.neighbours import SearchOptions, neighbours, query_ids
 from imagefeed.jobs.evaluation.predictions import Part, joined, num_slices
 from imagefeed.jobs.evaluation.scorer import Device, Scorer, ScorerOptions
-from imagefeed.jobs.evaluation.summary import summary_of, versions
+from imagefeed.jobs.evaluation.summary import report_of
 from imagefeed.jobs.report.comparison_page import render_comparison
 from imagefeed.jobs.report.evaluation_page import ReportInputs, neighbour_ids, render, shown_ids
+from imagefeed.jobs.report.schema import REPORT, Curves, Neighbours, Report, from_text, to_text
 from imagefeed.jobs.runs.checkpoints import crop_size_of, read_checkpoints, recipe_of
-from imagefeed.jobs.runs.curves import read_metrics, training_curves
 from imagefeed.jobs.runs.folder import METRICS
 from imagefeed.model.checkpoint import Checkpoint
 from imagefeed.pipeline.files.atomic import atomic, write_atomically
@@ -32,7 +29,7 @@ from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.runtime.progress import track
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+def evaluate(config: EvaluateConfig) -> Report:
     """Judges the checkpoints, writes the three files, and returns what is in report.json.
 
     Raises `FileNotFoundError` or `ValueError` where an input is missing or does not fit, `RuntimeError` where
@@ -59,49 +56,49 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     (out / "report.html").unlink(missing_ok=True)  # the page comes last: where there is one, it fits the rest
     with atomic(out / "predictions.parquet") as temporary:
         pq.write_table(predictions, temporary)
-    summary = {
-        **summary_of(dataset, checkpoints, digests, predictions, config.protocols),
-        "data": {
-            "digest": dataset.manifest.digest,
-            "train_digest": train.manifest.digest,
-            **data_facts(dataset, train),
-        },
-        "training": curves,
-        "dense": asdict(dense) if dense else None,
-        "neighbours": similar,
-        "predictions_sha256": file_sha256(out / "predictions.parquet"),
-        "command": command(config, device, len(paths)),
-        "device": device,
-        "versions": versions(),
-    }
-    written = json.dumps(summary, indent=1) + "\n"
-    write_atomically(out / "report.json", written.encode())
-    summary = json.loads(written)  # the page shows what stands there, to the character
+    report = report_of(
+        dataset,
+        train,
+        checkpoints,
+        digests,
+        predictions,
+        protocols=config.protocols,
+        training=curves,
+        dense=dense,
+        neighbours=similar,
+        predictions_sha256=file_sha256(out / "predictions.parquet"),
+        command=command(config, device, len(paths)),
+        device=device,
+    )
+    written = to_text(report)
+    # The page shows what stands there, to the character.
+    report = from_text(written, Report, str(out / REPORT), "this is a fault of the program, report it")
+    write_atomically(out / REPORT, written.encode())
     kernels = next(tensor for tensor in checkpoints[0]["model"].values() if tensor.ndim == 4).numpy()  # conv1
     mean_image = train.mean_image if train.has_statistics and train.has_mean_image else None
     page = render(
         ReportInputs(
-            summary=summary,
+            report=report,
             kernels=kernels,
             mean_image=mean_image,
-            images=images_of(dataset, shown_ids(summary)),
-            train_images=images_of(train, neighbour_ids(summary)),
+            images=images_of(dataset, shown_ids(report)),
+            train_images=images_of(train, neighbour_ids(report)),
         )
     )
     write_atomically(out / "report.html", page.encode())
-    return summary
+    return report
 
 
 def compare(folders: tuple[Path, Path], out: Path) -> None:
     """Writes compare.json and, last, compare.html, and says how it came out. Raises as `compare` does."""
-    summary = comparison(*(read_evaluation(absolute(folder)) for folder in folders))
+    found = comparison(*(read_evaluation(absolute(folder)) for folder in folders))
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.html").unlink(missing_ok=True)
-    write_atomically(out / "compare.json", (json.dumps(summary, indent=1) + "\n").encode())
-    write_atomically(out / "compare.html", render_comparison(summary).encode())
-    for name, entry in summary["protocols"].items():
-        errors = ", ".join(f"{label} {each['top1']['error']:.1%}" for label, each in entry["errors"].items())
-        print(f"{name}: top-1 error {errors}; p = {entry['test']['p']:.2g} if both are equally good")
+    write_atomically(out / "compare.json", to_text(found).encode())
+    write_atomically(out / "compare.html", render_comparison(found).encode())
+    for name, entry in found.protocols.items():
+        errors = ", ".join(f"{label} {each.top1.error:.1%}" for label, each in entry.errors.items())
+        print(f"{name}: top-1 error {errors}; p = {entry.test.p:.2g} if both are equally good")
     print(f"comparison: {out / 'compare.html'}")
 
 
@@ -135,8 +132,8 @@ def predict(
 
 def find_neighbours(
     config: EvaluateConfig, dataset: Dataset, train: Dataset, checkpoint: Checkpoint, device: Device, num_actors: int
-) -> dict[str, Any]:
-    """What report.json says of the nearest training images, from the connected cluster."""
+) -> Neighbours:
+    """The nearest training images, from the connected cluster."""
     options = SearchOptions(
         queries=dataset.path,
         query_ids=query_ids(dataset),
@@ -178,10 +175,10 @@ def scored(options: ScorerOptions, num_actors: int, checkpoints: list[Checkpoint
     return on_actors(hire, min(num_actors, options.num_slices), "score", range(options.num_slices))
 
 
-def curves_of(paths: Sequence[Path]) -> dict[str, Any]:
+def curves_of(paths: Sequence[Path]) -> dict[str, Curves]:
     """The training curves of the runs that the checkpoints lie in, each once, by the net that is first of its run."""
     runs: dict[Path, str] = {}
     for number, path in enumerate(paths, start=1):
         runs.setdefault(path.parent, f"net {number}")
     curves = {name: training_curves(read_metrics(folder / METRICS)) for folder, name in runs.items()}
-    return {name: points for name, points in curves.items() if points["val"]}
+    return {name: points for name, points in curves.items() if points.val}

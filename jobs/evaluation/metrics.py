@@ -1,17 +1,16 @@
 """What the predictions say beyond two error rates: how far the probabilities can be trusted, which classes
 are taken for which, the worst mistakes, and whether one net is really better than another."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import scipy.stats
 
 from imagefeed.jobs.evaluation.predictions import column
+from imagefeed.jobs.report.schema import Calibration, CalibrationBin, Confusion, Mistake, Mistakes, PairTest
 
 
-def calibration(predictions: pa.Table, entry: str, num_bins: int = 15) -> dict[str, Any]:
+def calibration(predictions: pa.Table, entry: str, num_bins: int = 15) -> Calibration:
     """The reliability diagram of the top-1 probability, and the expected calibration error (ECE).
 
     Bin i holds the samples whose probability p lies in i / num_bins < p <= (i + 1) / num_bins; empty bins are
@@ -21,54 +20,54 @@ def calibration(predictions: pa.Table, entry: str, num_bins: int = 15) -> dict[s
     probability, _, right = top1(predictions, entry)
     bins = np.clip(np.ceil(probability * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
     counts, sums, rights = (np.bincount(bins, weights, num_bins) for weights in (None, probability, right))
-    rows = [
-        {
-            "low": i / num_bins,
-            "high": (i + 1) / num_bins,
-            "total": int(counts[i]),
-            "probability": float(sums[i] / counts[i]),
-            "accuracy": float(rights[i] / counts[i]),
-        }
+    rows = tuple(
+        CalibrationBin(
+            low=i / num_bins,
+            high=(i + 1) / num_bins,
+            total=int(counts[i]),
+            probability=float(sums[i] / counts[i]),
+            accuracy=float(rights[i] / counts[i]),
+        )
         for i in np.flatnonzero(counts).tolist()
-    ]
-    return {"ece": float(np.abs(rights - sums).sum() / len(bins)), "bins": rows}
+    )
+    return Calibration(ece=float(np.abs(rights - sums).sum() / len(bins)), bins=rows)
 
 
-def confusions(predictions: pa.Table, entry: str, limit: int = 20) -> list[dict[str, int]]:
+def confusions(predictions: pa.Table, entry: str, limit: int = 20) -> tuple[Confusion, ...]:
     """The pairs of true and predicted class that occur most often, equally frequent ones by label."""
     _, predicted, right = top1(predictions, entry)
     pairs = np.stack([predictions["label"].to_numpy(), predicted], axis=1)[~right]
     unique, counts = np.unique(pairs, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:limit]
-    return [
-        {"label": int(label), "predicted": int(guess), "total": int(total)}
+    return tuple(
+        Confusion(label=int(label), predicted=int(guess), total=int(total))
         for (label, guess), total in zip(unique[order], counts[order], strict=True)
-    ]
+    )
 
 
-def mistakes(predictions: pa.Table, entry: str, limit: int = 24) -> dict[str, list[dict[str, Any]]]:
+def mistakes(predictions: pa.Table, entry: str, limit: int = 24) -> Mistakes:
     """Samples whose top-1 is wrong. `surest`: the wrong class most probable first; `hardest`: the true class least
     probable first. Equal ones by id."""
     probability, predicted, right = top1(predictions, entry)
     true = predictions[column(entry, "true_probability")].to_numpy().astype(np.float64)
     wrong = np.flatnonzero(~right)
 
-    def rows(by: np.ndarray) -> list[dict[str, Any]]:
+    def rows(by: np.ndarray) -> tuple[Mistake, ...]:
         chosen = wrong[np.argsort(by[wrong], kind="stable")[:limit]]
-        return [
-            {
+        return tuple(
+            Mistake(
                 **predictions.select(["id", "key", "label"]).slice(i, 1).to_pylist()[0],
-                "predicted": int(predicted[i]),
-                "probability": float(probability[i]),
-                "true_probability": float(true[i]),
-            }
+                predicted=int(predicted[i]),
+                probability=float(probability[i]),
+                true_probability=float(true[i]),
+            )
             for i in chosen.tolist()
-        ]
+        )
 
-    return {"surest": rows(-probability), "hardest": rows(true)}
+    return Mistakes(surest=rows(-probability), hardest=rows(true))
 
 
-def mcnemar(predictions: pa.Table, first: str, second: str) -> dict[str, Any]:
+def mcnemar(predictions: pa.Table, first: str, second: str) -> PairTest:
     """McNemar's test on top-1 between two entries: could both be equally good, given where they differ?
 
     Only samples that exactly one of them has right count. Were both equally good, each of the two would be right
@@ -79,7 +78,7 @@ def mcnemar(predictions: pa.Table, first: str, second: str) -> dict[str, Any]:
     only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
     differ = only_first + only_second
     p = float(scipy.stats.binomtest(only_first, differ).pvalue) if differ else 1.0
-    return {"first": first, "second": second, "only_first": only_first, "only_second": only_second, "p": p}
+    return PairTest(first=first, second=second, only_first=only_first, only_second=only_second, p=p)
 
 
 def top1(predictions: pa.Table, entry: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,13 +1,12 @@
 """Error by what an image is like: its bytes, its size, its brightness."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from imagefeed.jobs.evaluation.predictions import Errors, column
+from imagefeed.jobs.report.schema import PropertyBin
 
 NUM_BINS = 8
 
@@ -29,7 +28,7 @@ def properties_of(samples: pa.Table, predictions: pa.Table) -> dict[str, np.ndar
 
 def error_by_property(
     properties: Mapping[str, np.ndarray], predictions: pa.Table, entry: str, num_bins: int = NUM_BINS
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, tuple[PropertyBin, ...]]:
     """By property, the top-1 error within bins of about equally many samples, from the least value to the greatest.
 
     A bin has the samples from `low` to `high`, both of which occur in it, their `mean`, and the error with interval.
@@ -39,7 +38,7 @@ def error_by_property(
     return {name: bins_of(values, wrong, num_bins) for name, values in properties.items()}
 
 
-def bins_of(values: np.ndarray, wrong: np.ndarray, num_bins: int) -> list[dict[str, Any]]:
+def bins_of(values: np.ndarray, wrong: np.ndarray, num_bins: int) -> tuple[PropertyBin, ...]:
     """The bins of one property: `values` float64 [n], `wrong` bool [n]."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, num_bins + 1)[1:-1], method="inverted_cdf"))
     places = np.searchsorted(edges, values, side="left")  # a value that is an edge is the last of the bin before it
@@ -47,12 +46,17 @@ def bins_of(values: np.ndarray, wrong: np.ndarray, num_bins: int) -> list[dict[s
     for place in np.unique(places).tolist():
         inside = places == place
         counted = Errors(wrong=int(wrong[inside].sum()), total=int(inside.sum()))
-        interval = dict(zip(("error_low", "error_high"), counted.interval(), strict=True))
-        bounds = {"low": values[inside].min(), "high": values[inside].max(), "mean": values[inside].mean()}
+        error_low, error_high = counted.interval()
         rows.append(
-            {name: float(value) for name, value in bounds.items()}
-            | asdict(counted)
-            | {"error": counted.error}
-            | interval
+            PropertyBin(
+                low=float(values[inside].min()),
+                high=float(values[inside].max()),
+                mean=float(values[inside].mean()),
+                wrong=counted.wrong,
+                total=counted.total,
+                error=counted.error,
+                error_low=error_low,
+                error_high=error_high,
+            )
         )
-    return rows
+    return tuple(rows)

@@ -3,7 +3,7 @@
 As one Ray actor does it: a slice of the training split goes through the net, and its nearest images are handed back.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from imagefeed.jobs.cluster.work import hiring, on_actors
 from imagefeed.jobs.evaluation.crops import centre_crops
+from imagefeed.jobs.evaluation.nearest import Nearest, merged, nearest
 from imagefeed.jobs.evaluation.scorer import Device, exactly, features, ready
+from imagefeed.jobs.report.schema import NearImage, Neighbours, Query
 from imagefeed.model.alexnet import AlexNet
 from imagefeed.model.checkpoint import Checkpoint
-from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+from imagefeed.pipeline.loader.normalization import values_for
 from imagefeed.pipeline.runtime.progress import track
 
-NUM_NEAREST = 6  # as many as the paper shows
+NUM_QUERIES = 5  # as many as the paper shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +40,6 @@ class SearchOptions:
     num_slices: int
     threads: int
     device: Device
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """For each of q queries its nearest samples, at most `NUM_NEAREST`, the nearest first, equally near ones by id."""
-
-    ids: np.ndarray  # int64 [q, k]
-    distances: np.ndarray  # float64 [q, k], Euclidean
-    num_searched: int  # samples that were looked at
 
 
 class Searcher:
@@ -72,7 +64,10 @@ class Searcher:
     def queries(self) -> np.ndarray:
         """The features of the query images, float32 [q, 4096]."""
         split = open_dataset(self.options.queries)
-        options = {"crop_size": self.options.crop_size, **values_of(self.options.recipe)}
+        options = {
+            "crop_size": self.options.crop_size,
+            **values_for(split, self.options.recipe, self.options.crop_size),
+        }
         return features(self.net, centre_crops(split, self.options.query_ids, **options))
 
     def search(self, number: int) -> Nearest:
@@ -81,7 +76,7 @@ class Searcher:
             recipe="eval",
             shuffle=False,
             crop_size=self.options.crop_size,
-            **values_of(self.options.recipe),
+            **values_for(self.train, self.options.recipe, self.options.crop_size),
             batch_size=self.options.batch_size,
             rank=number,
             world_size=self.options.num_slices,
@@ -98,33 +93,6 @@ class Searcher:
         return nearest(self.queries, np.concatenate(rows), np.concatenate(ids), own)
 
 
-def nearest(queries: np.ndarray, rows: np.ndarray, ids: np.ndarray, own: Sequence[int] = ()) -> Nearest:
-    """The nearest of `rows` (float32 [n, d]), samples `ids` (int64 [n]), to each of `queries` (float32 [q, d]).
-
-    `own`: the samples that the queries are, left out; none where they are of another split.
-    """
-    kept = ~np.isin(ids, own)
-    rows, ids = rows[kept], ids[kept]
-    if not len(ids):
-        return Nearest(np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0)), len(kept))
-    # Exhaustive, hence exact: no index pays for five queries.
-    search = NearestNeighbors(n_neighbors=min(NUM_NEAREST, len(ids)), algorithm="brute").fit(rows.astype(np.float64))
-    distances, places = search.kneighbors(queries.astype(np.float64))
-    return Nearest(ids[places], distances, len(kept))
-
-
-def merged(parts: Sequence[Nearest]) -> Nearest:
-    """The nearest of all slices, at least one, in whatever order they come."""
-    ids = np.concatenate([part.ids for part in parts], axis=1)
-    distances = np.concatenate([part.distances for part in parts], axis=1)
-    order = np.lexsort((ids, distances), axis=1)[:, :NUM_NEAREST]
-    ids, distances = (np.take_along_axis(of, order, axis=1) for of in (ids, distances))
-    return Nearest(ids, distances, sum(part.num_searched for part in parts))
-
-
-NUM_QUERIES = 5  # as many as the paper shows
-
-
 def query_ids(dataset: Dataset, number: int = NUM_QUERIES) -> tuple[int, ...]:
     """Some samples, evenly spread over the split, and not those of `summary.examples` where it is large."""
     number = min(number, len(dataset))
@@ -134,8 +102,8 @@ def query_ids(dataset: Dataset, number: int = NUM_QUERIES) -> tuple[int, ...]:
 
 def neighbours(
     dataset: Dataset, train: Dataset, options: SearchOptions, checkpoint: Checkpoint, num_actors: int
-) -> dict[str, Any]:
-    """What report.json says of them, from actors on the connected cluster. The result is the same for any number."""
+) -> Neighbours:
+    """The queries' nearest images, from actors on the connected cluster. The result is the same for any number."""
     parts: list[Nearest] = []
 
     def counts() -> Iterator[int]:
@@ -145,7 +113,7 @@ def neighbours(
 
     for _ in track(counts(), len(train), "searched", "images"):
         pass
-    return described(dataset, train, options.query_ids, merged(parts))
+    return named(dataset, train, options.query_ids, merged(parts))
 
 
 def found(options: SearchOptions, num_actors: int, checkpoint: Checkpoint) -> Iterator[Nearest]:
@@ -161,20 +129,22 @@ def found(options: SearchOptions, num_actors: int, checkpoint: Checkpoint) -> It
     return on_actors(hire, min(num_actors, options.num_slices), "search", range(options.num_slices))
 
 
-def described(dataset: Dataset, train: Dataset, queries: tuple[int, ...], nearest: Nearest) -> dict[str, Any]:
+def named(dataset: Dataset, train: Dataset, queries: tuple[int, ...], nearest: Nearest) -> Neighbours:
     """The queries and their nearest images with key and label. `ValueError` unless all of `train` was searched."""
     if nearest.num_searched != len(train):
         raise ValueError(f"{nearest.num_searched} of {len(train)} images of {train.path} were searched: evaluate again")
 
-    def named(of: Dataset, number: int) -> dict[str, Any]:
+    def sample(of: Dataset, number: int) -> dict[str, Any]:
         row = int(np.searchsorted(of.columns.id, number))
         return {"id": number, "key": of.samples["key"][row].as_py(), "label": int(of.columns.label[row])}
 
-    return {
-        "num_searched": nearest.num_searched,
-        "queries": [
-            named(dataset, query)
-            | {"nearest": [named(train, i) | {"distance": d} for i, d in zip(ids, distances, strict=True)]}
+    return Neighbours(
+        num_searched=nearest.num_searched,
+        queries=tuple(
+            Query(
+                **sample(dataset, query),
+                nearest=tuple(NearImage(**sample(train, i), distance=d) for i, d in zip(ids, distances, strict=True)),
+            )
             for query, ids, distances in zip(queries, nearest.ids.tolist(), nearest.distances.tolist(), strict=True)
-        ],
-    }
+        ),
+    )

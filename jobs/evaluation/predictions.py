@@ -9,12 +9,11 @@ its own.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import ceil, sqrt
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-Protocol = Literal["centre", "ten-crop", "dense"]
+from imagefeed.jobs.report.schema import Protocol
 
 DESCRIPTION: dict[Protocol, str] = {
     "centre": "the centre of the image, not mirrored; its softmax output",

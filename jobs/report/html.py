@@ -19,6 +19,7 @@ from imagefeed.jobs.report.vega import Chart, library, static_svg
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 TEMPLATES = Path(__file__).with_name("templates")
+STYLE = TEMPLATES / "page.css"  # of every page
 
 
 def page(template: str, *, charts: Sequence[Chart], **values: Any) -> str:
@@ -44,7 +45,7 @@ def page(template: str, *, charts: Sequence[Chart], **values: Any) -> str:
     scripts = [in_element(library()), (TEMPLATES / "charts.js").read_text()] if charts else []
     return environment.get_template(template).render(
         charts={each.name: drawn(each) for each in charts},
-        style=Markup((TEMPLATES / "page.css").read_text()),
+        style=Markup(STYLE.read_text()),
         scripts=[Markup(script) for script in scripts],
         script_policy=Markup(" ".join(map(digest_source, scripts)) or "'none'"),
         **values,

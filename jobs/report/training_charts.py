@@ -1,13 +1,15 @@
-"""The training curves of one run or of several over one another, from the points of `jobs.runs.curves`."""
+"""The training curves of one run or of several over one another, from the points of report.json."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import ceil, floor, log10
 from typing import Any
 
-from imagefeed.jobs.report.vega import INK, Chart, Spec, Told, chart, coloured, nearest, quantity, told
+from imagefeed.jobs.report.schema import Curves, ValPoint
+from imagefeed.jobs.report.vega import INK, Chart, Spec, TooltipField, chart, coloured, nearest, quantity, tooltip_of
 
-Record = dict[str, Any]  # a point of a curve: its figures by name
-Runs = Mapping[str, Mapping[str, list[Record]]]  # by the run's name: its "train" and "val" points
+Row = dict[str, Any]  # of a chart: a point's figures by name, and what it is a point of
+Runs = Mapping[str, Curves]  # by the run's name
 
 EPOCH = quantity("epoch", "epoch", axis={"tickMinStep": 1, "format": "d", "grid": False})
 
@@ -17,7 +19,7 @@ def training_charts(runs: Runs, chance: float) -> list[Chart]:
 
     `chance` is the top-1 error of guessing, 0 to 1.
     """
-    runs = {name: points for name, points in runs.items() if points["val"]}
+    runs = {name: curves for name, curves in runs.items() if curves.val}
     if not runs:
         return []
     charts = [loss_chart(runs), error_chart(runs, chance)]
@@ -26,22 +28,22 @@ def training_charts(runs: Runs, chance: float) -> list[Chart]:
         ("images_per_second", "Speed", {"title": "images a second"}, {"zero": True}),
         ("waiting", "Waiting for data", {"title": "share of the time", "axis": {"format": "%"}}, {"domain": [0, 1]}),
     ):
-        if all(figure in point for points in runs.values() for point in points["train"]):
+        if all(getattr(point, figure) is not None for curves in runs.values() for point in curves.train):
             charts.append(figure_chart(runs, figure, title, {**axis, "scale": scale}))
     return charts
 
 
-def rows_of(runs: Runs, split: str, *figures: str) -> list[Record]:
+def rows_of(runs: Runs, split: str, *figures: str) -> list[Row]:
     """The points of a split, of all runs, with the name of their run and of their split."""
     named = {"train": "training", "val": "validation"}[split]
     return [
-        {"run": run, "split": named, "epoch": point["epoch"]} | {name: point[name] for name in figures if name in point}
-        for run, points in runs.items()
-        for point in points[split]
+        {"run": run, "split": named, "epoch": point["epoch"]} | {name: point[name] for name in figures}
+        for run, curves in runs.items()
+        for point in asdict(curves)[split]
     ]
 
 
-def lines(y: Spec, colour: Spec, tooltip: Sequence[Told], **dash: Spec) -> Spec:
+def lines(y: Spec, colour: Spec, tooltip: Sequence[TooltipField], **dash: Spec) -> Spec:
     """Layers of lines and of the point at the pointer. A click on the legend leaves one line."""
     pick = {"name": "pick", "select": {"type": "point", "fields": [colour["field"]]}, "bind": "legend"}
     opacity = {"condition": {"param": "pick", "value": 1}, "value": 0.12}
@@ -81,7 +83,7 @@ def error_chart(runs: Runs, chance: float) -> Chart:
     else:
         of = lines(y, coloured("top", ["top-1", "top-5"]), tooltip)
     guess = {"values": [{"chance": chance, "label": "top-1 by chance"}]}
-    level = {"y": quantity("chance"), "tooltip": told(("label", "guessing"), ("chance", "error", ".1%"))}
+    level = {"y": quantity("chance"), "tooltip": tooltip_of(("label", "guessing"), ("chance", "error", ".1%"))}
     rule = {"data": guess, "mark": {"type": "rule", "color": INK, "strokeDash": [4, 3]}, "encoding": level}
     # Apart from the lines: what all of these have in common, an epoch and a colour, the rule has not.
     of = {"layer": [rule, of]}
@@ -102,8 +104,8 @@ def figure_chart(runs: Runs, figure: str, title: str, axis: Spec) -> Chart:
         f"{name}: {min(values):.3g} to {max(values):.3g}"
         if len(runs) > 1
         else f"{min(values):.3g} to {max(values):.3g}"
-        for name, points in runs.items()
-        if (values := [point[figure] for point in points["train"]])
+        for name, curves in runs.items()
+        if (values := [getattr(point, figure) for point in curves.train])
     )
     return chart(
         figure.replace("_", "-"),
@@ -117,7 +119,7 @@ def figure_chart(runs: Runs, figure: str, title: str, axis: Spec) -> Chart:
 
 def rate_axis(runs: Runs) -> Spec:
     """The axis of the rates: powers of ten, where there are two or more between the least and the greatest."""
-    rates = [point["lr"] for points in runs.values() for point in points["train"] if point.get("lr")]
+    rates = [point.lr for curves in runs.values() for point in curves.train if point.lr]
     axis: Spec = {"tickCount": 3, "format": "~g"}
     if rates:
         least, most = ceil(log10(min(rates)) - 1e-9), floor(log10(max(rates)) + 1e-9)  # which rounding may have moved
@@ -132,16 +134,16 @@ def dashes(field: str, solid: str, dashed: str) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": {"symbolStrokeColor": INK}}
 
 
-def run_name(runs: Runs) -> list[Told]:
-    """What the pointer is told of the run, where there are several."""
+def run_name(runs: Runs) -> list[TooltipField]:
+    """What a tooltip says of the run, where there are several."""
     return [("run", "run")] if len(runs) > 1 else []
 
 
 def ends(runs: Runs, figure: str, form: str) -> str:
     """Where the validations begin and end, in words."""
 
-    def one(name: str, val: list[Record]) -> str:
-        first, last = (form.format(val[i][figure]) for i in (0, -1))
-        return f"{f'{name} ' if len(runs) > 1 else ''}from {first} to {last} over {val[-1]['epoch']} epochs"
+    def one(name: str, val: tuple[ValPoint, ...]) -> str:
+        first, last = (form.format(getattr(val[i], figure)) for i in (0, -1))
+        return f"{f'{name} ' if len(runs) > 1 else ''}from {first} to {last} over {val[-1].epoch} epochs"
 
-    return ", ".join(one(name, points["val"]) for name, points in runs.items())
+    return ", ".join(one(name, curves.val) for name, curves in runs.items())

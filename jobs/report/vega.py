@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import vl_convert
-
 Spec = dict[str, Any]
-Told = tuple[str, str] | tuple[str, str, str]  # a field of text and its title; a field of numbers, title and format
+# A field of text and its title; a field of numbers, its title and its format.
+TooltipField = tuple[str, str] | tuple[str, str, str]
 
 VERSION = "6.4"  # of Vega-Lite
 STATIC_WIDTH = 400  # pixels, of what is drawn here; in the page a chart is as wide as its place
@@ -84,6 +83,8 @@ def chart(
 
 def static_svg(chart: Chart) -> str:
     """The SVG element of a chart as it stands still, its ids marked with its name so that several live in one page."""
+    import vl_convert  # here: a page without charts, such as that of an audit, needs it not
+
     text = vl_convert.vegalite_to_svg({**chart.spec, "width": STATIC_WIDTH}, vl_version=VERSION)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", text)
     return text.replace("<svg ", '<svg aria-hidden="true" ', 1)
@@ -92,6 +93,8 @@ def static_svg(chart: Chart) -> str:
 @cache
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which sets `vegaEmbed`; it asks for nothing else."""
+    import vl_convert
+
     return str(vl_convert.javascript_bundle(vl_version=VERSION))  # type: ignore[call-arg]  # the stub asks for more
 
 
@@ -103,8 +106,8 @@ def quantity(field: str, title: str | None = None, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
-def told(*fields: Told) -> list[Spec]:
-    """An encoding of what the pointer is told of a mark."""
+def tooltip_of(*fields: TooltipField) -> list[Spec]:
+    """An encoding of what the tooltip of a mark says."""
     kinds = (
         {"type": "nominal"} if len(field) == 2 else {"type": "quantitative", "format": field[2]} for field in fields
     )
@@ -119,8 +122,8 @@ def coloured(field: str, names: Sequence[str]) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": legend}
 
 
-def nearest(y: Spec, *fields: Told) -> Spec:
-    """A layer of points that nobody sees but the one which is nearest to the pointer, and what that is told of it.
+def nearest(y: Spec, *fields: TooltipField) -> Spec:
+    """A layer of points that nobody sees but the one which is nearest to the pointer, with its tooltip.
 
     It is an expression because Vega-Lite looks for text in the wrong place here: what is under the pointer is not a
     point but the cell around it, whose `datum` is the point.

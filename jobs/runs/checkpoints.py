@@ -4,6 +4,7 @@ from pathlib import Path
 
 from imagefeed.jobs.runs.folder import BEST, CHECKPOINT
 from imagefeed.model.checkpoint import Checkpoint, load_checkpoint
+from imagefeed.model.presets import PAPER
 from imagefeed.pipeline.dataset.manifest import Manifest
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.hashing import file_sha256
@@ -70,13 +71,13 @@ def check_together(paths: list[Path], checkpoints: list[Checkpoint], digests: li
 
 
 def recipe_of(checkpoint: Checkpoint) -> str:
-    """The recipe that a net was trained with."""
-    return str(checkpoint["train_config"].get("recipe", "alexnet"))
+    """The recipe that a net was trained with; the paper's where the checkpoint names none."""
+    return str(checkpoint["train_config"].get("recipe", PAPER.recipe))
 
 
 def crop_size_of(checkpoint: Checkpoint) -> int:
-    """The side of the images that a net takes, pixels."""
-    return int(checkpoint["model_config"].get("input_size", 224))
+    """The side of the images that a net takes, pixels; the paper's where the checkpoint names none."""
+    return int(checkpoint["model_config"].get("input_size", PAPER.input_size))
 
 
 def read_checkpoints(

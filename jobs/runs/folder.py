@@ -11,21 +11,18 @@ RUN/
 """
 
 import dataclasses
-import fcntl
 import json
 import os
-import platform
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from imagefeed.jobs.runs.versions import versions
 from imagefeed.model.checkpoint import Checkpoint, load_checkpoint
 from imagefeed.pipeline.files.atomic import atomic, sweep, write_atomically
+from imagefeed.pipeline.files.locks import exclusive
 
 CHECKPOINT = "checkpoint-last.pt"
 BEST = "checkpoint-best.pt"
@@ -33,6 +30,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 TRACE = "trace.json"
+VERSIONED = ("torch",)  # the packages that a run's result depends on, beside its options and its data
 
 # Options that may differ between a run and its continuation: they say where and for how long, not what is learnt.
 _FREE = {"data", "out", "resume", "epochs", "max_steps", "device", "threads", "accumulate", "profile"}
@@ -56,7 +54,7 @@ def enter(out: Path, *, resume: bool, options: dict[str, Any], num_classes: int,
     if (out / CHECKPOINT).is_file():
         checkpoint = load_checkpoint(out / CHECKPOINT, num_classes=num_classes)
         _check_same(out / CHECKPOINT, checkpoint, options, data_digest)
-    content = {"options": options, "versions": versions()}
+    content = {"options": options, "versions": versions(*VERSIONED)}
     write_atomically(out / CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     return checkpoint
 
@@ -69,29 +67,9 @@ def only_run(out: Path, patience: float = 60.0) -> Iterator[None]:
     RuntimeError after `patience` seconds. The kernel takes the lock back from a process that dies.
     """
     out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        end = time.monotonic() + patience
-        while not _locked(folder):
-            if time.monotonic() > end:
-                raise RuntimeError(f"{out}: another run is writing there; wait for its end, or give another --out")
-            time.sleep(0.1)
+    refusal = f"{out}: another run is writing there; wait for its end, or give another --out"
+    with exclusive(out, refusal, patience):
         yield
-    finally:
-        os.close(folder)
-
-
-def _locked(folder: int) -> bool:
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def versions() -> dict[str, str]:
-    """Of what a run's result depends on, beside its options and its data."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
 def keep(out: Path, epoch: int, *, best: bool, last: int, every: int | None) -> None:

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagefeed.jobs.evaluation.crops import images_of
+from imagefeed.jobs.evaluation.nearest import nearest
 from imagefeed.jobs.report.pictures import data_url, thumbnail
 from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 
 COLUMNS = ["id", "key", "label", "features"]
-NUM_NEAREST = 6  # as in the paper's Figure 4
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,18 @@ class Neighbourhood:
     split: Dataset | None  # for the pictures; None: where it is not there
 
     def nearest(self, features: np.ndarray) -> list[dict[str, Any]]:
-        """The images whose features (float32 [units]) are nearest by Euclidean distance, the nearest first."""
-        distances = np.sqrt(((self.features - features) ** 2).sum(1))
-        rows = np.argsort(distances, kind="stable")[:NUM_NEAREST]
-        found = self.table.take(rows).to_pylist()
+        """The images whose features (float32 [units]) are nearest, the nearest first."""
+        near = nearest(features[None], self.features, np.arange(len(self.table)))
+        found = self.table.take(near.ids[0]).to_pylist()
         pictures = images_of(self.split, [each["id"] for each in found]) if self.split is not None else {}
         return [
             {
                 "key": each["key"],
                 "words": self.classes[each["label"]].words or self.classes[each["label"]].wnid,
-                "distance": float(distances[row]),
+                "distance": distance,
                 "picture": data_url(thumbnail(pictures[each["id"]])) if each["id"] in pictures else None,
             }
-            for row, each in zip(rows, found, strict=True)
+            for distance, each in zip(near.distances[0].tolist(), found, strict=True)
         ]
 
 

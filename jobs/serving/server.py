@@ -24,6 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from imagefeed.jobs.report.html import STYLE
 from imagefeed.jobs.report.pictures import data_url, response_picture, thumbnail
 from imagefeed.jobs.serving.neighbourhood import Neighbourhood
 from imagefeed.jobs.serving.predictor import Predictor
@@ -74,7 +75,7 @@ def application(predictor: Predictor, about: str, neighbourhood: Neighbourhood |
 
     values = {"about": about, "most_bytes": MOST_BYTES, "neighbours": neighbourhood is not None}
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    styles = "".join((TEMPLATES / name).read_text() for name in ("page.css", "predict.css"))
+    styles = STYLE.read_text() + (TEMPLATES / "predict.css").read_text()
     files = {
         "/": (environment.get_template("predict.html.j2").render(values), "text/html"),
         "/page.css": (styles, "text/css"),

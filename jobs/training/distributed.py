@@ -1,6 +1,5 @@
 """One process of a training run: which of them it is, what it runs on, and how they agree."""
 
-import ctypes
 import gc
 import os
 import signal
@@ -14,9 +13,9 @@ import torch
 import torch.distributed as dist
 
 from imagefeed.pipeline.runtime.cores import cores_per_rank
+from imagefeed.pipeline.runtime.parent import end_with_parent
 
 Result = TypeVar("Result")
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ class World:
 
 
 @contextmanager
-def joined(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> Iterator[World]:
+def process_group(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> Iterator[World]:
     """Joins the processes that torchrun started, by NCCL on CUDA and by gloo on CPU; without torchrun, just this one.
 
     torchrun tells each rank to use one thread. Here the CPUs of a machine are shared out over its ranks, unless
@@ -47,7 +46,7 @@ def joined(device: Literal["auto", "cpu", "cuda"], num_threads: int | None) -> I
     num_threads = num_threads or cores_per_rank()
     torch.set_num_threads(num_threads)
     if "RANK" in os.environ:
-        _end_with_parent()
+        end_with_parent()  # torchrun, killed itself, can no longer end its ranks
         on_cuda = place.type == "cuda"
         # Messages in the CPU's memory, such as `Stop`'s, go by gloo in any case: they need not wait for a GPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_cuda else "gloo", device_id=place if on_cuda else None)
@@ -73,12 +72,6 @@ def _device(wanted: Literal["auto", "cpu", "cuda"], local_rank: int, local_size:
     torch.cuda.set_device(device)
     torch.backends.cudnn.deterministic = True  # a resumed run is to repeat what an undisturbed one does
     return device
-
-
-def _end_with_parent() -> None:
-    """Asks Linux for a SIGTERM when torchrun dies: killed itself, it can no longer end its ranks."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Stop:

@@ -8,7 +8,7 @@ from imagefeed.jobs.runs import folder
 from imagefeed.jobs.runs.folder import CHECKPOINT, METRICS
 from imagefeed.jobs.runs.tracker import last_validation, tracking
 from imagefeed.jobs.training.config import TrainConfig
-from imagefeed.jobs.training.distributed import World, by_main, joined, wait_for_all
+from imagefeed.jobs.training.distributed import World, by_main, process_group, wait_for_all
 from imagefeed.jobs.training.run import Run, Stopped
 from imagefeed.model.checkpoint import Checkpoint
 from imagefeed.model.metrics import chance_error
@@ -23,7 +23,7 @@ STOPPED = 75  # the status after a SIGTERM and a checkpoint: sysexits.h's EX_TEM
 
 def main(config: TrainConfig) -> None:
     """Trains until the last epoch and says how it came out; raises what each part of it documents."""
-    with joined(config.device, config.threads) as world, ExitStack() as held:
+    with process_group(config.device, config.threads) as world, ExitStack() as held:
         take_part(config, world, held)
 
 

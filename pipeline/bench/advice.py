@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagefeed.pipeline.bench.results import BenchResults, Output
+from imagefeed.pipeline.runtime.parts import part
 
 UNEXPLAINED = "not explained"
 PARTS = {"hash": "#7b6ba8", "decode": "#0b5cad", "write": "#3a9a5c", UNEXPLAINED: "#c9772b", "wait": "#b9c0c8"}
@@ -189,8 +190,9 @@ def show(findings: BenchResults) -> None:
 
 def plot(findings: BenchResults, path: Path) -> None:
     """Draws the same to `path`, of any type that matplotlib knows (PNG, SVG, PDF)."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    with part("plot"):
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     speeds, times = figure.subplots(2, 1, height_ratios=[3, 2])

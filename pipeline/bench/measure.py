@@ -16,6 +16,7 @@ from imagefeed.pipeline.bench.ceilings import decode_all, decode_crops, hash_all
 from imagefeed.pipeline.bench.results import BenchOptions, BenchResults, Output, Rate
 from imagefeed.pipeline.image.pillow import BadImage, load_rgb
 from imagefeed.pipeline.image.stored import JPEG, RAW
+from imagefeed.pipeline.image.turbojpeg import FOUND
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.loader.batches import BatchPlanner
 from imagefeed.pipeline.loader.dataset import Dataset
@@ -46,7 +47,8 @@ def measure(dataset: Dataset, options: BenchOptions, done: Callable[[str], None]
     decode, turbo = {}, None
     if len(jpegs):
         decode = {n: rate(lambda some, n=n: decode_crops(planner, some, n), jpegs, each) for n in counts}  # type: ignore[misc]
-        turbo = rate(lambda some: decode_all(dataset, some, num_threads), jpegs, each)
+        if FOUND:
+            turbo = rate(lambda some: decode_all(dataset, some, num_threads), jpegs, each)
     done("hashing")
     hashed = rate(lambda some: hash_all(dataset, some, num_threads), rows, each)
     done("copying memory")
@@ -85,6 +87,8 @@ def loader_options(options: BenchOptions, num_threads: int, dtype: str, layout: 
     return LoaderOptions(
         recipe="alexnet",
         batch_size=options.batch_size,
+        rank=0,
+        world_size=1,
         num_threads=num_threads,
         dtype=dtype,  # type: ignore[arg-type]
         layout=layout,  # type: ignore[arg-type]

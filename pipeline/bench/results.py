@@ -58,7 +58,7 @@ class BenchResults:
     read_warm: float  # the same again
     decoder: str  # the loader's: "own" or "turbojpeg"
     decode: dict[int, Rate]  # by the loader's decoder, what its crops need, by number of threads; empty without JPEGs
-    decode_turbo: Rate | None  # whole images by libjpeg-turbo, all threads; None without JPEGs
+    decode_turbo: Rate | None  # whole images by libjpeg-turbo, all threads; None without JPEGs or it
     hash: Rate
     copy_bytes: float  # a second, memory to memory, all threads
     outputs: tuple[Output, ...]

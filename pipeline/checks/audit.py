@@ -12,21 +12,21 @@ Everything is reported and nothing is deleted, and whether two pictures of one l
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
+from imagefeed.pipeline.checks.chunks import measure_table
 from imagefeed.pipeline.checks.dhash import FLAT, MOST_DIFFERENT, bits_apart, difference_hash, group_near
 from imagefeed.pipeline.image.jpeg.codec import JpegCodec
-from imagefeed.pipeline.image.pillow import BadImage, load_rgb
+from imagefeed.pipeline.image.pillow import load_rgb
 from imagefeed.pipeline.image.stored import MOST_PIXELS
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.runtime.executors import Executor, run_here
-from imagefeed.pipeline.runtime.progress import track
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.reader import read_rows
 
-CHUNK = 256  # images a task
 FOUND = np.dtype([("digest", "u8"), ("hash", "u8", 2), ("height", "i4"), ("width", "i4"), ("span", "i4")])
 KINDS = ("identical", "near", "small", "extreme", "flat", "unusable")
 SCHEMA = pa.schema(
@@ -67,43 +67,14 @@ class AuditOptions:
             raise ValueError(f"near {self.near}: choose 0 to {MOST_DIFFERENT} bits")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """Some rows of a source, for a worker to look at."""
-
-    start: int
-    root: str
-    rows: pa.Table
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a worker saw in a chunk."""
-
-    start: int
-    found: np.ndarray  # FOUND [n]; height 0 where an image does not decode
-    reasons: dict[int, str]  # why not, by row
-
-
 def audit(source: Source, options: AuditOptions = AuditOptions(), run: Executor = run_here) -> pa.Table:
     """The doubts about `source`, a table of `SCHEMA`, by kind, then group, then split and id."""
-    rows = joined(source)
-    found, reasons = np.zeros(len(rows), FOUND), {}
-    passed: list[Seen] = []
-
-    def counts() -> Iterator[int]:
-        for seen in run(look, chunks_of(source.root, rows)):
-            passed.append(seen)
-            yield len(seen.found)
-
-    for num_seen in track(counts(), len(rows), "looking", "images"):
-        seen = passed.pop()
-        found[seen.start : seen.start + num_seen] = seen.found
-        reasons.update(seen.reasons)
-    return report(rows, found, reasons, options)
+    rows = rows_of_all_splits(source)
+    seen = measure_table(rows, lambda _: partial(read_rows, source.root), AuditMeasure, FOUND, "looking", run)
+    return report(rows, seen.found, seen.faults, options)
 
 
-def joined(source: Source) -> pa.Table:
+def rows_of_all_splits(source: Source) -> pa.Table:
     """The rows of all splits, one behind the other, with split, id and the name of the class."""
     names, tables = pa.array([each.wnid for each in source.classes]), []
     for split, table in source.splits.items():
@@ -113,26 +84,22 @@ def joined(source: Source) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 
-def chunks_of(root: str, rows: pa.Table) -> Iterator[Chunk]:
-    """The rows in chunks."""
-    for start in range(0, len(rows), CHUNK):
-        yield Chunk(start=start, root=root, rows=rows.take(np.arange(start, min(start + CHUNK, len(rows)))))
+class AuditMeasure:
+    """Hashes the bytes and the pixels of image files."""
 
+    def __init__(self) -> None:
+        self._jpeg = JpegCodec()
 
-def look(chunk: Chunk) -> Seen:
-    """Hashes the bytes and the pixels of the images of a chunk."""
-    found, reasons, jpeg = np.zeros(len(chunk.rows), FOUND), {}, JpegCodec()
-    for place, data in enumerate(read_rows(chunk.root, chunk.rows)):
-        found["digest"][place] = xxh3_64(np.frombuffer(data, np.uint8))
-        try:
-            image = jpeg.decode(data, MOST_PIXELS)
-            image = load_rgb(data) if image is None else image
-        except BadImage as error:
-            reasons[chunk.start + place] = str(error)
-            continue
-        found["height"][place], found["width"][place] = image.shape[:2]
-        found["span"][place] = difference_hash(image, found["hash"][place])
-    return Seen(start=chunk.start, found=found, reasons=reasons)
+    def __call__(self, data: bytes, row: dict, found: np.void) -> None:
+        found["digest"] = xxh3_64(np.frombuffer(data, np.uint8))
+        image = self._jpeg.decode(data, MOST_PIXELS)
+        image = load_rgb(data) if image is None else image
+        found["height"], found["width"] = image.shape[:2]
+        found["span"] = difference_hash(image, found["hash"])
+
+    def total(self) -> int:
+        """Nothing is summed up."""
+        return 0
 
 
 def report(rows: pa.Table, found: np.ndarray, reasons: dict[int, str], options: AuditOptions) -> pa.Table:

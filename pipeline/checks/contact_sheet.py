@@ -1,4 +1,4 @@
-"""A dataset at a glance: a contact sheet of its images and a table of its numbers.
+"""A dataset at a glance: a contact sheet of its images.
 
 The images lie at even distances in the order of the ids, so a sheet shows every part of a dataset, and always the same.
 They are shown as the loader gets them, each whole and within its cell.
@@ -54,9 +54,3 @@ def fitting(
     while text and draw.textlength(text + "...", font) > width:
         text = text[:-1]
     return text.rstrip() + "..."
-
-
-def spread(values: np.ndarray) -> str:
-    """The least, the middle and the largest of some numbers."""
-    low, middle, high = np.quantile(values, (0, 0.5, 1))
-    return f"{low:,.4g} / {middle:,.4g} / {high:,.4g} (least, median, most)"

@@ -5,12 +5,17 @@ It is for a split of our own and for an index of somebody else's shards alike, o
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from imagefeed.pipeline.checks.chunks import Reader, measure_table
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
 from imagefeed.pipeline.files.mapped_file import check_unchanged
@@ -20,30 +25,8 @@ from imagefeed.pipeline.image.stored import JPEG, MOST_PIXELS, RAW
 from imagefeed.pipeline.image.turbojpeg import NOT_RGB
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.runtime.executors import Executor, run_here
-from imagefeed.pipeline.runtime.progress import track
 
-CHUNK = 256  # images a task
 FOUND = np.dtype([("height", "i4"), ("width", "i4"), ("xxh3", "u8")])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """Some rows of the table, for a worker to look at."""
-
-    start: int  # the first row
-    samples: pa.Table  # the rows
-    shards: dict[int, tuple[str, int, int | None]]  # those that they name: file, bytes, time of writing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a worker saw in a chunk."""
-
-    start: int
-    moments: Moments
-    pixel_sums: PixelSums
-    found: np.ndarray  # FOUND [n]
-    faults: dict[int, str]  # by row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,79 +47,81 @@ def scan(dataset: Split, what: str, run: Executor = run_here) -> ScanResult:
     """
     if dataset.remote is not None:
         raise ValueError(f"{dataset.source} is elsewhere: copy it here first, every byte of it is read")
-    found, faults = np.zeros(len(dataset), FOUND), {}
-    moments, pixel_sums = Moments(), PixelSums()
-    passed: list[Seen] = []
-
-    def counts() -> Iterator[int]:
-        for seen in run(look, chunks_of(dataset)):
-            passed.append(seen)
-            yield len(seen.found)
-
-    for num_seen in track(counts(), len(dataset), what, "images"):
-        seen = passed.pop()
-        found[seen.start : seen.start + num_seen] = seen.found
-        moments += seen.moments
-        pixel_sums += seen.pixel_sums
-        faults.update(seen.faults)
+    seen = measure_table(dataset.samples, partial(reader_of, dataset), PixelMeasure, FOUND, what, run)
     return ScanResult(
-        moments=moments, pixel_sums=pixel_sums, found=found, faults=[faults[row] for row in sorted(faults)]
+        moments=seen.total.moments,
+        pixel_sums=seen.total.pixel_sums,
+        found=seen.found,
+        faults=[f"{dataset.name(row)}: {reason}" for row, reason in seen.faults.items()],
     )
 
 
-def chunks_of(dataset: Split) -> Iterator[Chunk]:
-    """The table in chunks."""
-    for start in range(0, len(dataset), CHUNK):
-        yield chunk_of(dataset, np.arange(start, min(start + CHUNK, len(dataset))))
+class PixelTotal(NamedTuple):
+    """Sums over the pixels of images."""
+
+    moments: Moments
+    pixel_sums: PixelSums
+
+    def __add__(self, other: "PixelTotal") -> "PixelTotal":  # type: ignore[override]
+        return PixelTotal(self.moments + other.moments, self.pixel_sums + other.pixel_sums)
 
 
-def chunk_of(dataset: Split, rows: np.ndarray) -> Chunk:
-    """Some rows (int64 [n]) as a chunk, which begins at the first of them."""
+class PixelMeasure:
+    """Hashes and decodes samples as the loader gets them, and sums up their pixels."""
+
+    def __init__(self) -> None:
+        self._jpeg, self._moments, self._pixel_sums = JpegCodec(), Moments(), PixelSums()
+
+    def __call__(self, data: bytes, row: dict, found: np.void) -> None:
+        digest = xxh3_64(np.frombuffer(data, np.uint8))
+        if row["xxh3"] not in (0, digest):
+            raise BadImage("its bytes are not those that were written")
+        image = pixels_of(data, row, self._jpeg)
+        found["height"], found["width"], found["xxh3"] = *image.shape[:2], digest
+        self._moments.add(image)
+        self._pixel_sums.add(image)
+
+    def total(self) -> PixelTotal:
+        return PixelTotal(self._moments, self._pixel_sums)
+
+
+class ShardFile(NamedTuple):
+    """A shard as the manifest knows it: bytes, and where it is somebody else's its time of writing, ns since 1970."""
+
+    path: Path
+    num_bytes: int
+    modified_ns: int | None
+
+
+def reader_of(dataset: Split, rows: pa.Table) -> Reader:
+    """What reads the payloads of `rows` of the table of `dataset`, in a worker too."""
     shards = {}
-    for number in np.unique(dataset.columns.shard[rows]).tolist():
+    for number in pc.unique(rows["shard"]).to_pylist():
         shard = dataset.manifest.shards[number]
-        shards[number] = str(dataset.path / shard.name), shard.num_bytes, shard.modified_ns
-    return Chunk(start=int(rows[0]), samples=dataset.samples.take(rows), shards=shards)  # a slice would pickle whole
+        shards[number] = ShardFile(dataset.path / shard.name, shard.num_bytes, shard.modified_ns)
+    return partial(read_payloads, shards)
+
+
+def read_payloads(shards: dict[int, ShardFile], rows: pa.Table) -> Iterator[bytes]:
+    """The payloads of `rows`, in order, from `shards` by their number. `ValueError` where a shard was changed."""
+    with ExitStack() as stack:
+        files = {}
+        for number, (path, num_bytes, modified_ns) in shards.items():
+            files[number] = stack.enter_context(open(path, "rb", buffering=0))
+            check_unchanged(path, os.fstat(files[number].fileno()), num_bytes, modified_ns)
+        for row in rows.select(["shard", "offset", "size"]).to_pylist():
+            yield os.pread(files[row["shard"]].fileno(), row["size"], row["offset"])
 
 
 def payloads_of_rows(dataset: Split, rows: np.ndarray) -> Iterator[tuple[bytes, dict]]:
-    """`payloads_of` for some rows (int64 [n]) of a dataset that is here."""
+    """Payload and row of the table for some rows (int64 [n]) of a dataset that is here.
+
+    Raises `ValueError` where it is elsewhere, or a shard was changed.
+    """
     if dataset.remote is not None:
         raise ValueError(f"{dataset.source} is elsewhere: copy it here first")
-    return payloads_of(chunk_of(dataset, rows))
-
-
-def look(chunk: Chunk) -> Seen:
-    """Decodes and hashes the images of a chunk."""
-    moments, pixel_sums, found, faults = Moments(), PixelSums(), np.zeros(len(chunk.samples), FOUND), {}
-    jpeg = JpegCodec()
-    for place, (payload, row) in enumerate(payloads_of(chunk)):
-        try:
-            digest = xxh3_64(np.frombuffer(payload, np.uint8))
-            if row["xxh3"] not in (0, digest):
-                raise BadImage("its bytes are not those that were written")
-            image = pixels_of(payload, row, jpeg)
-        except BadImage as error:
-            faults[chunk.start + place] = f"{chunk.shards[row['shard']][0]}: sample {row['id']} ({row['key']}): {error}"
-            continue
-        found[place] = (*image.shape[:2], digest)
-        moments.add(image)
-        pixel_sums.add(image)
-    return Seen(start=chunk.start, moments=moments, pixel_sums=pixel_sums, found=found, faults=faults)
-
-
-def payloads_of(chunk: Chunk) -> Iterator[tuple[bytes, dict]]:
-    """Payload and row of each sample of a chunk. Raises `ValueError` where a shard was changed."""
-    opened = {}
-    try:
-        for number, (name, size, modified_ns) in chunk.shards.items():
-            opened[number] = file = open(name, "rb", buffering=0)  # noqa: SIM115 - closed below
-            check_unchanged(Path(name), os.fstat(file.fileno()), size, modified_ns)
-        for row in chunk.samples.to_pylist():
-            yield os.pread(opened[row["shard"]].fileno(), row["size"], row["offset"]), row
-    finally:
-        for file in opened.values():
-            file.close()
+    samples = dataset.samples.take(rows)
+    return zip(reader_of(dataset, samples)(samples), samples.to_pylist(), strict=True)
 
 
 def pixels_of(payload: bytes, row: dict, jpeg: JpegCodec) -> np.ndarray:

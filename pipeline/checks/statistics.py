@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imagefeed.pipeline.checks.scan import ScanResult, scan
-from imagefeed.pipeline.dataset.index import WITH_STATISTICS, index_of, publish
-from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, SAMPLES_SCHEMA, Manifest
+from imagefeed.pipeline.dataset.index import WITH_STATISTICS, index_of
+from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, SAMPLES, Manifest
+from imagefeed.pipeline.dataset.publish import array_writer, copy_writer, publish_folder, publish_split, table_writer
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.statistics import statistics
-from imagefeed.pipeline.files.atomic import atomic, sync
-from imagefeed.pipeline.files.hashing import file_sha256
+from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.runtime.executors import Executor, run_here
 
@@ -45,11 +44,11 @@ def make_index(
             raise ValueError(f"{path}: a shard was changed meanwhile; run again")
         if not dataset.has_statistics:
             finished = folder.with_name(folder.name + WITH_STATISTICS)
-            publish(finished, partial(write_statistics, dataset=dataset, run=run))
+            publish_folder(finished, partial(write_statistics, dataset=dataset, run=run))
             dataset = Split.open_folder(finished, dataset.source)
     if out is not None:
         out = out.absolute()
-        publish(out, partial(copy_index, dataset=dataset))
+        publish_folder(out, partial(copy_index, dataset=dataset))
         if Manifest.load(out) != dataset.manifest:
             raise FileExistsError(f"{out} already holds another split: choose another folder, or remove this one")
         dataset = Split.open_folder(out, dataset.source)
@@ -58,9 +57,8 @@ def make_index(
 
 def copy_index(folder: Path, dataset: Split) -> None:
     """Writes the files of an index into `folder`, the manifest last."""
-    for name in (*dataset.manifest.files, MANIFEST):
-        (folder / name).write_bytes((dataset.path / name).read_bytes())
-        sync(folder / name)
+    files = {name: copy_writer(dataset.path / name) for name in dataset.manifest.files}
+    publish_split(LocalOutput(folder), dataset.manifest, files)
 
 
 def take_statistics(dataset: Split, run: Executor = run_here) -> Split:
@@ -69,7 +67,7 @@ def take_statistics(dataset: Split, run: Executor = run_here) -> Split:
     Raises `ValueError` where an image does not decode.
     """
     if not dataset.has_statistics:
-        with LocalOutput(dataset.path.parent).held():
+        with LocalOutput(dataset.path.parent).lock():
             write_statistics(dataset.path, dataset, run)
     return Split.open_folder(dataset.path)
 
@@ -82,20 +80,17 @@ def write_statistics(folder: Path, dataset: Split, run: Executor) -> None:
             f"{dataset.source or dataset.path}: {len(seen.faults)} of {len(dataset)} images cannot be used, so there "
             "are no statistics: " + "; ".join(seen.faults[:MOST_NAMED])
         )
+    files = {}
     if dataset.manifest.is_index:  # a split of our own knows all that its table has room for
         table = dataset.samples
         for name in seen.found.dtype.names or ():
             place = table.schema.get_field_index(name)
             table = table.set_column(place, table.schema.field(place), pa.array(seen.found[name]))
-        with atomic(folder / SAMPLES) as path:
-            pq.write_table(table.cast(SAMPLES_SCHEMA), path)
-    files = {*dataset.manifest.files, SAMPLES}
+        files[SAMPLES] = table_writer(table.cast(SAMPLES_SCHEMA))
     if seen.pixel_sums.sums is not None:
-        with atomic(folder / MEAN_IMAGE) as path, open(path, "wb") as file:
-            np.save(file, seen.pixel_sums.sums / len(dataset))
-        files.add(MEAN_IMAGE)
-    hashes = {name: file_sha256(folder / name) for name in sorted(files)}
-    replace(dataset.manifest, statistics=statistics(seen.moments), files=hashes).save(folder)
+        files[MEAN_IMAGE] = array_writer(seen.pixel_sums.sums / len(dataset))
+    manifest = replace(dataset.manifest, statistics=statistics(seen.moments))
+    publish_split(LocalOutput(folder), manifest, files)
 
 
 def recompute(dataset: Split, run: Executor = run_here) -> list[str]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from imagefeed.pipeline.checks.contact_sheet import spread
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.image.stored import JPEG, OTHER, RAW
 
@@ -24,15 +23,21 @@ def numbers(dataset: Split) -> list[tuple[str, str]]:
             f"{len(manifest.shards):,} {manifest.format}, {sum(s.num_bytes for s in manifest.shards) / 1e6:,.1f} MB",
         ),
         ("kinds", ", ".join(f"{count:,} {KINDS[kind]}" for kind, count in enumerate(kinds.tolist()) if count)),
-        ("kB an image", f"{spread(size)}"),
+        ("kB an image", f"{range_of(size)}"),
     ]
     if storage:
         quality = f", quality {storage.quality}" if storage.quality else ""
         lines.append(("stored", f"{storage.resize}, {storage.encoding}{quality}"))
     if dataset.sizes_known:
-        lines += [("height, pixels", spread(columns.height)), ("width, pixels", spread(columns.width))]
+        lines += [("height, pixels", range_of(columns.height)), ("width, pixels", range_of(columns.width))]
     if dataset.has_statistics:
         mean, deviation = dataset.statistics.mean, np.sqrt(np.diag(dataset.statistics.covariance))
         lines.append(("mean, R G B", " ".join(f"{each:.1f}" for each in mean)))
         lines.append(("deviation, R G B", " ".join(f"{each:.1f}" for each in deviation)))
     return lines
+
+
+def range_of(values: np.ndarray) -> str:
+    """The least, the middle and the largest of some numbers."""
+    low, middle, high = np.quantile(values, (0, 0.5, 1))
+    return f"{low:,.4g} / {middle:,.4g} / {high:,.4g} (least, median, most)"

@@ -47,7 +47,8 @@ def verify(dataset: Split, *, quick: bool = False, run: Executor = run_here) -> 
     if faults:  # what the tables say is not to be relied on
         return faults
     num_shards = len(dataset.manifest.shards)
-    for found in progress(run(check_shard, shards_of(dataset, hashed=not quick)), num_shards):
+    checked = run(check_shard, shards_of(dataset, hashed=not quick))
+    for found in track(checked, num_shards, "verifying", "shards", lambda _: 1):
         faults += found
     if quick:
         return faults
@@ -56,13 +57,6 @@ def verify(dataset: Split, *, quick: bool = False, run: Executor = run_here) -> 
     if dataset.has_statistics and not looked.faults:
         faults += differences(dataset, looked)
     return faults
-
-
-def progress(checked: Iterator[list[str]], total: int) -> Iterator[list[str]]:
-    """Passes on what was found of each shard and shows how far it has come."""
-    passed: list[list[str]] = []
-    for _ in track((passed.append(each) or 1 for each in checked), total, "verifying", "shards"):  # type: ignore[func-returns-value]
-        yield passed.pop()
 
 
 def check_tables(dataset: Split) -> list[str]:

@@ -5,20 +5,20 @@ From tar to beton and back is the identity, and what comes out is what a convers
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imagefeed.pipeline.convert.write_shard import shard_name
-from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Manifest, Shard
+from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Manifest, Shard
+from imagefeed.pipeline.dataset.publish import copy_writer, publish_split, table_writer
 from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.atomic import atomic, sweep
-from imagefeed.pipeline.files.hashing import file_sha256 as sha256_of
+from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import check_unchanged
 from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.formats.containers import Format, shard_writer
@@ -61,27 +61,15 @@ def repack(dataset: Split, out: Path, format: Format, run: Executor = run_here) 
         raise ValueError(f"{dataset.source} is elsewhere: copy it here first")
     out = Path(out).absolute()
     out.mkdir(parents=True, exist_ok=True)
-    with LocalOutput(out).held():
+    with LocalOutput(out).lock():
         if (out / MANIFEST).exists():
             raise FileExistsError(f"{out} already holds a split: choose another folder, or remove this one")
         try:
-            done = list(copied(dataset, out, format, run))
+            copies = run(copy_shard, tasks_of(dataset, out, format))
+            done = list(track(copies, len(dataset), "copying", "images", lambda each: each.shard.num_samples))
         finally:
             sweep(out)
         return finish(dataset, out, format, sorted(done, key=lambda each: each.shard.name))
-
-
-def copied(dataset: Split, out: Path, format: Format, run: Executor) -> Iterator[Repacked]:
-    """The shards as they are finished."""
-    passed: list[Repacked] = []
-
-    def counts() -> Iterator[int]:
-        for each in run(copy_shard, tasks_of(dataset, out, format)):
-            passed.append(each)
-            yield each.shard.num_samples
-
-    for _ in track(counts(), len(dataset), "copying", "images"):
-        yield passed.pop()
 
 
 def tasks_of(dataset: Split, out: Path, format: Format) -> Iterator[RepackTask]:
@@ -115,14 +103,14 @@ def copy_shard(task: RepackTask) -> Repacked:
                 digest = xxh3_64(np.frombuffer(payload, np.uint8))
                 if len(payload) != row["size"] or row["xxh3"] not in (0, digest):
                     raise ValueError(f"{task.source}: sample {row['id']} ({row['key']}) was altered: restore the file")
-                kind, height, width = described(payload, row, jpeg)
+                kind, height, width = kind_and_size(payload, row, jpeg)
                 offset = writer.add(row["key"], row["label"], payload, kind, height, width)
                 rows.append(row | {"offset": offset, "kind": kind, "height": height, "width": width, "xxh3": digest})
-    shard = replace(task.shard, num_bytes=path.stat().st_size, sha256=sha256_of(path), modified_ns=None)
+    shard = replace(task.shard, num_bytes=path.stat().st_size, sha256=file_sha256(path), modified_ns=None)
     return Repacked(shard=shard, rows=pa.Table.from_pylist(rows, SAMPLES_SCHEMA))
 
 
-def described(payload: bytes, row: dict, jpeg: JpegCodec) -> tuple[int, int, int]:
+def kind_and_size(payload: bytes, row: dict, jpeg: JpegCodec) -> tuple[int, int, int]:
     """Kind, height and width of a payload; the table of somebody else's shard does not know them all."""
     if row["kind"] == RAW or (row["xxh3"] and row["height"]):
         return row["kind"], row["height"], row["width"]
@@ -132,12 +120,6 @@ def described(payload: bytes, row: dict, jpeg: JpegCodec) -> tuple[int, int, int
 
 def finish(dataset: Split, out: Path, format: Format, done: list[Repacked]) -> Manifest:
     """Writes the tables, then the manifest."""
-    with atomic(out / SAMPLES) as path:
-        pq.write_table(pa.concat_tables([each.rows for each in done]).sort_by("id").combine_chunks(), path)
-    for name in dataset.manifest.files:
-        if name != SAMPLES:
-            with atomic(out / name) as path:
-                shutil.copyfile(dataset.path / name, path)
     found = Storage(resize="none", size=0, encoding="as found", quality=None, codec=codec_name())
     manifest = replace(
         dataset.manifest,
@@ -145,7 +127,8 @@ def finish(dataset: Split, out: Path, format: Format, done: list[Repacked]) -> M
         format=format,
         storage=dataset.manifest.storage or found,
         shards=tuple(each.shard for each in done),
-        files={name: sha256_of(out / name) for name in dataset.manifest.files},
+        files={},
     )
-    manifest.save(out)
-    return manifest
+    table = pa.concat_tables([each.rows for each in done]).sort_by("id").combine_chunks()
+    files = {name: copy_writer(dataset.path / name) for name in dataset.manifest.files if name != SAMPLES}
+    return publish_split(LocalOutput(out), manifest, {SAMPLES: table_writer(table), **files})

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagefeed.pipeline.dataset.manifest import QUARANTINE_SCHEMA, RECORDS, Shard
+from imagefeed.pipeline.dataset.manifest import RECORDS, Shard
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
+from imagefeed.pipeline.dataset.tables import QUARANTINE_SCHEMA
 from imagefeed.pipeline.files.output_folder import OutputFolder
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from imagefeed.pipeline.convert.shard_record import ShardRecord, is_done, save_record
-from imagefeed.pipeline.dataset.manifest import QUARANTINE_SCHEMA, SAMPLES_SCHEMA, Shard
+from imagefeed.pipeline.dataset.manifest import Shard
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
+from imagefeed.pipeline.dataset.tables import QUARANTINE_SCHEMA, SAMPLES_SCHEMA
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.output_folder import OutputFolder
 from imagefeed.pipeline.formats.containers import Format, shard_writer
@@ -34,7 +35,7 @@ class ShardTask:
     ids: np.ndarray  # int64 [samples], in the order in which they are written
     rows: pa.Table  # the source's rows of these ids, `sources.table.SCHEMA`
     storage: Storage
-    decode_all: bool  # whether pixels are looked at that are not resized
+    decode_all: bool  # whether images that are not resized are decoded, too
     digest: str  # the split's, with the stamps of the files: a shard of files that were altered since is made again
 
     def name(self, format: Format) -> str:

@@ -5,28 +5,24 @@ lies below $IMAGEFEED_HOME, under the digest of the shards' paths, sizes and tim
 another index.
 """
 
-import fcntl
 import hashlib
 import os
-import secrets
-import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imagefeed.pipeline.dataset.classes import CLASSES, label_all, parse_classes
-from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Class, Manifest, Shard
+from imagefeed.pipeline.dataset.digests import spell_classes, spell_file, spell_tuple
+from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Class, Manifest, Shard
+from imagefeed.pipeline.dataset.publish import publish_folder, publish_split, table_writer
 from imagefeed.pipeline.dataset.shard_paths import shards_of
-from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX, sync
-from imagefeed.pipeline.files.hashing import file_sha256
+from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.mapped_file import check_unchanged
+from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.files.paths import indexes
 from imagefeed.pipeline.formats.containers import LISTERS, Format
 from imagefeed.pipeline.formats.listing import Listing
@@ -57,7 +53,9 @@ class Survey(NamedTuple):
     @property
     def digest(self) -> str:
         """SHA-256 of all that names the shards and their state, and of the classes."""
-        return hashlib.sha256(repr((VERSION, tuple(self))).encode("utf-8", "surrogateescape")).hexdigest()
+        files = spell_tuple(spell_file(each.path, each.num_bytes, each.modified_ns) for each in self.files)
+        spelled = f"({VERSION}, ({self.format!r}, {files}, {spell_classes(self.classes)}))"
+        return hashlib.sha256(spelled.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def survey(shards: Sequence[Path]) -> Survey:
@@ -86,45 +84,8 @@ def index_of(shards: Sequence[Path]) -> Path:
     finished = folder.with_name(folder.name + WITH_STATISTICS)
     if (finished / MANIFEST).is_file():
         return finished
-    publish(folder, lambda temporary: write_index(temporary, found))
+    publish_folder(folder, lambda temporary: write_index(temporary, found))
     return folder
-
-
-def publish(folder: Path, write: Callable[[Path], None]) -> None:
-    """`folder`, with what `write` writes into it, appears whole or not at all; one that is there already stays.
-
-    Of several processes that want the same one, one writes and the others wait for it.
-    """
-    if (folder / MANIFEST).is_file():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder):
-        for stray in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):  # of a killed process
-            shutil.rmtree(stray)
-        if (folder / MANIFEST).is_file():
-            return
-        temporary = folder.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{folder.name}")
-        temporary.mkdir()
-        try:
-            write(temporary)
-            sync(temporary)
-            temporary.rename(folder)
-            sync(folder.parent)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Holds the lock beside `folder`; waits for whoever has it, and says so."""
-    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is writing {folder}: waiting for it", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def write_index(folder: Path, found: Survey) -> None:
@@ -142,9 +103,7 @@ def write_index(folder: Path, found: Survey) -> None:
     for name in ("offset", "size", "height", "width", "kind"):
         columns[name] = np.concatenate([getattr(each, name) for each in listings])
     table = pa.table({name: columns[name] for name in SAMPLES_SCHEMA.names}).cast(SAMPLES_SCHEMA)
-    pq.write_table(table, folder / SAMPLES)
-    sync(folder / SAMPLES)
-    Manifest(
+    manifest = Manifest(
         split=SPLIT,
         format=found.format,
         classes=classes,
@@ -162,24 +121,21 @@ def write_index(folder: Path, found: Survey) -> None:
             for file, count in zip(found.files, counts, strict=True)
         ),
         statistics=None,
-        files={SAMPLES: file_sha256(folder / SAMPLES)},
+        files={},
         digest=found.digest,
-    ).save(folder)
+    )
+    publish_split(LocalOutput(folder), manifest, {SAMPLES: table_writer(table)})
 
 
 def list_shards(found: Survey) -> list[Listing]:
     """What is in each shard, in order. Raises the first error that is met."""
-    listings: list[Listing] = []
     with ThreadPoolExecutor(min(THREADS, len(found.files))) as pool:
-        waiting = pool.map(lambda file: list_shard(file, found.format), found.files)
+        listings = pool.map(lambda file: list_shard(file, found.format), found.files)
         try:
-            done = (listings.append(listing) or 1 for listing in waiting)  # type: ignore[func-returns-value]
-            for _ in track(done, len(found.files), "indexing", "shards"):
-                pass
+            return list(track(listings, len(found.files), "indexing", "shards", lambda _: 1))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return listings
 
 
 def list_shard(file: ShardFile, format: Format) -> Listing:

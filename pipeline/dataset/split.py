@@ -13,19 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from imagefeed.pipeline.dataset.index import index_of, shards_of
-from imagefeed.pipeline.dataset.manifest import (
-    MANIFEST,
-    MEAN_IMAGE,
-    SAMPLES,
-    Class,
-    Manifest,
-    count_samples,
-    read_mean_image,
-    read_numbers,
-    read_samples,
-)
+from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, Class, Manifest
 from imagefeed.pipeline.dataset.remote import Remote
 from imagefeed.pipeline.dataset.statistics import Statistics
+from imagefeed.pipeline.dataset.tables import count_samples, read_mean_image, read_numbers, read_samples
 from imagefeed.pipeline.files.cache import CacheOptions
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import MappedFile, check_unchanged
@@ -143,7 +134,7 @@ class Split:
 
     @cached_property
     def samples(self) -> pa.Table:
-        """The table of samples, `manifest.SAMPLES_SCHEMA`. Raises `ValueError` where it was altered."""
+        """The table of samples, `tables.SAMPLES_SCHEMA`. Raises `ValueError` where it was altered."""
         self._check_file(SAMPLES)
         return read_samples(self.path)
 

@@ -1,20 +1,17 @@
 """A folder of files from elsewhere, bounded, which the processes of a machine share without knowing of each other.
 
 A file is named by its SHA-256: two datasets never mix, and one that was changed at its source is another file. While
-it is fetched it is `<sha256>.part`, and then renamed. All agreement is by `flock`, which the kernel takes back from a
-process that dies:
+it is fetched it is `<sha256>.part`, and then renamed. All agreement is by the locks of `locks.py`:
 
 - whoever fetches a file holds its .part exclusively, so that it is fetched once; one that nobody holds is rubbish;
 - whoever uses a file holds it shared. A map keeps the lock of the file that it was made from, also when that is
   closed, so a mapped file stays locked until the map is gone, at the cost of no descriptor;
 - whoever makes room holds `lock`, and evicts what nobody holds, least recently opened first.
 
-So what lies in the folder is all there is: no deleted file goes on taking room on the disk unseen. A file system
-without flock between processes (some network ones) will not do.
+So what lies in the folder is all there is: no deleted file goes on taking room on the disk unseen.
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -24,8 +21,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
+from imagefeed.pipeline.files.locks import try_lock, wait_lock
 from imagefeed.pipeline.files.object_store import POLL, Cancelled, never
 
 FILE = re.compile(r"[0-9a-f]{64}(\.part)?")
@@ -102,7 +100,7 @@ class Cache:
                 file = stack.enter_context(open(path, "rb"))
             except FileNotFoundError:
                 return None
-            if not locked(file, fcntl.LOCK_SH):  # it is being renamed or evicted: a moment
+            if not try_lock(file, shared=True):  # it is being renamed or evicted: a moment
                 waiting.pause(None, f"{path} is locked by a process that does not get on")
                 return None
             status = os.fstat(file.fileno())
@@ -119,7 +117,7 @@ class Cache:
         part = self.folder / f"{wanted.digest}{PART}"
         with ExitStack() as stack:
             file = stack.enter_context(open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b"))
-            if not locked(file):
+            if not try_lock(file):
                 progress = os.fstat(file.fileno()).st_mtime_ns
                 waiting.pause(progress, f"{wanted.name} is being fetched by another process, which does not get on")
             elif is_at(file, part) and self._fill(file, part, wanted, waiting):
@@ -141,7 +139,7 @@ class Cache:
             part.unlink(missing_ok=True)
             raise
         os.rename(part, path)
-        fcntl.flock(file, fcntl.LOCK_SH)
+        wait_lock(file, shared=True)
         return os.fstat(file.fileno()).st_nlink > 0  # it may be evicted between the two locks
 
     def _reserve(self, file: BinaryIO, wanted: Wanted, waiting: "Waiting") -> None:
@@ -183,7 +181,7 @@ class Cache:
     def _alone(self, cancelled: Callable[[], bool]) -> Iterator[None]:
         waiting = Waiting(self.options.patience, cancelled)
         with open(self.folder / "lock", "w") as file:
-            while not locked(file):
+            while not try_lock(file):
                 waiting.pause(None, f"the cache {self.folder} is locked by a process that does not get on")
             yield
 
@@ -233,20 +231,11 @@ def evict(path: Path) -> bool:
             file = stack.enter_context(open(path, "rb"))
         except FileNotFoundError:
             return True
-        if not locked(file):
+        if not try_lock(file):
             return False
         if is_at(file, path):
             path.unlink()
         return True
-
-
-def locked(file: IO, kind: int = fcntl.LOCK_EX) -> bool:
-    """Holds an open file, exclusively or as said, if that needs no waiting; whether it does."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def is_at(file: BinaryIO, path: Path) -> bool:

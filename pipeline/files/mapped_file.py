@@ -6,7 +6,6 @@ asks the kernel first, which then says no instead.
 """
 
 import ctypes
-import fcntl
 import mmap
 import os
 import weakref
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numba import types
 
+from imagefeed.pipeline.files.locks import wait_lock
 from imagefeed.pipeline.jit.clib import bind, libc
 from imagefeed.pipeline.jit.njit import njit
 
@@ -37,7 +37,7 @@ class MappedFile:
     def __init__(self, path: Path, size: int, modified_ns: int | None = None, *, locked: bool = False) -> None:
         with open(path, "rb") as file:
             if locked:
-                fcntl.flock(file, fcntl.LOCK_SH)  # Linux lets go of it with the map, not with the descriptor
+                wait_lock(file, shared=True)  # Linux lets go of it with the map, not with the descriptor
             check_unchanged(path, os.fstat(file.fileno()), size, modified_ns)
             self.address = _mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
         if self.address == _FAILED:

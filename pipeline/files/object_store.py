@@ -15,6 +15,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
 
+from imagefeed.pipeline.runtime.parts import command
+
 CHUNK = 2**23  # bytes of one request, at most; a server that knows no ranges sends the whole file at once
 TRANSIENT = {408, 425, 429}  # of the HTTP statuses from 400 to 499: those that pass
 POLL = 0.05  # seconds between two looks at whether anybody still waits
@@ -98,7 +100,7 @@ class ObjectStore:
         try:
             self._root()
         except (ImportError, ValueError) as error:
-            extra = ": pip install 'imagefeed[s3]'" if parts.scheme == "s3" else ""
+            extra = f": {command('s3')}" if parts.scheme == "s3" else ""
             raise ValueError(f"{self.url}: fsspec cannot open {parts.scheme}:// here ({error}){extra}") from error
 
     def name(self, file: str) -> str:

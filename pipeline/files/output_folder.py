@@ -1,7 +1,6 @@
 """Where a conversion writes: a folder on a disk or in an object store. A file is in it whole, or it is not there."""
 
 import errno
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from imagefeed.pipeline.files.atomic import atomic, sweep
 from imagefeed.pipeline.files.lease import lease
+from imagefeed.pipeline.files.locks import exclusive
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, is_url
 
 # Where an upload is seen when it is complete, and not before; elsewhere (sftp, http, ...) half a file has its name.
@@ -51,8 +51,8 @@ class OutputFolder(Protocol):
         """Bytes that there is room for."""
         ...
 
-    def held(self) -> AbstractContextManager[Callable[[], None]]:
-        """Holds the folder for one conversion; yields what raises `RuntimeError` if another has it all the same.
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
+        """Locks the folder for one conversion; yields what raises `RuntimeError` if another has it all the same.
 
         Raises `RuntimeError` while another one holds it.
         """
@@ -73,14 +73,14 @@ def output_folder_at(path: str | Path) -> OutputFolder:
 
 
 @contextmanager
-def room(path: Path) -> Iterator[None]:
+def full_disk_named(path: Path) -> Iterator[None]:
     """A full disk becomes a `RuntimeError`: no `OSError`, which a cluster would answer with another attempt at once."""
     try:
         yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise RuntimeError(f"{path}: the disk is full; make room and run again, finished shards stay") from error
+        raise RuntimeError(f"{path}: the disk is full; make room and run again, what is finished stays") from error
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class LocalOutput:
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
         self.path.mkdir(parents=True, exist_ok=True)
-        with room(self.path), atomic(self.path / name) as path:
+        with full_disk_named(self.path), atomic(self.path / name) as path:
             yield path
 
     def read(self, name: str) -> bytes | None:
@@ -126,16 +126,11 @@ class LocalOutput:
         return shutil.disk_usage(path).free
 
     @contextmanager
-    def held(self) -> Iterator[Callable[[], None]]:
+    def lock(self) -> Iterator[Callable[[], None]]:
         """By a lock that the kernel takes back when the process dies."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(
-                    f"another conversion is writing to {self}: wait for it, or choose another folder"
-                ) from None
+        refusal = f"another conversion is writing to {self}: wait for it, or choose another folder"
+        with exclusive(self.path / ".lock", refusal):
             yield lambda: None  # nobody can take it
 
 
@@ -153,7 +148,7 @@ class RemoteOutput:
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="imagefeed-") as scratch, room(Path(scratch)):
+        with tempfile.TemporaryDirectory(prefix="imagefeed-") as scratch, full_disk_named(Path(scratch)):
             path = Path(scratch, name)
             yield path
             self.storage.put(path, name)
@@ -179,5 +174,5 @@ class RemoteOutput:
     def free(self) -> float:
         return float("inf")
 
-    def held(self) -> AbstractContextManager[Callable[[], None]]:
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
         return lease(self.storage)

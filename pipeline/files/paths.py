@@ -17,6 +17,23 @@ def indexes() -> Path:
 ROOT = Path(__file__).absolute().parents[3]  # the folder in which `imagefeed` was found
 
 
+def checkout() -> Path | None:
+    """The checkout that runs, or a job's copy of it; None where imagefeed is installed, and found without help."""
+    return ROOT if (ROOT / "pyproject.toml").is_file() else None
+
+
+def import_path() -> dict[str, str]:
+    """What the environment of another Python process needs, so that it imports this very imagefeed.
+
+    Of an installed one that is nothing: site-packages in PYTHONPATH would come before the standard library.
+    """
+    found = checkout()
+    if found is None:
+        return {}
+    others = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each not in ("", str(found))]
+    return {"PYTHONPATH": os.pathsep.join([str(found), *others])}
+
+
 def absolute(path: Path) -> Path:
     """`path`, absolute. `ValueError` for a relative one in a submitted job, which runs in a copy."""
     if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:

@@ -9,7 +9,7 @@ MOST_CLASSES = 1 << 20  # a label beyond this is taken for damage
 
 
 class Listing(NamedTuple):
-    """The samples of one shard, n of them; the columns are those of `manifest.SAMPLES_SCHEMA`."""
+    """The samples of one shard, n of them; the columns are those of `dataset.tables.SAMPLES_SCHEMA`."""
 
     key: pa.Array  # string [n]
     label: np.ndarray  # int64 [n]; an index into `classes` where the shard names them

@@ -1,7 +1,7 @@
 """The part of the kernel that can be exchanged: from the bytes of a JPEG to pixels.
 
 A decoder of our own (`jpeg.decoder`) for the common kind, libjpeg-turbo for all other kinds and for what looks damaged;
-or libjpeg-turbo for all. The pixels are the same.
+or libjpeg-turbo for all. Where it is not installed Pillow takes its part. The pixels are the same.
 """
 
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from imagefeed.pipeline.image.jpeg.decoder import DecodeScratch, Header, new_scratch, read_header, read_scan
 from imagefeed.pipeline.image.jpeg.huffman_tables import WINDOW
 from imagefeed.pipeline.image.jpeg.planes import Planes, bytes_needed, paint, planes_in
-from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
+from imagefeed.pipeline.image.turbojpeg import CURE, FOUND, OK, decompress, jpeg_size
 from imagefeed.pipeline.jit.njit import njit
 
 Name = Literal["own", "turbojpeg"]
@@ -27,7 +27,7 @@ class Decoder(NamedTuple):
 class Examined(NamedTuple):
     """What a JPEG says of itself."""
 
-    state: int  # of `native`
+    state: int  # of `turbojpeg`
     height: int  # pixels
     width: int
     own: bool  # whether our own decoder takes it, if its scan is sound
@@ -36,7 +36,9 @@ class Examined(NamedTuple):
 
 def new_decoder(name: Name, num_pixels: int, window: int = WINDOW) -> Decoder:
     """A decoder for one thread at a time; `own` takes images of up to `num_pixels` pixels, and looks codes up by
-    `window` bits."""
+    `window` bits. Raises `ValueError` where `turbojpeg` is not installed."""
+    if name == "turbojpeg" and not FOUND:
+        raise ValueError(f"decoder 'turbojpeg' is not on this machine: {CURE}, or leave it out")
     return Decoder(name == "own", new_scratch(num_pixels if name == "own" else 0, window))
 
 
@@ -54,7 +56,7 @@ def examine(decoder: Decoder, data: np.ndarray) -> Examined:
 
 @njit
 def decode(decoder: Decoder, found: Examined, data: np.ndarray, image: np.ndarray) -> int:
-    """Decodes `data` into `image` (uint8 [H, W, 3], of the size that was found); a state of `native`."""
+    """Decodes `data` into `image` (uint8 [H, W, 3], of the size that was found); a state of `turbojpeg`."""
     box = (0, 0, found.height, found.width)
     planes = planes_of(decoder, found)
     if not found.own or not read_scan(decoder.space, found.header, planes, data, box, True):

@@ -80,6 +80,14 @@ def open_header(data: bytes) -> tuple[int, int]:
         return image.height, image.width
 
 
+def jpeg_header(data: bytes) -> tuple[int, int, int]:
+    """Components, height and width of the JPEG `data`, which is not decoded. Raises `BadImage`, for PNGs too."""
+    with refusing(data), silence, opened(data) as image:
+        if image.format not in ("JPEG", "MPO"):
+            raise UnidentifiedImageError
+        return len(image.getbands()), image.height, image.width
+
+
 def open_rgb(data: bytes) -> Image.Image:
     """The image file `data`, decoded, in mode RGB. Raises `BadImage`."""
     with refusing(data), silence:

@@ -19,10 +19,11 @@ from imagefeed.pipeline.image.jpeg.planes import bytes_needed, paint, planes_in
 from imagefeed.pipeline.image.resample import apply, filters, reach
 from imagefeed.pipeline.image.resize import LONGEST_SIDE, Rule, crop_geometry
 from imagefeed.pipeline.image.stored import MOST_PIXELS
-from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, decompress
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, NOT_RGB, OK, decompress
 from imagefeed.pipeline.jit.njit import njit
 
 NO_ROOM, TOO_LONG, TOO_MANY_BYTES = 31, 32, 33  # beside the states of the decoder
+UNSEEN = 34  # the payload is made; what readers get of it Pillow must say, for there is no libjpeg-turbo
 SMOOTHED = 5  # columns from which on chroma is smoothed as `jpeg.planes` does
 MOST_OWN = 1 << 22  # pixels of an image that our own decoder takes; larger ones are libjpeg-turbo's
 
@@ -43,7 +44,7 @@ class TranscodeScratch(NamedTuple):
 class Transcoded(NamedTuple):
     """What became of an image, or what is in the way."""
 
-    state: int  # of `native`; NO_ROOM, TOO_LONG
+    state: int  # of `turbojpeg`; NO_ROOM, TOO_LONG, TOO_MANY_BYTES, UNSEEN
     height: int  # pixels that are stored
     width: int
     num_bytes: int  # of the payload; for NO_ROOM those of `TranscodeScratch.image` that are needed
@@ -79,7 +80,7 @@ def at_least(memory: np.ndarray, size: int) -> np.ndarray:
 def transcode_jpeg(scratch: TranscodeScratch, data: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
     """Makes what is stored of the JPEG `data` (uint8 [bytes]), `coded` as a JPEG or as raw pixels.
 
-    Whatever has a state other than OK, NO_ROOM or TOO_LONG is for Pillow to judge.
+    Whatever has a state other than OK, NO_ROOM, TOO_LONG or UNSEEN is for Pillow to judge.
     """
     found = examine(scratch.decoder, data)
     rows, columns = found.height, found.width
@@ -128,7 +129,8 @@ def store(scratch: TranscodeScratch, resized: np.ndarray, coded: bool) -> Transc
     if width >= SMOOTHED:
         paint(planes, stored)
         return Transcoded(OK, height, width, size)
-    return Transcoded(decompress(scratch.payload[:size], stored), height, width, size)
+    state = decompress(scratch.payload[:size], stored)
+    return Transcoded(UNSEEN if state == NOT_RGB else state, height, width, size)
 
 
 @njit

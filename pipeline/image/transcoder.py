@@ -16,6 +16,7 @@ from imagefeed.pipeline.image.stored import JPEG, MOST_PIXELS, OTHER, RAW, Stora
 from imagefeed.pipeline.image.transcode_kernel import (
     NO_ROOM,
     TOO_LONG,
+    UNSEEN,
     Transcoded,
     new_scratch,
     pixels_in,
@@ -23,7 +24,7 @@ from imagefeed.pipeline.image.transcode_kernel import (
     transcode_jpeg,
     with_room,
 )
-from imagefeed.pipeline.image.turbojpeg import OK
+from imagefeed.pipeline.image.turbojpeg import OK, tell_of_pillow
 
 
 class StoredImage(NamedTuple):
@@ -55,9 +56,11 @@ class Transcoder:
 
     def _resized_image(self, data: bytes) -> StoredImage:
         made = self._made(transcode_jpeg, np.frombuffer(data, np.uint8))
-        if made.state not in (OK, TOO_LONG):
+        if made.state not in (OK, TOO_LONG, UNSEEN):
+            if data[:2] == b"\xff\xd8":
+                tell_of_pillow()
             made = self._made(transcode, np.ascontiguousarray(load_rgb(data)))
-            if made.state not in (OK, TOO_LONG):
+            if made.state not in (OK, TOO_LONG, UNSEEN):
                 raise RuntimeError(f"these pixels cannot be stored (status {made.state}): is the memory sound?")
         state, height, width, num_bytes = made
         if state == TOO_LONG:
@@ -65,6 +68,8 @@ class Transcoder:
         scratch = self._scratch
         pixels = pixels_in(scratch.stored if self.coded else scratch.resized, height, width)  # what training will see
         payload = scratch.payload[:num_bytes] if self.coded else pixels.reshape(-1)
+        if state == UNSEEN:
+            pixels[:] = load_rgb(payload.tobytes())
         return StoredImage(payload.data, JPEG if self.coded else RAW, height, width, pixels)
 
     def _made(self, make: Callable[..., Transcoded], image: np.ndarray) -> Transcoded:

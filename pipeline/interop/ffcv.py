@@ -1,6 +1,5 @@
 """The loader `ffcv`: FFCV reads, schedules and decodes; order, augmentation and state are ours."""
 
-import fcntl
 import hashlib
 from collections.abc import Generator
 from pathlib import Path
@@ -9,7 +8,9 @@ import numpy as np
 from ffcv.fields.rgb_image import RGBImageField
 from ffcv.reader import Reader
 
+from imagefeed.pipeline.dataset.digests import spell_shards
 from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.files.locks import exclusive_in_turn
 from imagefeed.pipeline.files.paths import home
 from imagefeed.pipeline.formats.beton_merge import merge
 from imagefeed.pipeline.interop.base import OtherLoader
@@ -76,10 +77,10 @@ def in_one_file(dataset: Split) -> Path:
         return files[0]
     folder = home() / "merged"
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(repr(shards).encode()).hexdigest()
+    name = hashlib.sha256(spell_shards(shards).encode()).hexdigest()
     merged = folder / f"{name}.beton"
-    with open(folder / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of several ranks one makes it and the others wait
+    # Of several ranks one makes it and the others wait.
+    with exclusive_in_turn(folder / f"{name}.lock", f"another process is writing {merged}: waiting for it"):
         if not merged.exists():
             merge(files, merged)
     return merged

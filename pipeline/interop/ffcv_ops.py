@@ -34,7 +34,7 @@ from numba import njit, types
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.image.stored import RAW
-from imagefeed.pipeline.image.turbojpeg import OK, WRONG_SIZE, decode_rgb
+from imagefeed.pipeline.image.turbojpeg import CURE, FOUND, OK, WRONG_SIZE, decode_rgb
 from imagefeed.pipeline.interop.threads import threads_unchanged
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.jit.xxhash import xxh3_64
@@ -81,6 +81,8 @@ class Decode(SimpleRGBImageDecoder):
 
     def __init__(self, dataset: Split) -> None:
         super().__init__()
+        if not FOUND:
+            raise ValueError(f"FFCV's images are decoded by libjpeg-turbo, which is not on this machine: {CURE}")
         self._hashes = np.ascontiguousarray(dataset.columns.xxh3[beton_rows(dataset)])
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, tuple[AllocationQuery, ...]]:

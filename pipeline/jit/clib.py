@@ -4,18 +4,17 @@ import ctypes
 import ctypes.util
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+import numba
 from numba import types
 
 
-def find(name: str, package: str) -> ctypes.CDLL:
-    """The shared library `name`, from the environment's own `lib` folder (conda) or from the system.
-
-    Raises `ImportError` with the package to install where there is none.
-    """
+def find(name: str) -> ctypes.CDLL | None:
+    """The shared library `name`, from the environment's own `lib` folder (conda) or from the system, if any."""
     candidates = [str(path) for path in sorted(Path(sys.prefix, "lib").glob(f"lib{name}.so*"))]
     system = ctypes.util.find_library(name)
     for candidate in candidates + ([system] if system else []):
@@ -23,12 +22,23 @@ def find(name: str, package: str) -> ctypes.CDLL:
             return ctypes.CDLL(candidate, mode=os.RTLD_LOCAL | os.RTLD_NOW)
         except OSError:  # e.g. a library for another processor in the same folder: try the next
             continue
-    raise ImportError(f"lib{name} was not found: install it (Debian, Ubuntu: apt-get install {package})")
+    return None
 
 
-def bind(library: ctypes.CDLL, symbol: str, result: types.Type, *arguments: types.Type) -> Any:
-    """`symbol` of `library` as a function that Numba code may call (`numba.types.ExternalFunction`)."""
-    address = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value
+@cache
+def nothing() -> Any:
+    """What stands for the functions of a library that is not here: it returns 0."""
+    return numba.cfunc(types.intp())(lambda: 0).ctypes
+
+
+def bind(library: ctypes.CDLL | None, symbol: str, result: types.Type, *arguments: types.Type) -> Any:
+    """`symbol` of `library` as a function that Numba code may call (`numba.types.ExternalFunction`).
+
+    Compiled code knows it by a name, so what is kept on disk is the same with the library and without: without, the
+    name stands for a function that returns 0, and a caller must take that for an answer.
+    """
+    function = nothing() if library is None else getattr(library, symbol)
+    address = ctypes.cast(function, ctypes.c_void_p).value
     unique = f"imagefeed_{symbol}"
     llvm.add_symbol(unique, address)
     return types.ExternalFunction(unique, result(*arguments))

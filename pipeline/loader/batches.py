@@ -12,7 +12,8 @@ from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.mapped_file import page_to_ask
 from imagefeed.pipeline.image.decoder import new_decoder
 from imagefeed.pipeline.image.pillow import BadImage, load_rgb
-from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK
+from imagefeed.pipeline.image.stored import JPEG
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, WRONG_SIZE, tell_of_pillow
 from imagefeed.pipeline.jit.clib import check_numba
 from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
 from imagefeed.pipeline.jit.views import bytes_at
@@ -216,7 +217,13 @@ class BatchTask:
         job = self._job
         try:
             image = load_rgb(bytes_at(job.addresses[i], job.sizes[i]).tobytes())
-            job.states[i] = write_image(image, job, i, scratch, self._normalization, self._planner.options.transform)
+            if job.kinds[i] == JPEG:
+                tell_of_pillow()
+            if job.kinds[i] == JPEG and job.heights[i] > 0 and image.shape[:2] != (job.heights[i], job.widths[i]):
+                job.states[i] = WRONG_SIZE
+            else:
+                how = self._normalization, self._planner.options.transform
+                job.states[i] = write_image(image, job, i, scratch, *how)
         except BadImage as error:
             job.states[i], self._reasons[i] = CORRUPT, f"{error}; leave it out and convert the source again"
         if job.states[i] != OK:

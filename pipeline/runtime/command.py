@@ -1,11 +1,13 @@
 """What all commands share: how options are spelled, and how a command ends."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import tyro
 
 from imagefeed.pipeline.runtime import signals
+from imagefeed.pipeline.runtime.parts import MissingPart, part
 
 CLI = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)  # how options are spelled on every command line
 
@@ -19,6 +21,16 @@ def run_command(command: Callable[[], None]) -> None:
         if isinstance(error, KeyboardInterrupt) or signals.caught():  # what a library has made of it counts as well
             print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
             sys.exit(130)
-        if isinstance(error, ValueError | OSError | RuntimeError):
+        if isinstance(error, ValueError | OSError | RuntimeError | MissingPart):
             sys.exit(f"error: {error}")
         raise
+
+
+@contextmanager
+def script_part(name: str) -> Iterator[None]:
+    """As `part`, for the imports at the top of a script, which no `run_command` is around: one line and status 1."""
+    try:
+        with part(name):
+            yield
+    except MissingPart as error:
+        sys.exit(f"error: {error}")

@@ -1,19 +1,18 @@
-"""Where the shards are made: here, or in processes. The cluster's runner is in `jobs/shard.py`.
+"""Where tasks run: here, or in processes. The executor of a cluster is in `jobs/cluster/work.py`.
 
-A runner takes a function and tasks, and yields results as they come, in any order. An exception of a task ends the
+An executor takes a function and tasks, and yields results as they come, in any order. An exception of a task ends the
 run at once.
 """
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from itertools import islice
-from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
+
+from imagefeed.pipeline.runtime.parent import end_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,13 +52,9 @@ def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) 
 
 def _begin() -> None:
     """First thing in a worker: it ends quietly on an interrupt, and with its driver, also when that one is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     # The workers hold the ends of each other's pipes: nothing else would tell them that nobody has work any more.
-    threading.Thread(target=_end_with_the_driver, name="imagefeed-driver", daemon=True).start()
-
-
-def _end_with_the_driver() -> None:
     driver = multiprocessing.parent_process()
     assert driver is not None
-    wait_for([driver.sentinel])
-    os._exit(1)
+    end_with_parent(driver.pid)

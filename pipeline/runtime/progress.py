@@ -2,24 +2,30 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import index
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagefeed.pipeline.runtime import signals
 
+T = TypeVar("T")
 LOG_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
-def track(done: Iterable[int], total: int, what: str, unit: str) -> Iterator[int]:
-    """Passes `done` on, counts that add up to `total`, and shows how far they have come, on standard error."""
-    for count in (_bar if sys.stderr.isatty() else _lines)(done, total, what, unit):
+def track(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[Any], int] = index) -> Iterator[T]:
+    """Passes `items` on and shows on standard error how far they have come: `what`, so many of `total` `unit`s.
+
+    `size` says how many units an item is; unless it is given, the items are numbers, of units each.
+    """
+    for item in (_bar if sys.stderr.isatty() else _lines)(items, total, what, unit, size):
         signals.check()
-        yield count
+        yield item
 
 
-def _bar(done: Iterable[int], total: int, what: str, unit: str) -> Iterator[int]:
+def _bar(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[Any], int]) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -31,21 +37,22 @@ def _bar(done: Iterable[int], total: int, what: str, unit: str) -> Iterator[int]
     start, sum_done = time.monotonic(), 0
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total, rate="")
-        for count in done:
+        for item in items:
+            count = size(item)
             sum_done += count
             rate = sum_done / (time.monotonic() - start)
             progress.update(task, advance=count, rate=f"{rate:,.0f} {unit}/s")
-            yield count
+            yield item
 
 
-def _lines(done: Iterable[int], total: int, what: str, unit: str) -> Iterator[int]:
+def _lines(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[Any], int]) -> Iterator[T]:
     start = last = time.monotonic()
     sum_done = 0
-    for count in done:
-        sum_done += count
+    for item in items:
+        sum_done += size(item)
         now = time.monotonic()
         if now - last >= LOG_EVERY or sum_done == total:
             rate = sum_done / (now - start)
             print(f"{what}: {sum_done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s", file=sys.stderr, flush=True)
             last = now
-        yield count
+        yield item

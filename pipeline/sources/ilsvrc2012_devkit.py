@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.formats.matlab import read_structs
 
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
@@ -59,14 +60,11 @@ def read_devkit(content: bytes, name: str) -> Devkit:
 
 def parse(meta: bytes, truth: bytes, name: str) -> Devkit:
     """The kit from its two files. Only leaves of the hierarchy are classes (`num_children` is 0)."""
-    import scipy.io  # here: it takes longer than all else that this package imports
-
     try:
-        synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
         leaves = [
-            (int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"]))
-            for row in synsets
-            if int(row["num_children"]) == 0
+            (int(row["ILSVRC2012_ID"][0]), str(row["WNID"]), str(row["words"]))
+            for row in read_structs(meta, "synsets")
+            if int(row["num_children"][0]) == 0
         ]
         ids = tuple(int(line) for line in truth.split())
     except (OSError, EOFError, KeyError, ValueError, TypeError, IndexError) as error:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imagefeed.pipeline.dataset.digests import spell_classes
 from imagefeed.pipeline.dataset.manifest import Class
 
 SCHEMA = pa.schema(
@@ -37,7 +38,7 @@ class Source:
     def digest(self, split: str) -> str:
         """SHA-256 of all that names the images of a split, and of nothing that depends on where they lie or when."""
         table = self.splits[split]
-        state = hashlib.sha256(repr((self.kind, split, self.classes)).encode())
+        state = hashlib.sha256(f"({self.kind!r}, {split!r}, {spell_classes(self.classes)})".encode())
         for name in ("key", "file"):
             for start in range(0, len(table), SLICE):
                 text = "\n".join(table[name].slice(start, SLICE).to_pylist())

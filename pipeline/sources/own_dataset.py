@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, SAMPLES_SCHEMA, Manifest
+from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Manifest
+from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.sources.foreign_shards import addresses
 from imagefeed.pipeline.sources.image_table import Source, by_key, rows

@@ -86,7 +86,7 @@ def list_file(origin: InputFolder, file: dict) -> tuple[pa.Table, list[str]]:
     )
     column = path.partition(".")[0]
     names = pc.struct_field(table[column], "path") if column in table.column_names else pa.nulls(count, pa.string())
-    return listed.append_column("path", names.cast(pa.string())), described(reader.schema_arrow.metadata or {}, label)
+    return listed.append_column("path", names.cast(pa.string())), class_words(reader.schema_arrow.metadata or {}, label)
 
 
 def leaves(reader: pq.ParquetFile) -> list[str]:
@@ -94,7 +94,7 @@ def leaves(reader: pq.ParquetFile) -> list[str]:
     return [reader.metadata.schema.column(number).path for number in range(reader.metadata.num_columns)]
 
 
-def described(metadata: dict[bytes, bytes], label: str) -> list[str]:
+def class_words(metadata: dict[bytes, bytes], label: str) -> list[str]:
     """The names of the classes in Hugging Face's description of a file; none where there is no such thing."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]

@@ -16,7 +16,7 @@ def select(source: Source, classes: tuple[str, ...] = (), limit: int | None = No
     if classes:
         source = with_classes(source, classes)
     if limit is not None:
-        source = replace(source, splits={name: spread(table, limit) for name, table in source.splits.items()})
+        source = replace(source, splits={name: evenly_spaced(table, limit) for name, table in source.splits.items()})
     return source
 
 
@@ -42,7 +42,7 @@ def with_classes(source: Source, names: tuple[str, ...]) -> Source:
     return replace(source, classes=tuple(source.classes[label] for label in kept), splits=splits)
 
 
-def spread(table: pa.Table, limit: int) -> pa.Table:
+def evenly_spaced(table: pa.Table, limit: int) -> pa.Table:
     """`limit` rows at even distances: of a table sorted by class, as near to the classes' shares as can be."""
     if limit >= len(table):
         return table

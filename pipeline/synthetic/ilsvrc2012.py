@@ -9,12 +9,10 @@ hierarchy too, and among the training images are a PNG named .JPEG, a CMYK file,
 EXIF asks for a rotation. One is cut short.
 """
 
-import fcntl
 import filecmp
 import gzip
 import io
 import itertools
-import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -24,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from PIL import Image
 
 from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX, atomic
+from imagefeed.pipeline.files.locks import exclusive_in_turn
+from imagefeed.pipeline.formats.matlab import write_structs
 from imagefeed.pipeline.synthetic.drawing import FIGURES, HUES, draw
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -87,7 +86,8 @@ def make_sample(directory: Path, config: SampleConfig | None = None) -> None:
     """
     config = config or SampleConfig()
     directory.mkdir(parents=True, exist_ok=True)
-    with _only_process_in(directory):
+    # Processes that start together draw one after the other.
+    with exclusive_in_turn(directory, f"another process is drawing the sample in {directory}: waiting for it"):
         if _is_complete(directory, config):
             return
         for stray in directory.glob(f"{TEMPORARY_PREFIX}*-ILSVRC2012_*"):  # of a killed process
@@ -154,25 +154,14 @@ def _meta(things: Things, config: SampleConfig) -> bytes:
     names.append("thing")
     children.append(list(range(len(things) + 1, len(names))))
 
-    kinds = [(field, object) for field in SYNSET_FIELDS]
-    synsets = np.empty((len(names), 1), dtype=kinds)
+    synsets: list[dict[str, Any]] = []
     for row, (words, below) in enumerate(zip(names, children, strict=True)):
         height = (row >= len(things)) + (words == "thing")
         num_images = 0 if below else config.train_images_per_class
-        numbers = [float(number) for number in (row + 1, len(below), height, num_images)]
-        synsets[row, 0] = (
-            numbers[0],
-            wnid(words),
-            words,
-            f"a drawn {words}",
-            numbers[1],
-            below,
-            *numbers[2:],
-        )
-    stream = io.BytesIO()
-    scipy.io.savemat(stream, {"synsets": synsets})
-    # The first 116 bytes of a MAT-file are free text, in which SciPy puts the time of day.
-    return b"MATLAB 5.0 MAT-file".ljust(116) + stream.getvalue()[116:]
+        texts = wnid(words), words, f"a drawn {words}"
+        values = float(row + 1), *texts, float(len(below)), below, float(height), float(num_images)
+        synsets.append(dict(zip(SYNSET_FIELDS, values, strict=True)))
+    return write_structs(synsets, "synsets")
 
 
 def _file(thing: tuple[str, str], oddity: str, config: SampleConfig, rng: np.random.Generator) -> bytes:
@@ -242,14 +231,3 @@ def _published(final: Path) -> Iterator[Path]:
         yield path
         if final.exists() and not filecmp.cmp(path, final, shallow=False):
             raise FileExistsError(f"{final} is no part of this sample and was left as it is: name another folder")
-
-
-@contextmanager
-def _only_process_in(directory: Path) -> Iterator[None]:
-    """Holds the folder's own lock, so that processes that start together draw one after the other."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

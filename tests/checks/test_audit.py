@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imagefeed.pipeline.checks.audit import AuditOptions, audit
-from imagefeed.pipeline.checks.audit_page import PAGE, TABLE, summary, write_report
+from imagefeed.pipeline.checks.audit_results import TABLE, image_of, summary, write_table
 from imagefeed.pipeline.checks.dhash import MOST_DIFFERENT, group_near
 from imagefeed.pipeline.runtime.executors import processes
 from imagefeed.pipeline.sources.open_source import open_source
@@ -79,14 +79,20 @@ def test_the_limits_are_the_users(planted: Path) -> None:
         AuditOptions(near=8)
 
 
-def test_the_report_has_every_doubt_and_changes_nothing(planted: Path, tmp_path: Path) -> None:
+def test_the_table_has_every_doubt_and_nothing_is_changed(planted: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in planted.rglob("*.*")}
     source = open_source(str(planted))
     doubts = audit(source)
-    write_report(source, doubts, tmp_path)
-    assert pq.read_table(tmp_path / TABLE).equals(doubts)
-    page = (tmp_path / PAGE).read_text()
-    assert page.count("<figure>") == len(doubts) == 11 and page.count("<img") == 10
+    write_table(doubts, tmp_path / "out")
+    assert pq.read_table(tmp_path / "out" / TABLE).equals(doubts)
+    assert len(doubts) == 11
+    images = {row["key"]: image_of(source, row["split"], row["id"]) for row in doubts.to_pylist()}
+    assert [key for key, image in images.items() if image is None] == ["ant/cut"]
+    for row in doubts.to_pylist():
+        if (image := images[row["key"]]) is not None:
+            assert image.shape == (row["height"], row["width"], 3)
+            decoded = np.asarray(Image.open(planted / row["file"]).convert("RGB"))
+            np.testing.assert_array_equal(image, decoded)
     assert summary(doubts)[:2] == [("identical", 4, 2, 1, 1), ("near", 2, 1, 1, 1)]
     assert {path: path.read_bytes() for path in planted.rglob("*.*")} == before
 

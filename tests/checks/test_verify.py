@@ -1,24 +1,18 @@
 """A sound dataset has no fault; each kind of damage is found, with the shard and the sample."""
 
-import io
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-from imagefeed.pipeline.checks.contact_sheet import contact_sheet
 from imagefeed.pipeline.checks.statistics import recompute
-from imagefeed.pipeline.checks.summary import numbers
 from imagefeed.pipeline.checks.verify import verify
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
-from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, QUARANTINE, SAMPLES, Manifest, read_samples
-from imagefeed.pipeline.files.hashing import file_sha256
+from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, QUARANTINE, SAMPLES, Manifest
+from imagefeed.pipeline.dataset.tables import read_samples
 from imagefeed.pipeline.loader.dataset import open_dataset
 from imagefeed.pipeline.runtime.executors import processes
 
@@ -94,35 +88,3 @@ def test_counts_that_do_not_add_up_are_found(split: Path) -> None:
     replace(manifest, shards=tuple(shards), num_quarantined=3).save(split)
     faults = verify(open_dataset(split), quick=True)
     assert len(faults) == 3 and "lists 1 images and 3 are counted" in faults[2]
-
-
-def test_statistics_of_other_pixels_are_found(split: Path) -> None:
-    record = json.loads((split / "manifest.json").read_text())
-    record["statistics"]["sums"][1] += 1
-    mean = np.load(split / MEAN_IMAGE)
-    mean[3, 4, 1] += 0.01
-    np.save(split / MEAN_IMAGE, mean)
-    record["files"][MEAN_IMAGE] = file_sha256(split / MEAN_IMAGE)
-    (split / "manifest.json").write_text(json.dumps(record))
-    of_sums, of_mean = recompute(open_dataset(split))
-    assert "sums is" in of_sums and "most so at (3, 4, 1)" in of_mean
-    assert verify(open_dataset(split)) == [of_sums, of_mean]
-
-
-def test_a_contact_sheet_shows_the_images(shards: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(shards / "tar" / "train")
-    assert contact_sheet(dataset, tmp_path / "sheet.png", num_images=10, columns=4) == 10
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        pixels = np.asarray(sheet)
-    first = dataset.samples.to_pylist()[0]
-    payload = (dataset.path / dataset.manifest.shards[first["shard"]].name).read_bytes()[first["offset"] :][
-        : first["size"]
-    ]
-
-    with Image.open(io.BytesIO(payload)) as image:
-        image.thumbnail((170, 170))
-        np.testing.assert_array_equal(pixels[6:176, 6:176], np.asarray(image))
-    assert dict(numbers(dataset))["classes"] == "3, of 8 to 12 images"
-    with pytest.raises(ValueError, match="ends with .png"):
-        contact_sheet(dataset, tmp_path / "sheet.jpg")
-    assert not (tmp_path / "sheet.jpg").exists()

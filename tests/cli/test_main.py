@@ -1,12 +1,26 @@
 """The command as a user types it."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from functools import partial
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
+import tyro
 
+from imagefeed.jobs.cli import datasets, inspect, predict
+from imagefeed.jobs.cli.app import app
+from imagefeed.jobs.evaluation.config import EvaluateConfig
+from imagefeed.jobs.export import ExportConfig
+from imagefeed.jobs.shard import ShardConfig
+from imagefeed.jobs.training.config import parse
 from imagefeed.pipeline.dataset.manifest import Manifest
+from imagefeed.pipeline.runtime.command import CLI
 
 
 def imagefeed(*arguments: str | Path) -> subprocess.CompletedProcess:
@@ -26,14 +40,133 @@ def test_sample_then_convert(tmp_path: Path) -> None:
     assert "1 could not be used" in made.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["sample", "--help"]])
-def test_help_names_every_argument(arguments: list[str]) -> None:
-    shown = imagefeed(*arguments)
-    assert shown.returncode == 0
-    for word in {"--help": ["convert", "sample"], "convert": ["SOURCE", "OUT", "--quality"], "sample": ["DIR"]}[
-        arguments[0]
-    ]:
-        assert word in shown.stdout
+FUNCTIONS: dict[str, Callable[..., None]] = {
+    "convert": datasets.convert_command,
+    "sample": datasets.sample_command,
+    "repack": datasets.repack_command,
+    "merge": datasets.merge_command,
+    "index": inspect.index_command,
+    "verify": inspect.verify_command,
+    "stats": inspect.stats_command,
+    "inspect": inspect.inspect_command,
+    "audit": inspect.audit_command,
+    "bench": inspect.bench_command,
+    "predict": predict.main,
+}
+REQUIRED = object()  # in place of a default
+
+
+def shown_by(command: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command prints that ends with its help."""
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def entries(text: str) -> dict[str, str]:
+    """Option, or the letters of a positional argument -> what the help says of it, on one line."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in re.findall(r"^[│ ] (.*?)[│ ]*$", text, re.MULTILINE):  # with a frame, or without one
+        if begins := re.match(r"(-h|--[a-z0-9-]+|\[*[A-Z][A-Za-z.]*)", line):
+            name = begins[1]
+            line = re.sub(r"^.*?(  +|$)", "", line)  # the names, and what stands for the value
+        found[name] = f"{found.get(name, '')} {line.strip()}".strip()
+    return {name: said for name, said in found.items() if name not in ("", "-h")}
+
+
+def as_shown(value: object) -> str:
+    """A default as the help has it."""
+    if isinstance(value, tuple):
+        return " ".join(map(as_shown, value))
+    return repr(value) if isinstance(value, str) and " " in value else str(value)
+
+
+def options_of(function: Callable[..., None]) -> Iterator[tuple[str, bool, object]]:
+    """(name, whether it is positional, default) of all that a subcommand takes, dataclasses by their fields."""
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in signature(function).parameters.items():
+        default = REQUIRED if parameter.default is Parameter.empty else parameter.default
+        if is_dataclass(default):
+            yield from fields_of(default)
+        else:
+            yield name, positional(hints[name]), default
+
+
+def fields_of(config: Any) -> Iterator[tuple[str, bool, object]]:
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from fields_of(value)
+        else:
+            yield field.name, positional(hints[field.name]), value
+
+
+def positional(hint: Any) -> bool:
+    return get_args(tyro.conf.Positional[int])[1] in get_args(hint)[1:]
+
+
+def check_help(text: str, expected: list[tuple[str, bool, object]]) -> None:
+    """The help has each option and no other, explained, with the default that runs."""
+    found = entries(text)
+    flags = {f"--{name.replace('_', '-')}": default for name, place, default in expected if not place}
+    assert {name for name in found if name.startswith("--")} == flags.keys()
+    assert len(found) == len(expected)
+    for name, said in found.items():
+        ends = "(required)" if flags.get(name) is REQUIRED else f"(default: {as_shown(flags.get(name))})"
+        assert said.endswith(ends if name in flags else ")"), (name, said)
+        assert len(said.removesuffix(ends)) > 10, (name, said)
+
+
+def test_help_lists_every_subcommand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    text = shown_by(lambda: app.cli(prog="imagefeed", args=["--help"], config=CLI), capsys)
+    assert f"{{{','.join(FUNCTIONS)}}}" in text
+    for name, function in FUNCTIONS.items():
+        assert getdoc(function).split("\n")[0] in text, name  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_help_names_every_argument(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    text = shown_by(lambda: app.cli(prog="imagefeed", args=[name, "--help"], config=CLI), capsys)
+    check_help(text, list(options_of(FUNCTIONS[name])))
+
+
+@pytest.mark.parametrize("job", ["shard", "train", "train --data", "evaluate", "export"])
+def test_help_of_a_job_names_every_argument(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The defaults shown are those that run: what the job makes of no options at all, or of `--data` alone."""
+    monkeypatch.setenv("COLUMNS", "300")
+    data = ["--data", "D", "--out", "O"]
+    command: dict[str, Callable[[list[str]], Any]] = {
+        "shard": lambda arguments: tyro.cli(ShardConfig, args=arguments, config=CLI),
+        "train": parse,
+        "train --data": lambda arguments: parse([*data, *arguments]),
+        "evaluate": lambda arguments: tyro.cli(EvaluateConfig, args=arguments),
+        "export": lambda arguments: tyro.cli(ExportConfig, args=arguments),
+    }
+    text = shown_by(lambda: command[job](["--help"]), capsys)
+    if job == "export":
+        expected: list[tuple[str, bool, object]] = [(each.name, False, REQUIRED) for each in fields(ExportConfig)]
+    else:
+        expected = list(fields_of(command[job]([])))
+        if job == "train --data":  # given, so they are no default
+            expected = [(name, place, None if name in ("data", "out") else value) for name, place, value in expected]
+    check_help(text, expected)
+
+
+def test_audit_answers_to_its_old_name(capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = (
+        shown_by(partial(app.cli, prog="imagefeed", args=[name, "--help"], config=CLI), capsys)
+        for name in ("doubts", "audit")
+    )
+    assert old == new
 
 
 def test_an_error_is_one_line(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import signal
 import stat
 import subprocess
@@ -11,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,38 +17,9 @@ import pytest
 from imagefeed.jobs.cluster.local import answers, free_ports, keeper
 from imagefeed.jobs.cluster.processes import descendants
 from tests.convert.test_convert import contents
+from tests.support.cluster import another_node, beside_no_other, cluster, exported, name_of
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# `ray start --address` would have the node at the machine's own address, where the head is not.
-NODE = """
-import os, signal
-import ray
-from ray._private.node import Node
-from ray._private.parameter import RayParams
-
-ports = dict(node_manager_port=0, dashboard_agent_listen_port=0, min_worker_port=0, max_worker_port=0)
-sizes = dict(num_cpus=1, object_store_memory=100_000_000)
-Node(RayParams(gcs_address=os.environ["RAY_ADDRESS"], include_log_monitor=False, **ports, **sizes), head=False)
-signal.pause()
-"""
-
-
-def cluster(action: str, home: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "jobs" / "local_cluster.py"), action]
-    environment = os.environ | {"IMAGEFEED_HOME": str(home)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=150)
-
-
-def beside_no_other(settings: dict[str, str]) -> dict[str, str]:
-    """The environment with a cluster's settings, and none of a Ray that other tests have had in this process."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | settings
-
-
-def exported(lines: str) -> dict[str, str]:
-    words = [shlex.split(line) for line in lines.splitlines()]
-    assert all(len(each) == 2 and each[0] == "export" for each in words)
-    return dict(each[1].split("=", 1) for each in words)
 
 
 @pytest.fixture(scope="module")
@@ -111,30 +80,6 @@ def test_a_submitted_job_runs_in_the_checkout(running: tuple[Path, dict[str, str
     done = subprocess.run(submit, cwd=tmp_path, env=running[1], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"\n{ROOT} {sys.executable}\n" in done.stdout
-
-
-@contextmanager
-def another_node(environment: dict[str, str]) -> Iterator[int]:
-    """A second node with one CPU, which has joined when its first task runs; yields its raylet's process id."""
-    parent = subprocess.Popen([sys.executable, "-c", NODE], env=environment)
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := [each for each in descendants(parent.pid) if name_of(each) == "raylet"]):
-            assert parent.poll() is None and time.monotonic() < deadline, "the second node does not come up"
-            time.sleep(0.05)
-        yield found[0]
-    finally:
-        for process in [*descendants(parent.pid), parent.pid]:
-            os.kill(process, signal.SIGKILL)
-        parent.wait()
-
-
-def name_of(process: int) -> str:
-    """What the kernel calls a process; "" where it has ended."""
-    try:
-        return Path(f"/proc/{process}/comm").read_text().strip()
-    except FileNotFoundError:
-        return ""
 
 
 def shard_of(worker: int) -> str | None:

@@ -19,10 +19,12 @@ from PIL import Image
 
 from benchmarks.synthetic import synthetic_source
 from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.estimate import NUM_TRIED
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.write_shard import ShardResult, ShardTask, write_shard
-from imagefeed.pipeline.dataset.manifest import MANIFEST, Manifest, read_mean_image, read_samples
+from imagefeed.pipeline.dataset.manifest import MANIFEST, Manifest
 from imagefeed.pipeline.dataset.statistics import Moments, statistics
+from imagefeed.pipeline.dataset.tables import read_mean_image, read_samples
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
@@ -255,7 +257,7 @@ def die(task: ShardTask) -> ShardResult:
 
 def test_two_conversions_into_one_folder_are_refused(images: Path, tmp_path: Path) -> None:
     with (
-        LocalOutput(tmp_path).held(),
+        LocalOutput(tmp_path).lock(),
         pytest.raises(RuntimeError, match=f"another conversion is writing to {tmp_path}"),
     ):
         convert(images, tmp_path, OPTIONS)
@@ -281,9 +283,9 @@ def test_a_disk_that_fills_up_names_the_folder_and_leaves_nothing_half_written(t
     try:
         folder = tmp_path / "noise" / "a"
         folder.mkdir(parents=True)
-        for i in range(24):  # noise: more bytes a pixel than any photograph
-            noise = np.random.default_rng(i).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-            (folder / f"{i}.png").write_bytes(encoded(noise, "PNG"))
+        for i in range(2 * NUM_TRIED):  # half of them noise, and the estimate tries the others
+            noise = np.random.default_rng(i).integers(0, 256 if i % 2 else 1, (256, 256, 3), dtype=np.uint8)
+            (folder / f"{i:04d}.png").write_bytes(encoded(noise, "PNG"))
         with pytest.raises(RuntimeError, match=f"{small}.*the disk is full; make room and run again"):
             convert(tmp_path / "noise", small, ConvertOptions(shard_size=100))
         assert not list(small.rglob("shard-*")) and not list(small.rglob(MANIFEST))
@@ -341,7 +343,7 @@ def test_a_task_is_all_that_a_worker_needs(images: Path, tmp_path: Path) -> None
     """Pickled and sent elsewhere, a task makes the same shard there."""
     import pickle
 
-    from imagefeed.pipeline.convert.convert import plan_split
+    from imagefeed.pipeline.convert.plan import plan_split
 
     split = plan_split(open_source(images), "train", LocalOutput(tmp_path / "a"), ConvertOptions(shard_size=7))
     here = next(split.tasks())
@@ -359,7 +361,7 @@ def test_the_driver_holds_the_table_and_no_task(tmp_path: Path) -> None:
 
     import pyarrow as pa
 
-    from imagefeed.pipeline.convert.convert import plan_split
+    from imagefeed.pipeline.convert.plan import plan_split
 
     source, sizes = synthetic_source(300_000), []
     tasks = plan_split(source, "train", LocalOutput(tmp_path), ConvertOptions()).tasks()

@@ -12,7 +12,8 @@ from imagefeed.pipeline.checks.verify import verify
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.repack import repack
-from imagefeed.pipeline.dataset.manifest import Manifest, read_samples
+from imagefeed.pipeline.dataset.manifest import Manifest
+from imagefeed.pipeline.dataset.tables import read_samples
 from imagefeed.pipeline.formats.beton_merge import merge
 from imagefeed.pipeline.image.pillow import load_rgb
 from imagefeed.pipeline.loader.dataset import open_dataset

@@ -1,14 +1,12 @@
 """A dataset elsewhere gives the batches that it gives here, or an error that names the shard: the server may do what
 it will."""
 
-import gc
 import multiprocessing
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from itertools import chain
@@ -26,9 +24,10 @@ from imagefeed.pipeline.loader.options import LoaderOptions, order_of, residency
 from tests.dataset.test_split import edit_manifest
 from tests.loader.test_loader import ids, rows
 from tests.support.servers import FileServer, always, at_first, file_server, s3_bucket, use_s3
+from tests.support.threads import SOON
 
 ROOT = Path(__file__).resolve().parents[2]
-SOON = 10.0  # seconds, for what should take milliseconds
+pytestmark = pytest.mark.usefixtures("leaves_no_thread")
 FAST = StorageOptions(timeout=0.5, attempts=3, pause=0.01)
 CHEAP: dict[str, Any] = {"dtype": "uint8", "layout": "NHWC", "num_threads": 2, "batch_size": 2, "prefetch": 1}
 
@@ -45,20 +44,6 @@ def split(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(split: Path) -> Iterator[FileServer]:
     with file_server(split.parent) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def leaves_no_thread() -> Iterator[None]:
-    yield
-    gc.collect()
-    deadline = time.monotonic() + SOON
-    while ours() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not ours()
-
-
-def ours() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("imagefeed-")]
 
 
 def opened(server: FileServer, folder: Path, num_bytes: float = GB) -> Dataset:
@@ -82,14 +67,14 @@ def peak(split: Path, num_epochs: int = 2, **options: Any) -> int:
 
 
 ONCE = {f"shard-{number:05d}.tar": 1 for number in range(15)}
-BY_SHARDS: dict[str, Any] = {**CHEAP, "shuffle": "shards", "window": 2, "seed": 7}
+BY_SHARDS: dict[str, Any] = {**CHEAP, "shuffle": "shards", "shuffle_shards": 2, "seed": 7}
 
 
 @pytest.mark.parametrize("shuffle", [True, False, "shards"])
 def test_the_batches_are_those_of_the_local_dataset(
     server: FileServer, split: Path, tmp_path: Path, shuffle: Any
 ) -> None:
-    options = {**CHEAP, "shuffle": shuffle, "window": 3, "seed": 5}
+    options = {**CHEAP, "shuffle": shuffle, "shuffle_shards": 3, "seed": 5}
     here, there = open_dataset(split).loader(**options), opened(server, tmp_path).loader(**options)
     for _ in range(2):
         assert rows(there) == rows(here)
@@ -126,7 +111,7 @@ def test_a_cache_that_is_too_small_is_refused_with_the_least_size(
 def test_shards_are_mixed_by_default_where_the_cache_is_smaller(
     server: FileServer, split: Path, tmp_path: Path
 ) -> None:
-    by_default = {**CHEAP, "window": 2, "seed": 7}
+    by_default = {**CHEAP, "shuffle_shards": 2, "seed": 7}
     large, small = opened(server, tmp_path), opened(server, tmp_path, peak(split, **BY_SHARDS))
     assert ids(large.loader(**by_default)) == ids(open_dataset(split).loader(**{**by_default, "shuffle": True}))
     assert ids(small.loader(**by_default)) == ids(open_dataset(split).loader(**BY_SHARDS))

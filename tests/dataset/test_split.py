@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, read_mean_image
+from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES
+from imagefeed.pipeline.dataset.tables import read_mean_image
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset

@@ -6,28 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from imagefeed.jobs.evaluation.crops import Dense, check_dense, crop_starts, dense_views, ten_views
+from imagefeed.jobs.evaluation.crops import Dense, check_dense, crop_starts, dense_views, images_of, ten_views
 from imagefeed.jobs.evaluation.scorer import grey_levels, score_batch
 from imagefeed.model.alexnet import AlexNet
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from tests.conftest import encoded, picture
+from tests.support.plain_evaluation import slow_views, stored_images
 from tests.support.splits import Payload, write_split
 
 DENSE = Dense(sides=(256, 300, 224), grid=2)
-
-
-def slow_views(pixels: np.ndarray, mean: np.ndarray, dense: Dense) -> list[np.ndarray]:
-    """The crops [3, 224, 224] of one image: each channel less its mean, scaled by Pillow in floating point, cut out."""
-    views = []
-    for side in dense.sides:
-        channels = [Image.fromarray((pixels[:, :, c] - mean[:, :, c]).astype(np.float32)) for c in range(3)]
-        scaled = np.stack([np.asarray(each.resize((side, side), Image.Resampling.BILINEAR)) for each in channels])
-        begins = [0, side - 224]
-        crops = [scaled[:, top : top + 224, left : left + 224] for top in begins for left in begins]
-        views += [*crops, *(crop[:, :, ::-1] for crop in crops)]
-    return views
 
 
 def test_dense_crops_and_their_mean_are_the_slow_twins(shards: Path) -> None:
@@ -54,7 +42,7 @@ def test_dense_crops_and_their_mean_are_the_slow_twins(shards: Path) -> None:
 def test_the_other_protocols_are_the_same_to_the_bit_where_dense_crops_are_asked_for(shards: Path) -> None:
     val = open_dataset(shards / "tar" / "val")
     whole, ten = (
-        val.loader(recipe=recipe, crop_size=size, batch_size=3, num_threads=1)
+        val.loader(recipe=recipe, crop_size=size, batch_size=3, num_threads=1)  # type: ignore[arg-type]
         for recipe, size in (("eval", 256), ("ten-crop", 224))
     )
     cut, given = next(iter(whole)), next(iter(ten))
@@ -95,3 +83,14 @@ def test_images_that_are_not_square_or_too_small_are_refused(shards: Path, tmp_p
     }.items():
         with pytest.raises(ValueError, match=f"{name}: dense crops need images that are stored square and of one size"):
             check_dense(split_of(name, *shapes), "alexnet", 224, Dense())
+
+
+def test_pictures_are_those_of_the_samples_that_were_asked_for(shards: Path) -> None:
+    train = open_dataset(shards / "tar" / "train")
+    stored = dict(zip(train.columns.id.tolist(), stored_images(shards / "tar", "train"), strict=True))
+    late, early = (list(stored)[row] for row in (20, 3))
+    found = images_of(train, (late, early, late))
+    assert list(found) == [early, late]
+    for number, image in found.items():
+        np.testing.assert_array_equal(image, stored[number][16:240, 16:240])
+    assert images_of(train, ()) == {}

@@ -173,7 +173,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
 PROCESS = """
 import sys, time
 from pathlib import Path
-from tests.test_cache import cache_of, have, wanted, content
+from tests.files.test_cache import cache_of, have, wanted, content
 folder, what = Path(sys.argv[1]), sys.argv[2]
 cache = cache_of(folder / "cache", num_files=4)
 

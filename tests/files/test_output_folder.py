@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from imagefeed.pipeline.convert.convert import convert
-from imagefeed.pipeline.convert.dry_run import estimate, told
+from imagefeed.pipeline.convert.dry_run import describe, estimate
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.write_shard import ShardResult
 from imagefeed.pipeline.dataset.manifest import MANIFEST
@@ -119,7 +119,7 @@ def test_killed_and_run_again(images: Path, shards: Path, out: str, capsys: pyte
 
 def test_a_second_conversion_is_refused(images: Path, out: str) -> None:
     with (
-        output_folder_at(out).held() as check,
+        output_folder_at(out).lock() as check,
         pytest.raises(RuntimeError, match=f"another conversion is writing to {out}"),
     ):
         convert(images, out, OPTIONS)
@@ -133,7 +133,7 @@ def test_of_many_that_find_a_dead_holder_one_gets_the_folder(out: str) -> None:
 
     def tries() -> None:
         try:
-            with output_folder_at(out).held() as check:
+            with output_folder_at(out).lock() as check:
                 time.sleep(1.5)  # longer than the others watch
                 check()
                 held.append(True)
@@ -179,7 +179,7 @@ def test_a_file_that_fails_half_way_is_not_uploaded(out: str) -> None:
 
 
 def test_a_dry_run_writes_nothing_there(images: Path, out: str) -> None:
-    said = told(estimate(images, out, ConvertOptions()), 2)
+    said = describe(estimate(images, out, ConvertOptions()), 2)
     assert f"{out}/train: 29 images" in said and "free" not in said
     assert not names(out)
 

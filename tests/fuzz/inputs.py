@@ -15,6 +15,7 @@ from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.image.stored import OTHER
 from tests.fuzz.mutations import shard_spots, tar_spots
+from tests.fuzz.options import OptionsTarget
 from tests.fuzz.targets import (
     IndexTarget,
     JpegTarget,
@@ -25,9 +26,8 @@ from tests.fuzz.targets import (
     SplitTarget,
     TableTarget,
     Target,
-    encoded,
-    picture,
 )
+from tests.support.pictures import encoded, noisy_picture
 
 
 def all_targets(root: Path) -> list[Target]:
@@ -38,7 +38,7 @@ def all_targets(root: Path) -> list[Target]:
         folder = images / "train" / f"class{label}"
         folder.mkdir(parents=True)
         for number in range(6):
-            (folder / f"{number}.jpg").write_bytes(encoded(picture(10 * label + number, 96, 128), quality=90))
+            (folder / f"{number}.jpg").write_bytes(encoded(noisy_picture(10 * label + number, 96, 128), quality=90))
     convert(images, out, ConvertOptions(format="both", shard_size=6))
     convert(images, raw, ConvertOptions(format="beton", raw=True, shard_size=6))
     tar, beton, pixels = out / "tar" / "train", out / "beton" / "train", raw / "train"
@@ -69,6 +69,7 @@ def all_targets(root: Path) -> list[Target]:
         OwnJpegTarget("jpeg, our decoder"),
         PillowTarget("image file in conversion"),
         ScanTarget("tar of a source", tar / "shard-00000.tar"),
+        OptionsTarget("options of a loader", root / "options"),
     ]
 
 

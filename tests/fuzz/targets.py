@@ -29,6 +29,7 @@ from imagefeed.pipeline.loader.loader import Loader
 from tests.fuzz.guarded import Guarded
 from tests.fuzz.mutations import Edit, Original, Spot, applied, hostile, jpeg_spots, mutate, tar_spots
 from tests.fuzz.spoiling import Files, replacing
+from tests.support.pictures import encoded, noisy_picture
 
 Row = tuple[int, int, bytes]  # sample id, label, pixels
 Spots = Callable[[bytes], Sequence[Spot]]
@@ -53,7 +54,14 @@ class Target(Protocol):
     def run(self, rng: np.random.Generator) -> tuple[str, str, str]: ...
 
 
-WHOLE = {"recipe": "eval", "crop_size": 256, "dtype": "uint8", "layout": "NHWC", "batch_size": 5, "num_threads": 2}
+WHOLE: dict[str, Any] = {
+    "recipe": "eval",
+    "crop_size": 256,
+    "dtype": "uint8",
+    "layout": "NHWC",
+    "batch_size": 5,
+    "num_threads": 2,
+}
 
 
 def rows_of(loader: Loader) -> list[Row]:
@@ -299,7 +307,9 @@ class PillowTarget(JpegTarget):
 
     @cached_property
     def images(self) -> list[tuple[Original, np.ndarray]]:
-        others = [encoded(picture(i, 40, 56), kind) for i, kind in enumerate(("PNG", "WEBP", "BMP", "GIF", "TIFF"))]
+        others = [
+            encoded(noisy_picture(i, 40, 56), kind) for i, kind in enumerate(("PNG", "WEBP", "BMP", "GIF", "TIFF"))
+        ]
         files = [Original(data, jpeg_spots(data)) for data, _ in good_jpegs()] + [Original(data) for data in others]
         return [(file, load_square(file.data)) for file in files]
 
@@ -347,20 +357,6 @@ class ScanTarget:
         return kind, *judged(lambda: self.scan(spoilt), self.members, [str(self.tar)], guarded=False)
 
 
-def picture(seed: int, height: int, width: int) -> np.ndarray:
-    """A smooth random picture with some noise, uint8 [height, width, 3]."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int64)
-    return np.clip(smooth + rng.integers(-9, 10, smooth.shape), 0, 255).astype(np.uint8)
-
-
-def encoded(image: np.ndarray, kind: str = "JPEG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def good_jpegs() -> list[tuple[bytes, np.ndarray]]:
     """Small JPEGs of every kind that the decoder meets, with their pixels."""
     options: list[dict[str, Any]] = [
@@ -372,7 +368,8 @@ def good_jpegs() -> list[tuple[bytes, np.ndarray]]:
     ]
     shapes = [(64, 64), (33, 47), (48, 40), (80, 64), (1, 1)]
     images = [
-        encoded(picture(i, *shape), **option) for i, (shape, option) in enumerate(zip(shapes, options, strict=True))
+        encoded(noisy_picture(i, *shape), **option)
+        for i, (shape, option) in enumerate(zip(shapes, options, strict=True))
     ]
-    images.append(encoded(picture(9, 30, 50)[:, :, 0]))  # grey
+    images.append(encoded(noisy_picture(9, 30, 50)[:, :, 0]))  # grey
     return [(data, np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) for data in images]

@@ -172,7 +172,7 @@ def test_coefficients_beyond_any_images_are_left_to_libjpeg_turbo() -> None:
 BOUNDS = """
 import sys
 import numpy as np
-from tests.test_jpeg_decoder import damaged, own
+from tests.image.test_jpeg_decoder import damaged, own
 from tests.conftest import encoded, picture
 rng = np.random.default_rng(1)
 refused = 0
@@ -208,7 +208,7 @@ def test_real_photographs() -> None:
 
 @pytest.mark.parametrize("recipe", ["alexnet", "resnet", "ten-crop"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_both_decoders_give_the_same_batches(shards: Path, recipe: str, layout: str) -> None:
+def test_both_decoders_give_the_same_batches(shards: Path, recipe: Any, layout: Any) -> None:
     train: Dataset = open_dataset(shards / "tar" / "train")
     batches = [
         [

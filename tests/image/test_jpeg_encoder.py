@@ -125,7 +125,7 @@ def test_photographs_in_both_codes() -> None:
 BOUNDS = """
 import numpy as np
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
-from tests.test_jpeg_encoder import extremes, noise
+from tests.image.test_jpeg_encoder import extremes, noise
 for height, width in ((1, 1), (7, 33), (16, 32), (40, 56)):
     for coding in (Coding(100), Coding(100, "4:4:4"), Coding(1, huffman="standard")):
         for make in (noise, extremes):

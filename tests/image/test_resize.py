@@ -12,7 +12,8 @@ from PIL import Image
 from imagefeed.pipeline.checks.statistics import take_statistics
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
-from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, Manifest, read_samples
+from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, Manifest
+from imagefeed.pipeline.dataset.tables import read_samples
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
 from imagefeed.pipeline.image.pillow import load_rgb
 from imagefeed.pipeline.image.resize import Resize, crop_geometry

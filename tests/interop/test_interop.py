@@ -297,6 +297,6 @@ def test_what_does_not_suit_is_refused(tar: Dataset, beton: Dataset) -> None:
 def test_our_own_loader_imports_neither() -> None:
     import subprocess
 
-    code = "import sys, pipeline.engines as e; print({'ffcv', 'webdataset'} & set(sys.modules))"
+    code = "import sys, imagefeed.pipeline.interop.make_loader; print({'ffcv', 'webdataset'} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert said == "set()\n"

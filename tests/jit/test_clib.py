@@ -8,23 +8,11 @@ from PIL import Image
 
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, WRONG_SIZE, decode_rgb, jpeg_size
 from imagefeed.pipeline.jit.clib import find
-from imagefeed.pipeline.jit.xxhash import xxh3_64
 from tests.conftest import encoded, picture
 
 
 def as_bytes(data: bytes) -> np.ndarray:
     return np.frombuffer(data, np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b"", 0x2D06800538D394C2),  # as the xxhash package says
-        (b"imagefeed", 0x9405566753736E0E),
-    ],
-)
-def test_xxh3_gives_the_known_answers(data: bytes, expected: int) -> None:
-    assert xxh3_64(as_bytes(data)) == expected
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
@@ -66,9 +54,8 @@ def test_a_header_that_breaks_off_does_not_spoil_the_next_image() -> None:
     assert jpeg_size(as_bytes(data)) == (OK, 32, 32)
 
 
-def test_a_missing_library_is_named_with_its_package() -> None:
-    with pytest.raises(ImportError, match="libno_such_thing.*apt-get install libno-such-thing0"):
-        find("no_such_thing", "libno-such-thing0")
+def test_a_missing_library_is_none() -> None:
+    assert find("no_such_thing") is None
 
 
 def test_a_jpeg_of_tables_alone_has_no_size() -> None:

@@ -1,10 +1,10 @@
 """The demo leaves nothing behind, however it ends, and does not call a failure a success."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,10 @@ import tyro
 from imagefeed.jobs.cluster.processes import descendants
 from imagefeed.jobs.demo import DemoConfig, stages, verdict
 from imagefeed.jobs.evaluation.config import EvaluateConfig
+from imagefeed.jobs.report.schema import ErrorRate, to_text
 from imagefeed.jobs.shard import ShardConfig
 from imagefeed.jobs.training.config import SAMPLE, parse
+from tests.support.made_up import made_up_report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,9 +102,15 @@ def test_stages_are_commands_that_the_jobs_understand(tmp_path: Path) -> None:
 
 
 def report(folder: Path, error: float) -> Path:
-    entry = {"top1": {"error": error}, "top5": {"error": 0.0}}
-    content = {"num_samples": 200, "protocols": {"ten-crop": entry}, "chance": {"top1": {"error": 0.95}}}
-    (folder / "report.json").write_text(json.dumps(content))
+    made_up = made_up_report()
+    entry = made_up.protocols["ten-crop"]
+    content = replace(
+        made_up,
+        num_samples=200,
+        protocols={**made_up.protocols, "ten-crop": replace(entry, top1=replace(entry.top1, error=error))},
+        chance=replace(made_up.chance, top1=ErrorRate(error=0.95)),
+    )
+    (folder / "report.json").write_text(to_text(content))
     return folder
 
 

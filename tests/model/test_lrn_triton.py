@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.failures import why
+
 
 @pytest.mark.parametrize("interpret", ["1", "0"], ids=["in the interpreter", "on the GPU"])
 def test_kernels(interpret: str) -> None:
@@ -15,9 +17,19 @@ def test_kernels(interpret: str) -> None:
         pytest.skip("no GPU here")
     pytest.importorskip("triton", reason="Triton is for Linux")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", Path(__file__).with_name("lrn_kernels.py")],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--tb=short",
+            "-p",
+            "no:cacheprovider",
+            Path(__file__).with_name("lrn_kernels.py"),
+        ],
         env=os.environ | {"TRITON_INTERPRET": interpret},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    if done.returncode:
+        pytest.fail(why(done), pytrace=False)

@@ -1,7 +1,7 @@
 """The structure of this project, read from its import statements: rooms, floors, arrows, circles.
 
-    python -m tests.project.structure                  # the table of this checkout
-    python -m tests.project.structure ANOTHER          # of another one beside it, such as an older commit
+    python -m tests.project.structure                  # the table of this checkout, and its rooms from the ground up
+    python -m tests.project.structure ANOTHER          # the same of another one, such as an older commit, before it
 
 A room is a folder of Python files; an arrow leads from a room to one that it imports. A room stands one floor above
 the highest room that it imports. A circle is a set of files that import each other in a loop.
@@ -9,6 +9,7 @@ the highest room that it imports. A circle is a set of files that import each ot
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -53,16 +54,21 @@ def imported(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def module_of(name: str, files: Mapping[str, Path]) -> str | None:
+    """The module that an imported name is, or is within; None for what is not of this project."""
+    for known in (name.removeprefix("imagefeed."), name):
+        parts = known.split(".")
+        beginnings = (".".join(parts[:number]) for number in range(len(parts), 0, -1))
+        if found := next((each for each in beginnings if each in files), None):
+            return found
+    return None
+
+
 def file_graph(files: Mapping[str, Path]) -> Graph:
     """Which file imports which."""
     graph: Graph = {}
     for module, path in files.items():
-        graph[module] = set()
-        for name in imported(path):
-            parts = name.removeprefix("imagefeed.").split(".") if name != "imagefeed" else ["imagefeed"]
-            known = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in files), None)
-            if known is not None and known != module:
-                graph[module].add(known)
+        graph[module] = {known for name in imported(path) if (known := module_of(name, files))} - {module}
     return graph
 
 
@@ -127,45 +133,71 @@ def floors(graph: Graph) -> dict[str, int]:
     return {node: floor(node) for node in graph}
 
 
+def own_test(module: str, path: Path) -> Path:
+    """The file, below the project, in which a module's tests stand if they bear its name: those of `image/jpeg/decoder`
+    are tests/image/test_jpeg_decoder.py."""
+    parts = module.split(".")
+    room = room_of(module, path).split("/")
+    return Path("tests", room[-1], f"test_{('_'.join(parts[len(room) :]) or parts[-1]).strip('_')}.py")
+
+
 def untested(root: Path, files: Mapping[str, Path]) -> list[str]:
-    """The modules of which no test file bears the name."""
-    tests = {path.stem.removeprefix("test_") for path in (root / "tests").rglob("test_*.py")}
-    return [module for module, path in files.items() if path.name != "__init__.py" and path.stem not in tests]
-
-
-def table(root: Path) -> list[tuple[str, str]]:
-    """What there is to say of the structure, a line each."""
-    files = files_of(root)
-    by_file, by_room = file_graph(files), room_graph(files)
-    lengths = {module: len(path.read_text().splitlines()) for module, path in files.items()}
-    largest = max(lengths, key=lambda module: lengths[module])
-    loops = circles(by_file)
-    return [
-        ("files", str(len(files))),
-        ("floors of files", str(max(floors(by_file).values()))),
-        ("arrows between files", str(sum(map(len, by_file.values())))),
-        ("circles of files", f"{len(loops)}, of {sum(map(len, loops))} files"),
-        ("rooms", str(len(by_room))),
-        ("floors of rooms", str(max(floors(by_room).values()))),
-        ("arrows between rooms", str(sum(map(len, by_room.values())))),
-        ("circles of rooms", str(len(circles(by_room)))),
-        (
-            "largest room",
-            max(f"{sum(room_of(m, p) == room for m, p in files.items()):3} files, {room}" for room in by_room),
-        ),
-        ("largest file", f"{lengths[largest]} lines, {largest}"),
-        ("modules without a test of their name", str(len(untested(root, files)))),
+    """The modules without a test of their name in the tests of their room."""
+    tests = {module: own_test(module, path) for module, path in files.items() if path.name != "__init__.py"}
+    return [  # straight below tests/, where all lay once, is right as well
+        module
+        for module, test in tests.items()
+        if not ((root / test).is_file() or (root / "tests" / test.name).is_file())
     ]
 
 
+def largest_room(files: Mapping[str, Path]) -> tuple[int, str]:
+    """How many files are in the room that has most, and its name; of equals the first by name."""
+    sizes = Counter(room_of(module, path) for module, path in files.items())
+    room = min(sizes, key=lambda each: (-sizes[each], each))
+    return sizes[room], room
+
+
+def table(root: Path) -> dict[str, str]:
+    """What there is to say of the structure, in few words."""
+    files = files_of(root)
+    by_file, by_room = file_graph(files), room_graph(files)
+    lengths = {module: len(path.read_text().splitlines()) for module, path in files.items()}
+    largest = max(sorted(lengths), key=lambda module: lengths[module])
+    in_circles = sum(map(len, circles(by_file)))
+    most, room = largest_room(files)
+    return {
+        "files": f"{len(files)}",
+        "floors of files": f"{max(floors(by_file).values())}",
+        "arrows between files": f"{sum(map(len, by_file.values()))}",
+        "circles of files": f"{len(circles(by_file))}" + f", of {in_circles} files" * bool(in_circles),
+        "rooms": f"{len(by_room)}",
+        "floors of rooms": f"{max(floors(by_room).values())}",
+        "arrows between rooms": f"{sum(map(len, by_room.values()))}",
+        "circles of rooms": f"{len(circles(by_room))}",
+        "largest room": f"{room}, {most} files",
+        "largest file": f"{largest}, {lengths[largest]} lines",
+        "modules without a test of their name": f"{len(untested(root, files))}",
+    }
+
+
+def side_by_side(tables: Mapping[str, Mapping[str, str]]) -> str:
+    """Tables of the same rows as one, a column each under its name."""
+    columns = [["", *next(iter(tables.values()))]]
+    columns += [[name, *rows.values()] for name, rows in tables.items()]
+    widths = [max(map(len, column)) for column in columns]
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in zip(*columns, strict=True))
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def main() -> None:
-    """Prints the table and each room with its floor and what it imports."""
-    root = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT
-    for what, how_much in table(root):
-        print(f"{what:38} {how_much}")
-    graph = room_graph(files_of(root))
-    for room, floor in sorted(floors(graph).items(), key=lambda each: (each[1], each[0])):
-        print(f"  {floor} {room:20} <- {', '.join(sorted(graph[room]))}")
+    """Prints the table, then each room of this checkout with its floor and the rooms that it imports."""
+    before = {"before": table(Path(sys.argv[1]).resolve())} if len(sys.argv) > 1 else {}
+    print(side_by_side(before | {"now": table(ROOT)}), end="\n\n")
+    graph = room_graph(files_of(ROOT))
+    rooms = sorted(floors(graph).items(), key=lambda each: (each[1], each[0]))
+    for room, floor in rooms:
+        print(f"{floor}  {room:20}  {', '.join(sorted(graph[room]))}".rstrip())
 
 
 if __name__ == "__main__":

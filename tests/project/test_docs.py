@@ -1,7 +1,9 @@
-"""The examples of docs/engines.md run as they stand, each after the block `setup`, on a small dataset."""
+"""The Python examples of the docs run as they stand, on a small dataset: all of a page in one program, but those of
+docs/interop.md one by one after its block `setup`. What is replaced in them is said here."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,8 +14,10 @@ import torch
 
 from imagefeed.pipeline.formats.beton_merge import merge
 from imagefeed.pipeline.loader.dataset import open_dataset
+from tests.support.servers import s3_bucket
 
-PAGE = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "interop.md").read_text()
 BLOCKS = dict(re.findall(r"```python (\w+)\n(.*?)```", PAGE, re.DOTALL))
 FORMATS = {"ffcv": "beton"}
 
@@ -38,12 +42,80 @@ def test_the_example_runs(name: str, shards: Path, tmp_path: Path) -> None:
     counted = code.replace("    ...\n", "    seen = globals().get('seen', 0) + 1\n")
     if name != "lightning":
         counted += "\nassert seen in (1, 2), seen\n"  # one batch an epoch
+    check_runs(counted, tmp_path)
+
+
+def check_runs(program: str, home: Path) -> None:
+    """Runs a program in a process and a home of its own."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", counted],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "IMAGEFEED_HOME": str(tmp_path)},
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "IMAGEFEED_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=580,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+# What the text of a page leaves to the reader.
+GIVEN = {
+    "README.md": """
+seen = 0
+def step(images, labels):
+    global seen
+    seen += 1
+""",
+    "docs/loader.md": """
+import numpy as np
+seen = 0
+def step(images, labels):
+    global seen
+    seen += 1
+images, sample_ids = np.zeros((2, 256, 256, 3), np.uint8), np.arange(2)
+""",
+    "docs/remote.md": "seen = 0\n",
+    "docs/decoder.md": """
+from imagefeed import open_dataset
+train = open_dataset("/data/imagenet-256/train")
+""",
+}
+# What must have come out at the end of a page: 28 images are one batch.
+CLAIMED = {
+    "README.md": "assert seen == 2, seen",
+    "docs/loader.md": """
+assert seen == 2, seen
+assert batch.shape == (2, 224, 224, 3), batch.shape
+plain, erased = (next(iter(each)) for each in (train.loader(), loader))
+changed = (plain.images != erased.images).any(1).sum((1, 2))[plain.valid]
+assert ((0 < changed) & (changed <= 50 * 50)).all(), changed
+""",
+    "docs/remote.md": "assert seen == 1, seen",
+    "docs/decoder.md": "assert next(iter(loader)).valid.sum() == 28",
+}
+
+
+@pytest.mark.parametrize("page", GIVEN)
+def test_the_examples_of_a_page_run(page: str, shards: Path, tmp_path: Path) -> None:
+    text = (ROOT / page).read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks and text.count("```python") == len(blocks)
+    program = GIVEN[page] + "\n".join(blocks) + CLAIMED[page]
+    for what, by in {
+        '"/data/imagenet-256/train"': repr(str(shards / "tar" / "train")),
+        "range(90)": "range(2)",
+        "    ...\n": "    seen += 1\n",
+    }.items():
+        program = program.replace(what, by)
+    if "s3://" not in program:
+        check_runs(program, tmp_path)
+        return
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    shutil.copytree(shards / "tar", tmp_path / "bucket" / "imagenet-256")
+    with s3_bucket("bucket", tmp_path / "bucket"):
+        check_runs(program, tmp_path)
+
+
+def test_no_page_has_examples_that_do_not_run() -> None:
+    pages = {str(path.relative_to(ROOT)) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+    assert {page for page in pages if "```python" in (ROOT / page).read_text()} == {*GIVEN, "docs/interop.md"}

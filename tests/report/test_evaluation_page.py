@@ -11,16 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagefeed.jobs.report.evaluation_page import ReportInputs, best_and_worst, classes_by_error, render, shown_ids
+from imagefeed.jobs.report.evaluation_page import (
+    ReportInputs,
+    best_and_worst,
+    classes_by_error,
+    queries_of,
+    render,
+    shown_ids,
+)
 from imagefeed.jobs.report.html import TEMPLATES, digest_source, in_element, number
 from imagefeed.jobs.report.paper import PAPER
 from imagefeed.jobs.report.pictures import kernel_grid, thumbnail
+from imagefeed.jobs.report.schema import ClassCounts, Input, Mistakes, PairTest
+from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.kernel.recipes import values_of
 from tests.support.made_up import NUM_SAMPLES, PROTOCOLS, made_up_inputs
 from tests.support.pages import DARK, LIGHT, Page, browse, image_of, seen
 
 CSS = (TEMPLATES / "page.css").read_text()
-BOUNDS = ("error", "low", "high")
 
 
 @cache
@@ -28,20 +36,20 @@ def made_up_page() -> str:
     return render(made_up_inputs())
 
 
-def changed(inputs: ReportInputs, **summary: Any) -> ReportInputs:
-    """The inputs with other values in their summary."""
-    return replace(inputs, summary={**inputs.summary, **summary})
+def changed(inputs: ReportInputs, **fields: Any) -> ReportInputs:
+    """The inputs with other values in their report."""
+    return replace(inputs, report=replace(inputs.report, **fields))
 
 
 def test_the_page_shows_the_numbers_it_was_given() -> None:
-    words, summary = Page(made_up_page()).words, made_up_inputs().summary
-    for protocol in summary["protocols"].values():
-        for rate in (protocol["top1"], protocol["top5"]):
-            low, high = (f"{100 * rate[bound]:.1f} %" for bound in ("low", "high"))
-            assert f"{100 * rate['error']:.1f} % {low} to {high} {rate['wrong']} of {NUM_SAMPLES}" in words
+    words, report = Page(made_up_page()).words, made_up_inputs().report
+    for protocol in report.protocols.values():
+        for rate in (protocol.top1, protocol.top5):
+            low, high = (f"{100 * bound:.1f} %" for bound in (rate.low, rate.high))
+            assert f"{100 * rate.error:.1f} % {low} to {high} {rate.wrong} of {NUM_SAMPLES}" in words
     assert "1 234 567 parameters" in words
-    for told in ("c" * 64, "d" * 64, "e" * 64, "f" * 64, summary["command"], "recipe=alexnet, seed=7", "torch 0.0"):
-        assert told in words
+    for text in ("c" * 64, "d" * 64, "e" * 64, "f" * 64, report.command, "recipe=alexnet, seed=7", "torch 0.0"):
+        assert text in words
 
 
 def test_the_page_says_what_the_net_was_fed() -> None:
@@ -49,7 +57,7 @@ def test_the_page_says_what_the_net_was_fed() -> None:
         "Crops are of 224 \u00d7 224 pixels, less the training split's mean image at the crop's own place."
         in Page(made_up_page()).words
     )
-    other = {"crop_size": 227, **values_of("resnet")}
+    other = Input(crop_size=227, **values_of("resnet"))
     assert (
         "Crops are of 227 \u00d7 227 pixels, less the training split's mean of each channel, divided by the standard "
         "deviation of each channel." in Page(render(changed(made_up_inputs(), input=other))).words
@@ -69,35 +77,34 @@ def test_the_page_shows_what_it_was_taught_and_judged_on() -> None:
 
 
 def test_the_page_shows_calibration_and_the_most_confused_pairs() -> None:
-    words, answer = Page(made_up_page()).words, made_up_inputs().summary["protocols"]["ten-crop"]
-    ece, bins = answer["calibration"]["ece"], answer["calibration"]["bins"]
+    words, answer = Page(made_up_page()).words, made_up_inputs().report.protocols["ten-crop"]
+    ece, bins = answer.calibration.ece, answer.calibration.bins
     assert f"is {100 * ece:.1f} % (ECE; bins that hold samples: {len(bins)})" in words
     pairs = [
-        f"made-up class {pair['label']} → made-up class {pair['predicted']} {pair['total']}"
-        for pair in answer["confusions"][:10]
+        f"made-up class {pair.label} → made-up class {pair.predicted} {pair.total}" for pair in answer.confusions[:10]
     ]
     assert " ".join(pairs) in words
 
 
 def test_bars_and_scales_are_as_long_as_their_numbers() -> None:
-    page, summary = Page(made_up_page()), made_up_inputs().summary
-    answer, chance = summary["protocols"]["ten-crop"], summary["chance"]
-    words = [f"made-up class {label}" for label in range(summary["num_classes"])]
-    ends, pairs = best_and_worst(classes_by_error(answer["per_class"], words)), answer["confusions"][:10]
+    page, report = Page(made_up_page()), made_up_inputs().report
+    answer, chance = report.protocols["ten-crop"], report.chance
+    words = [f"made-up class {label}" for label in range(report.num_classes)]
+    ends, pairs = best_and_worst(classes_by_error(answer.per_class, words)), answer.confusions[:10]
     for title, rows in zip(("Least error", "Most error"), ends, strict=True):
-        told = (f"{row['words']} {100 * row['error']:.0f} % {row['wrong']} of {row['total']}" for row in rows)
-        assert f"{title} {' '.join(told)}" in page.words
-    shares = [row["error"] for rows in ends for row in rows] + [pair["total"] / pairs[0]["total"] for pair in pairs]
-    shares += [top["probability"] for row in summary["examples"] for top in row["top"]]
+        listed = (f"{row.words} {100 * row.error:.0f} % {row.wrong} of {row.total}" for row in rows)
+        assert f"{title} {' '.join(listed)}" in page.words
+    shares = [row.error for rows in ends for row in rows] + [pair.total / pairs[0].total for pair in pairs]
+    shares += [top.probability for row in report.examples for top in row.top]
     assert page.styles("bar") == [f"width:{100 * share:.2f}%" for share in shares]
 
-    rates = [(answer[top], chance[top]["error"]) for top in ("top1", "top5")]
-    spans = [(100 * rate["low"], 100 * (rate["high"] - rate["low"])) for rate, _ in rates]
+    rates = [(answer.top1, chance.top1.error), (answer.top5, chance.top5.error)]
+    spans = [(100 * rate.low, 100 * (rate.high - rate.low)) for rate, _ in rates]
     assert page.styles("interval") == [f"left:{low:.2f}%;width:{width:.2f}%" for low, width in spans]
-    assert page.styles("dot") == [f"left:{100 * rate['error']:.2f}%" for rate, _ in rates]
+    assert page.styles("dot") == [f"left:{100 * rate.error:.2f}%" for rate, _ in rates]
     assert page.styles("tick") == [f"left:{100 * guess:.2f}%" for _, guess in rates]
     for rate, guess in rates:
-        error, low, high, by_chance = (f"{100 * share:.1f} %" for share in (*map(rate.get, BOUNDS), guess))
+        error, low, high, by_chance = (f"{100 * share:.1f} %" for share in (rate.error, rate.low, rate.high, guess))
         assert f"with 95 % confidence {low} to {high}. Chance: {by_chance}; right" in page.words
         said = (
             str(each["aria-label"]).replace("\u00a0", " ") for each in page.of("div") if each.get("class") == "scale"
@@ -107,18 +114,17 @@ def test_bars_and_scales_are_as_long_as_their_numbers() -> None:
 
 def test_each_image_stands_with_its_likeliest_classes() -> None:
     inputs, page = made_up_inputs(), Page(made_up_page())
-    rows = inputs.summary["examples"]
+    rows = inputs.report.examples
     for row in rows:
         (image,) = (
             each
             for each in page.of("img")
-            if image_of(each["src"]).shape == (224, 224, 3)
-            and each["alt"] == f"{row['key']}: made-up class {row['label']}"
+            if image_of(each["src"]).shape == (224, 224, 3) and each["alt"] == f"{row.key}: made-up class {row.label}"
         )
-        assert np.abs(image_of(image["src"]).mean((0, 1)) - inputs.images[row["id"]].mean((0, 1))).max() < 3
-        bars = [f"made-up class {top['label']} {100 * top['probability']:.0f} %" for top in row["top"]]
+        assert np.abs(image_of(image["src"]).mean((0, 1)) - inputs.images[row.id].mean((0, 1))).max() < 3
+        bars = [f"made-up class {top.label} {100 * top.probability:.0f} %" for top in row.top]
         assert " ".join(bars) in page.words
-    true = [top for row in rows for top in row["top"] if top["label"] == row["label"]]
+    true = [top for row in rows for top in row.top if top.label == row.label]
     assert len([each for each in page.of("li") if each.get("class") == "true"]) == len(true) > 0
 
 
@@ -127,36 +133,37 @@ def test_the_worst_mistakes_stand_with_their_images() -> None:
     small = {
         each["alt"]: image_of(each["src"]) for each in page.of("img") if image_of(each["src"]).shape == (128, 128, 3)
     }
-    assert shown_ids(inputs.summary) == sorted(inputs.images)
-    for rows in inputs.summary["protocols"]["ten-crop"]["mistakes"].values():
+    assert shown_ids(inputs.report) == sorted(inputs.images)
+    mistakes = inputs.report.protocols["ten-crop"].mistakes
+    for rows in (mistakes.surest, mistakes.hardest):
         for row in rows[:8]:
-            drawn = small[f"{row['key']}: made-up class {row['label']}"].astype(float)
-            assert np.abs(drawn - thumbnail(inputs.images[row["id"]])).mean() < 25, "another image, or none"
+            drawn = small[f"{row.key}: made-up class {row.label}"].astype(float)
+            assert np.abs(drawn - thumbnail(inputs.images[row.id])).mean() < 25, "another image, or none"
             assert (
-                f"made-up class {row['predicted']} {100 * row['probability']:.0f} % made-up class {row['label']} "
-                f"{100 * row['true_probability']:.2g} %" in page.words
+                f"made-up class {row.predicted} {100 * row.probability:.0f} % made-up class {row.label} "
+                f"{100 * row.true_probability:.2g} %" in page.words
             )
 
 
 def test_each_query_stands_with_its_nearest_images() -> None:
     inputs, page = made_up_inputs(), Page(made_up_page())
     small = {each["alt"]: image_of(each["src"]) for each in page.of("img")}
-    queries = inputs.summary["neighbours"]["queries"]
+    queries = queries_of(inputs.report)
     for query in queries:
-        for row in query["nearest"]:
-            drawn = small[f"{row['key']}: made-up class {row['label']}"].astype(float)
-            assert np.abs(drawn - thumbnail(inputs.train_images[row["id"]])).mean() < 25, "another image, or none"
-        words = [f"made-up class {row['label']} {row['distance']:#.3g}" for row in query["nearest"]]
-        assert f"made-up class {query['label']} {' '.join(words)}" in page.words
-    rows = [(row["label"], query["label"]) for query in queries for row in query["nearest"]]
+        for row in query.nearest:
+            drawn = small[f"{row.key}: made-up class {row.label}"].astype(float)
+            assert np.abs(drawn - thumbnail(inputs.train_images[row.id])).mean() < 25, "another image, or none"
+        words = [f"made-up class {row.label} {row.distance:#.3g}" for row in query.nearest]
+        assert f"made-up class {query.label} {' '.join(words)}" in page.words
+    rows = [(row.label, query.label) for query in queries for row in query.nearest]
     same = [each for each in page.of("figure") if each.get("class") == "same"]
     assert len(same) == len([one for one, other in rows if one == other]) > 0
 
 
 def test_classes_come_by_their_error() -> None:
-    counts = {"total": [4, 0, 3, 5], "wrong_top1": [3, 0, 0, 5], "wrong_top5": [0, 0, 0, 1]}
+    counts = ClassCounts(total=(4, 0, 3, 5), wrong_top1=(3, 0, 0, 5), wrong_top5=(0, 0, 0, 1))
     found = classes_by_error(counts, ["a", "b", "c", "d"])
-    assert [(row["words"], row["wrong"], row["total"], row["error"]) for row in found] == [
+    assert [(row.words, row.wrong, row.total, row.error) for row in found] == [
         ("c", 0, 3, 0.0),
         ("a", 3, 4, 0.75),
         ("d", 5, 5, 1.0),
@@ -197,9 +204,7 @@ def test_scripts_run_by_their_digests_alone() -> None:
 def test_hostile_names_stay_text() -> None:
     name = '</script><script>alert("x")</script><!--'
     inputs = made_up_inputs()
-    page = Page(
-        render(changed(inputs, classes=[{"wnid": each["wnid"], "words": name} for each in inputs.summary["classes"]]))
-    )
+    page = Page(render(changed(inputs, classes=tuple(Class(each.wnid, name) for each in inputs.report.classes))))
     assert len(page.of("script")) == len(Page(made_up_page()).of("script"))
     assert name in page.text
     specs = [json.loads(text) for text, tag in zip(page.scripts, page.of("script"), strict=True) if tag.get("type")]
@@ -220,18 +225,18 @@ def test_ids_are_unique_and_all_references_lead_somewhere() -> None:
 
 def test_of_several_nets_the_page_shows_each_their_ensemble_and_who_is_better() -> None:
     inputs = made_up_inputs(1000)
-    answer = inputs.summary["protocols"]
+    answer = inputs.report.protocols
     members = {
-        f"net{net}-{name}": {**each, "net": net, "top1": {**each["top1"], "error": net / 10}}
+        f"net{net}-{name}": replace(each, net=net, top1=replace(each.top1, error=net / 10))
         for net in (1, 2)
         for name, each in answer.items()
     }
-    compared = {"first": "net1-ten-crop", "second": "net2-ten-crop", "only_first": 11, "only_second": 4, "p": 0.118}
+    compared = PairTest(first="net1-ten-crop", second="net2-ten-crop", only_first=11, only_second=4, p=0.118)
     several = changed(
         inputs,
         protocols=answer | members,
-        checkpoints=[{**inputs.summary["checkpoints"][0], "sha256": digest * 64} for digest in "ab"],
-        comparisons=[compared],
+        checkpoints=tuple(replace(inputs.report.checkpoints[0], sha256=digest * 64) for digest in "ab"),
+        comparisons=(compared,),
     )
     words = Page(render(several)).words
     assert (
@@ -262,13 +267,13 @@ def test_the_papers_figures_are_the_papers() -> None:
 
 def test_one_protocol_alone_no_curves_no_mistakes_no_statistics() -> None:
     inputs = made_up_inputs()
-    centre = {**inputs.summary["protocols"]["centre"], "confusions": [], "mistakes": {"surest": [], "hardest": []}}
+    centre = replace(inputs.report.protocols["centre"], confusions=(), mistakes=Mistakes(surest=(), hardest=()))
     bare = changed(
         inputs,
         protocols={"centre": centre},
         training={},
         neighbours=None,
-        data={**inputs.summary["data"], "pixels": None},
+        data=replace(inputs.report.data, pixels=None),
     )
     page = Page(render(replace(bare, mean_image=None)))
     assert "Ten crops" not in page.text

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from imagefeed.pipeline.runtime.crew import Crew
+from tests.support.threads import SOON
 
-SOON = 10.0  # seconds, for what should take milliseconds
+pytestmark = pytest.mark.usefixtures("leaves_no_thread")
 
 
 class Counting:
@@ -54,20 +55,6 @@ def nothing() -> Iterator[list[int]]:
 
 def crew_of(make_task, num_tasks: int, num_threads: int = 3, ahead: int = 2, scratch=nothing) -> Crew:
     return Crew(make_task, num_tasks, num_threads=num_threads, ahead=ahead, open_scratch=scratch)
-
-
-def our_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("imagefeed-")]
-
-
-@pytest.fixture(autouse=True)
-def leaves_no_thread() -> Iterator[None]:
-    yield
-    gc.collect()
-    deadline = time.monotonic() + SOON
-    while our_threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not our_threads()
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 7])

@@ -13,8 +13,9 @@ import pytest
 
 from imagefeed.jobs.cli.app import app
 from imagefeed.jobs.cli.predict import Answer, PredictOptions, images_of, main, show
-from imagefeed.jobs.evaluation.predictions import Protocol, column, joined
+from imagefeed.jobs.evaluation.predictions import column, joined
 from imagefeed.jobs.evaluation.scorer import Scorer, ScorerOptions
+from imagefeed.jobs.report.schema import Protocol
 from imagefeed.jobs.runs.checkpoints import in_run, newest_run
 from imagefeed.jobs.serving.predictor import Guess, Predictor, open_predictor, training_data
 from imagefeed.model.checkpoint import load_checkpoint

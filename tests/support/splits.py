@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, SAMPLES, SAMPLES_SCHEMA, Class, Manifest, Shard
+from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, SAMPLES, Class, Manifest, Shard
 from imagefeed.pipeline.dataset.statistics import Moments, statistics
+from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.image.stored import JPEG, Storage
 from imagefeed.pipeline.jit.xxhash import xxh3_64

@@ -212,7 +212,7 @@ def test_unfinished_one_is_completed(sample: Path, tmp_path: Path, missing: str)
 
 def test_killed_one_is_redone(sample: Path, tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys, pipeline.sample as s; from pathlib import Path\n"
+        "import os, signal, sys; import imagefeed.pipeline.synthetic.ilsvrc2012 as s; from pathlib import Path\n"
         "s._write_val = lambda path, *_: (path.write_bytes(b'half'), os.kill(os.getpid(), signal.SIGKILL))\n"
         f"s.make_sample(Path(sys.argv[1]), s.{SMALL})"
     )

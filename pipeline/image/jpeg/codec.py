@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import PIL
 
+from imagefeed.pipeline.image.decoder import decode, examine, new_decoder
 from imagefeed.pipeline.image.jpeg.encoder import Encoder, encode, most_bytes, new_encoder
 from imagefeed.pipeline.image.jpeg.planes import bytes_needed, planes_in
+from imagefeed.pipeline.image.pillow import BadImage, jpeg_header, load_rgb
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling
-from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
+from imagefeed.pipeline.image.turbojpeg import CORRUPT, FOUND, NOT_RGB, OK, decompress, jpeg_size, tell_of_pillow
 from imagefeed.pipeline.jit.clib import check_numba
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 
@@ -41,16 +43,27 @@ def codec_name() -> str:
 
 
 class JpegCodec:
-    """libjpeg-turbo's decoder and our encoder with their memory."""
+    """libjpeg-turbo's decoder and our encoder with their memory.
+
+    Where libjpeg-turbo is not installed our decoder and Pillow stand for it. Pillow says nothing of what libjpeg-turbo
+    warns of, so of the few JPEGs that our decoder does not take a damaged one may pass for sound.
+    """
 
     def __init__(self) -> None:
         check_numba()
         self._encoders: dict[Coding, Encoder] = {}
         self._pixels = np.empty(0, np.uint8)
+        self._own, self._room = new_decoder("own", 0), 0
 
     def size(self, data: bytes) -> tuple[int, int, int]:
-        """What the header of `data` says: a state of `native`, OK for JPEGs of grey or three colours; height, width."""
-        return jpeg_size(np.frombuffer(data, np.uint8))
+        """What the header of `data` says: a state, OK for JPEGs of grey or three colours; height, width."""
+        if FOUND:
+            return jpeg_size(np.frombuffer(data, np.uint8))
+        try:
+            components, height, width = jpeg_header(data)
+        except BadImage:
+            return CORRUPT, 0, 0
+        return (OK if components < 4 else NOT_RGB), height, width
 
     def decode(self, data: bytes, most_pixels: int) -> np.ndarray | None:
         """The pixels of a JPEG (uint8 [H, W, 3], RGB), which the next call overwrites.
@@ -59,13 +72,24 @@ class JpegCodec:
         what it is instead, Pillow knows.
         """
         array = np.frombuffer(data, np.uint8)
-        state, height, width = jpeg_size(array)
+        state, height, width = self.size(data)
         if state != OK or height * width > most_pixels:
             return None
         if self._pixels.size < 3 * height * width:
             self._pixels = np.empty(3 * height * width, np.uint8)
         image = self._pixels[: 3 * height * width].reshape(height, width, 3)
-        return image if decompress(array, image) == OK else None
+        if FOUND:
+            return image if decompress(array, image) == OK else None
+        if height * width > self._room:
+            self._own, self._room = new_decoder("own", height * width), height * width
+        found = examine(self._own, array)
+        if found.own:
+            return image if decode(self._own, found, array, image) == OK else None
+        tell_of_pillow()
+        try:
+            return load_rgb(data)
+        except BadImage:
+            return None
 
     def encode(self, image: np.ndarray, coding: Coding) -> np.ndarray:
         """A baseline JPEG of `image` (uint8 [H, W, 3], RGB): uint8 [bytes]."""

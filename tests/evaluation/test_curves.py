@@ -1,6 +1,7 @@
 """Training curves from a run's metrics: the right figures, few points, and charts of one run or of several."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagefeed.jobs.evaluation.curves import Record, parts, read_metrics, training_curves
+from imagefeed.jobs.report.schema import Curves, ValPoint
 from imagefeed.jobs.report.training_charts import rate_axis, training_charts
 from imagefeed.jobs.report.vega import static_svg
-from imagefeed.jobs.runs.curves import Record, parts, read_metrics, training_curves
 from tests.support.made_up import made_up_metrics
 
 
@@ -28,18 +30,19 @@ def test_points_are_means_of_records_and_lie_in_their_middle() -> None:
     ]
     val = {"kind": "val", "epoch": 4, "step": 400, "loss": 1.0, "top1_error": 0.5, "top5_error": 0.2}
     found = training_curves([*records, val], most=40)
-    assert found["val"] == [{name: val[name] for name in ("epoch", "step", "loss", "top1_error", "top5_error")}]
-    assert len(found["train"]) == 40
-    for place, point in enumerate(found["train"]):
+    assert found.val == (ValPoint(epoch=4, step=400, loss=1.0, top1_error=0.5, top5_error=0.2),)
+    assert len(found.train) == 40
+    for place, point in enumerate(found.train):
         ten = records[10 * place : 10 * place + 10]
         losses = [record["loss"] for record in ten]
-        assert (point["loss_low"], point["loss_high"]) == (min(losses), max(losses))
-        assert point["loss"] == pytest.approx(np.mean(losses))
-        assert point["lr"] == pytest.approx(np.mean([record["lr"] for record in ten]))
-        assert point["step"] == 10 * place + 5.5
-        assert point["epoch"] == pytest.approx(point["step"] / 100)
-    short = training_curves([*records[:7], val], most=40)["train"]
-    assert [point["loss"] for point in short] == [record["loss"] for record in records[:7]], "a short run as it is"
+        assert (point.loss_low, point.loss_high) == (min(losses), max(losses))
+        assert point.loss == pytest.approx(np.mean(losses))
+        assert point.lr == pytest.approx(np.mean([record["lr"] for record in ten]))
+        assert point.step == 10 * place + 5.5
+        assert point.waiting is None, "which none of the records has"
+        assert point.epoch == pytest.approx(point.step / 100)
+    short = training_curves([*records[:7], val], most=40).train
+    assert [point.loss for point in short] == [record["loss"] for record in records[:7]], "a short run as it is"
 
 
 @given(st.integers(0, 3000), st.integers(1, 300))
@@ -50,16 +53,16 @@ def test_parts_hold_everything_once_and_none_is_empty(number: int, most: int) ->
 
 
 def test_without_a_validation_there_are_no_curves() -> None:
-    assert training_curves([record for record in made_up_metrics() if record["kind"] == "train"]) == {
-        "train": [],
-        "val": [],
-    }
-    assert training_charts({"net 1": {"train": [], "val": []}}, 0.9) == []
+    assert training_curves([record for record in made_up_metrics() if record["kind"] == "train"]) == Curves(
+        train=(), val=()
+    )
+    assert training_charts({"net 1": Curves(train=(), val=())}, 0.9) == []
 
 
 def test_behind_the_loss_lies_all_that_its_points_are_the_mean_of() -> None:
     curves = training_curves(made_up_metrics())
-    curves["train"][3] |= {"loss_low": -70.0, "loss_high": 80.0}  # far beyond all others: the axis must reach there
+    far = replace(curves.train[3], loss_low=-70.0, loss_high=80.0)  # beyond all others: the axis must reach there
+    curves = replace(curves, train=(*curves.train[:3], far, *curves.train[4:]))
     drawn = static_svg(training_charts({"A": curves}, 0.9)[0])
     assert ">80<" in drawn and ">\N{MINUS SIGN}60<" in drawn
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from imagefeed.jobs.report.schema import Curves, TrainPoint, ValPoint
+
 Record = dict[str, Any]
 
 MOST_POINTS = 200  # of a training curve: every other pixel of a chart
-FIGURES = ("loss", "top1_error", "top5_error", "lr", "images_per_second", "waiting")  # see jobs/runs/tracker.py
+FIGURES = ("top1_error", "top5_error", "lr", "images_per_second", "waiting")  # see jobs/runs/tracker.py
 
 
 def read_metrics(path: Path) -> list[Record]:
@@ -31,21 +33,21 @@ def read_metrics(path: Path) -> list[Record]:
     return records
 
 
-def training_curves(records: Sequence[Record], most: int = MOST_POINTS) -> dict[str, list[Record]]:
-    """The curves of a run: {"train": points, "val": points}, both empty before the first validation.
+def training_curves(records: Sequence[Record], most: int = MOST_POINTS) -> Curves:
+    """The curves of a run, both empty before the first validation.
 
-    A point has `epoch` (with a fraction), `step`, and the figures that its records have. A training point is the mean
-    of several records where there are more than `most`, of which it also has the least and the greatest loss,
-    `loss_low` and `loss_high`. A run that was resumed has written some steps twice: the last record of a step counts.
+    A training point is the mean of several records where there are more than `most`; its epoch has a fraction. A run
+    that was resumed has written some steps twice: the last record of a step counts.
     """
     train, val = by_step(records, "train"), by_step(records, "val")
     if not val:
-        return {"train": [], "val": []}
+        return Curves(train=(), val=())
     epochs_per_step = val[-1]["epoch"] / val[-1]["step"]
-    points = [mean_of(train[low:high]) for low, high in parts(len(train), most)]
-    points = [point | {"epoch": point["step"] * epochs_per_step} for point in points]
     names = ("epoch", "step", "loss", "top1_error", "top5_error")
-    return {"train": points, "val": [{name: record[name] for name in names} for record in val]}
+    return Curves(
+        train=tuple(mean_of(train[low:high], epochs_per_step) for low, high in parts(len(train), most)),
+        val=tuple(ValPoint(**{name: record[name] for name in names}) for record in val),
+    )
 
 
 def by_step(records: Sequence[Record], kind: str) -> list[Record]:
@@ -60,9 +62,18 @@ def parts(number: int, most: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def mean_of(records: Sequence[Record]) -> Record:
+def mean_of(records: Sequence[Record], epochs_per_step: float) -> TrainPoint:
     """Several records, at least one, as one point, which lies in their middle."""
     losses = [record["loss"] for record in records]
-    means = {name: float(np.mean([record[name] for record in records])) for name in FIGURES if name in records[0]}
     step = float(np.mean([record["step"] for record in records]))
-    return {"step": step, "loss_low": min(losses), "loss_high": max(losses), **means}
+    means = {
+        name: float(np.mean([record[name] for record in records])) if name in records[0] else None for name in FIGURES
+    }
+    return TrainPoint(
+        step=step,
+        loss_low=min(losses),
+        loss_high=max(losses),
+        loss=float(np.mean(losses)),
+        **means,
+        epoch=step * epochs_per_step,
+    )

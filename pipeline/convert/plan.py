@@ -1,0 +1,71 @@
+"""What a conversion is to make: a split, where it goes in each format, and the task of each of its shards."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.convert.write_shard import ShardTask
+from imagefeed.pipeline.dataset.digests import spell_storage
+from imagefeed.pipeline.files.output_folder import OutputFolder
+from imagefeed.pipeline.formats.containers import Format
+from imagefeed.pipeline.sampling.shard_plan import costliest_first, shard_ids, split_evenly
+from imagefeed.pipeline.sources.image_table import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """One split to be made: what from, and where to in each format."""
+
+    name: str
+    source: Source
+    out: dict[Format, OutputFolder]
+    options: ConvertOptions
+
+    @property
+    def table(self) -> pa.Table:
+        """The source's rows; a sample's id is its place here."""
+        return self.source.splits[self.name]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the listing and of every option that shapes the bytes: equal digests mean equal shards."""
+        chosen = self.options
+        options = f"{chosen.decode_all!r}, {chosen.shard_size!r}, {chosen.shuffle!r}"
+        spelled = f"{self.source.digest(self.name)} ({spell_storage(chosen.storage())}, {options})"
+        return hashlib.sha256(spelled.encode()).hexdigest()
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards the split becomes."""
+        return len(split_evenly(len(self.table), self.options.shard_size))
+
+    def tasks(self) -> Iterator[ShardTask]:
+        """One task a shard, made when asked for: together they hold the whole table. The costliest come first."""
+        shuffle = None if self.options.shuffle == "none" else self.options.shuffle
+        parts = shard_ids(len(self.table), self.options.shard_size, shuffle)
+        for number in costliest_first(parts, self.table["size"].to_numpy()):
+            ids = parts[number]
+            rows = self.table.take(ids)
+            stamps = rows["stamp"].to_numpy().astype("<i8").tobytes()
+            yield ShardTask(
+                number=number,
+                root=self.source.root,
+                out=self.out,
+                ids=ids,
+                rows=rows,
+                storage=self.options.storage(),
+                decode_all=self.options.decode_all,
+                digest=hashlib.sha256(self.digest.encode() + stamps).hexdigest(),
+            )
+
+
+def plan_split(source: Source, name: str, out: OutputFolder, options: ConvertOptions) -> SplitPlan:
+    """One split of `source`, with the folders below `out` that it goes to."""
+    folders: dict[Format, OutputFolder] = {
+        format: out.below(folder) for format, folder in options.folders(name).items()
+    }
+    return SplitPlan(name=name, source=source, out=folders, options=options)

@@ -1,0 +1,34 @@
+"""The sample run: trained where it is missing, and only there."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imagefeed.jobs.training.sample_run import sample_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_sample_run_is_trained_if_it_is_not_there(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEFEED_HOME", str(tmp_path))
+    launched: list[list[str]] = []
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        launched.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    if status:
+        with pytest.raises(RuntimeError, match="could not be trained"):
+            sample_checkpoint()
+    else:
+        assert sample_checkpoint() == tmp_path / "run" / "checkpoint-last.pt"
+    assert [command[-1] for command in launched] == [str(ROOT / "jobs" / "train.py")]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint-last.pt").touch()
+    assert sample_checkpoint() == tmp_path / "run" / "checkpoint-last.pt"
+    assert len(launched) == 1
