@@ -161,7 +161,7 @@ def read_rate(dataset: Dataset, rows: np.ndarray, num_threads: int, seconds: flo
     def read(some: np.ndarray) -> int:
         count = 0
         for row in some:
-            if time.perf_counter() > deadline:
+            if count and time.perf_counter() > deadline:
                 break
             os.pread(files[int(columns.shard[row])], int(columns.size[row]), int(columns.offset[row]))
             count += 1
