@@ -1,4 +1,4 @@
-"""The parts for a stock FFCV pipeline: see docs/engines.md. Importing this page imports ffcv."""
+"""The parts for a stock FFCV pipeline: see docs/interop.md. Importing this page imports ffcv."""
 
 from imagefeed.pipeline.interop.threads import threads_unchanged
 from imagefeed.pipeline.runtime.parts import part

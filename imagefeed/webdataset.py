@@ -1,4 +1,4 @@
-"""The parts for a stock WebDataset pipeline: see docs/engines.md. Its package is the part `webdataset`."""
+"""The parts for a stock WebDataset pipeline: see docs/interop.md. Its package is the part `webdataset`."""
 
 from imagefeed.pipeline.interop.webdataset_stages import Augment, Count, urls_of
 

@@ -3,6 +3,8 @@
 uint8 is hash, decode, crop and mirror. Defaults but for the number of threads.
 """
 
+from typing import Any
+
 from benchmarks.contenders import FP16, FP32, UINT8, Epoch, Work
 from imagefeed.pipeline.loader.dataset import open_dataset
 
@@ -14,5 +16,6 @@ STORED = ("jpeg", "raw")
 def open(work: Work) -> Epoch:
     """Our loader over the tar, or over the beton of raw pixels."""
     dataset = open_dataset(work.data / ("tar" if work.stored == "jpeg" else "raw") / "train")
-    loader = dataset.loader(num_threads=work.threads, batch_size=work.batch_size, dtype=work.dtype, layout=work.layout)
+    output: dict[str, Any] = {"dtype": work.dtype, "layout": work.layout}
+    loader = dataset.loader(num_threads=work.threads, batch_size=work.batch_size, **output)
     return lambda: sum(int(batch.valid.sum()) for batch in loader)

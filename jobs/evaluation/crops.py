@@ -23,7 +23,16 @@ def images_of(dataset: Dataset, ids: Iterable[int]) -> dict[int, np.ndarray]:
 
 def centre_crops(dataset: Dataset, ids: Sequence[int], **options: Any) -> Tensor:
     """The centre crops of some samples, ids ascending, [n, ...], from a loader with `options`."""
-    loader = dataset.loader(recipe="eval", sample_ids=ids, shuffle=False, batch_size=len(ids), num_threads=1, **options)
+    loader = dataset.loader(
+        recipe="eval",
+        sample_ids=ids,
+        shuffle=False,
+        batch_size=len(ids),
+        num_threads=1,
+        rank=0,
+        world_size=1,
+        **options,
+    )
     (batch,) = loader
     return batch.images
 

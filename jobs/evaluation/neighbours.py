@@ -20,8 +20,8 @@ from imagefeed.jobs.evaluation.scorer import Device, exactly, features, ready
 from imagefeed.jobs.report.schema import NearImage, Neighbours, Query
 from imagefeed.model.alexnet import AlexNet
 from imagefeed.model.checkpoint import Checkpoint
-from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+from imagefeed.pipeline.loader.normalization import values_for
 from imagefeed.pipeline.runtime.progress import track
 
 NUM_QUERIES = 5  # as many as the paper shows
@@ -64,7 +64,10 @@ class Searcher:
     def queries(self) -> np.ndarray:
         """The features of the query images, float32 [q, 4096]."""
         split = open_dataset(self.options.queries)
-        options = {"crop_size": self.options.crop_size, **values_of(self.options.recipe)}
+        options = {
+            "crop_size": self.options.crop_size,
+            **values_for(split, self.options.recipe, self.options.crop_size),
+        }
         return features(self.net, centre_crops(split, self.options.query_ids, **options))
 
     def search(self, number: int) -> Nearest:
@@ -73,7 +76,7 @@ class Searcher:
             recipe="eval",
             shuffle=False,
             crop_size=self.options.crop_size,
-            **values_of(self.options.recipe),
+            **values_for(self.train, self.options.recipe, self.options.crop_size),
             batch_size=self.options.batch_size,
             rank=number,
             world_size=self.options.num_slices,

@@ -14,10 +14,9 @@ from imagefeed.jobs.evaluation.crops import Dense, dense_views, ten_views
 from imagefeed.jobs.evaluation.predictions import Part, concatenated, entry_name, rank_classes
 from imagefeed.jobs.report.schema import Protocol
 from imagefeed.model.alexnet import AlexNet
-from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
-from imagefeed.pipeline.loader.normalization import normalizations
+from imagefeed.pipeline.loader.normalization import normalizations, values_for
 from imagefeed.pipeline.loader.options import LoaderOptions
 
 Device = Literal["cpu", "cuda"]
@@ -73,7 +72,7 @@ class Scorer:
             recipe="ten-crop" if "ten-crop" in self.options.protocols and not dense else "eval",
             shuffle=False,
             crop_size=int(self.dataset.columns.height[0]) if dense else size,
-            **values_of(self.options.recipe),
+            **values_for(self.dataset, self.options.recipe, size),
             batch_size=self.options.batch_size,
             rank=number,
             world_size=self.options.num_slices,

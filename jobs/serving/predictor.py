@@ -26,10 +26,10 @@ from imagefeed.pipeline.files.paths import home
 from imagefeed.pipeline.image.pillow import BadImage
 from imagefeed.pipeline.image.stored import Storage
 from imagefeed.pipeline.image.transcoder import Transcoder
-from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.augmenter import Augmenter
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset
+from imagefeed.pipeline.loader.normalization import values_for
 from imagefeed.pipeline.loader.options import LoaderOptions
 
 AS_FOUND = Storage(resize="none", size=0, encoding="as found", quality=None, codec="")  # of shards that others made
@@ -79,7 +79,9 @@ class Predictor:
             LoaderOptions(
                 recipe="ten-crop" if protocol == "ten-crop" else "eval",
                 crop_size=crop_size_of(checkpoints[0]),
-                **values_of(recipe_of(checkpoints[0])),
+                rank=0,
+                world_size=1,
+                **values_for(train, recipe_of(checkpoints[0]), crop_size_of(checkpoints[0])),
             ),
         )
 

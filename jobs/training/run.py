@@ -23,9 +23,9 @@ from imagefeed.model.schedule import Progress, after_epoch, learning_rate
 from imagefeed.model.split_classifier import split_classifier, split_optimizer
 from imagefeed.model.training import Placement, Step, train_epoch, validate
 from imagefeed.pipeline.interop.make_loader import make_loader
-from imagefeed.pipeline.kernel.recipes import values_of
 from imagefeed.pipeline.loader.dataset import Dataset
 from imagefeed.pipeline.loader.device import to_device
+from imagefeed.pipeline.loader.normalization import values_for
 from imagefeed.pipeline.loader.options import LoaderOptions
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Run:
         )
         finish = config.dtype if config.finish == "device" else None
         self.train_loader = to_device(loader, world.device, finish=finish)
-        val_loader = val.loader(recipe="eval", **values_of(config.recipe), **options)
+        val_loader = val.loader(recipe="eval", **values_for(val, config.recipe, config.input_size), **options)
         self.val_loader = to_device(val_loader, world.device)
 
     @property

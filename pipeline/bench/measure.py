@@ -87,6 +87,8 @@ def loader_options(options: BenchOptions, num_threads: int, dtype: str, layout: 
     return LoaderOptions(
         recipe="alexnet",
         batch_size=options.batch_size,
+        rank=0,
+        world_size=1,
         num_threads=num_threads,
         dtype=dtype,  # type: ignore[arg-type]
         layout=layout,  # type: ignore[arg-type]
@@ -159,7 +161,7 @@ def read_rate(dataset: Dataset, rows: np.ndarray, num_threads: int, seconds: flo
     def read(some: np.ndarray) -> int:
         count = 0
         for row in some:
-            if time.perf_counter() > deadline:
+            if count and time.perf_counter() > deadline:
                 break
             os.pread(files[int(columns.shard[row])], int(columns.size[row]), int(columns.offset[row]))
             count += 1

@@ -1,5 +1,6 @@
 """From a source to finished splits: plan, make the shards wherever the runner makes them, then the manifest, last."""
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +22,7 @@ from imagefeed.pipeline.files.output_folder import OutputFolder, output_folder_a
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
+from imagefeed.pipeline.sources.describe import describe
 from imagefeed.pipeline.sources.open_source import open_source
 from imagefeed.pipeline.sources.subset import select
 
@@ -34,12 +36,14 @@ def convert(
 ) -> dict[Target, Manifest]:
     """Converts every split of `source` into `out`, a folder or the URL of one in an object store.
 
+    What was understood of the source is said on standard error before any work begins.
     Returns the manifest of each folder that now holds a split. A finished split is left as it is, an interrupted one is
     gone on with. Raises `ValueError`, `RuntimeError` or `OSError` with the file and the cure; then no unfinished file
     has a final name.
     """
     target = output_folder_at(out)
     opened = select(open_source(source), options.classes, options.limit)
+    print(describe(opened), file=sys.stderr, flush=True)
     with target.lock() as check:
         plans = [plan_split(opened, name, target, options) for name in opened.splits]
         splits = [split for split in plans if not is_finished(split)]

@@ -26,6 +26,8 @@ FILES = pa.schema(
         ("stamp", pa.int64()),  # of size and time, or a server's mark: another when the file is; 0: nobody says
     ]
 )
+NOT_DATA = {"__pycache__", "node_modules", "site-packages"}  # folders of programs: what lies there is no source
+ENVIRONMENT = "pyvenv.cfg"  # marks the folder of a Python environment
 REQUESTS = 16  # at once, of one process: they wait for the server far longer than for the network
 
 
@@ -40,9 +42,12 @@ class LocalInput:
         return os.path.join(self.root, name)
 
     def batches(self) -> Iterator[list[FileInfo]]:
-        """The files below, a folder at a time; what begins with a dot is passed over."""
+        """The files below, a folder at a time, but those of programs and what begins with a dot."""
         for folder, below, files in os.walk(self.root, followlinks=True):
-            below[:] = sorted(name for name in below if not name.startswith("."))
+            if ENVIRONMENT in files and folder != self.root:
+                below.clear()
+                continue
+            below[:] = sorted(name for name in below if not _passed_over(name))
             prefix = "" if folder == self.root else os.path.relpath(folder, self.root) + "/"
             found = []
             for file in files:
@@ -84,12 +89,17 @@ class RemoteInput:
         return self.storage.name(name)
 
     def batches(self) -> Iterator[list[FileInfo]]:
-        """The files below, a folder at a time; what begins with a dot is passed over."""
+        """The files below, a folder at a time, but those of programs and what begins with a dot."""
         with ThreadPoolExecutor(REQUESTS) as pool:
             waiting = [""]
             while waiting:
                 answers = list(pool.map(self.storage.folder, waiting))
-                waiting = [each for _, _, folders in answers for each in folders if not _hidden(each)]
+                answers = [
+                    (files, bare, folders)
+                    for folder, (files, bare, folders) in zip(waiting, answers, strict=True)
+                    if not folder or f"{folder}/{ENVIRONMENT}" not in {*bare, *(each.name for each in files)}
+                ]
+                waiting = [each for _, _, folders in answers for each in folders if not _passed_over(each)]
                 for files, bare, _ in answers:
                     described = pool.map(self.storage.found, [name for name in bare if not _hidden(name)])
                     yield [*(each for each in files if not _hidden(each.name)), *described]
@@ -201,6 +211,10 @@ def _found(name: str, stat: os.stat_result) -> FileInfo:
 
 def _hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
+
+
+def _passed_over(folder: str) -> bool:
+    return _hidden(folder) or folder.rpartition("/")[2] in NOT_DATA
 
 
 def _has_suffix(url: str) -> bool:

@@ -10,6 +10,7 @@ import torch
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
+from imagefeed.pipeline.loader.ranks import check_process
 from imagefeed.pipeline.sampling.order import PAD
 from imagefeed.pipeline.sampling.state import Cursor, Resumable
 
@@ -46,9 +47,11 @@ class OtherLoader(Resumable, ABC):
         """This rank's batches of what is left of an epoch from `position`."""
 
     def __iter__(self) -> Iterator[Batch]:
+        check_process(self.options.rank_slice, found=self.options.ranks_found)
         return self._epoch(self.begin())
 
     def _epoch(self, cursor: Cursor) -> Iterator[Batch]:
+        cursor.ask()
         with closing(self.batches(cursor.seed, cursor.epoch, cursor.position)) as batches:
             for batch in batches:
                 cursor.advance(self.options.rank_slice.global_batch, self._most)

@@ -1,7 +1,7 @@
 """Training from other people's loaders, with our augmentation and the checks that they lack.
 
 `make_loader("ffcv", dataset, options)` has what training needs of a `Loader`: batches, length, cursor. The parts, an
-FFCV `Operation` and WebDataset stages, serve stock pipelines as well: see docs/engines.md.
+FFCV `Operation` and WebDataset stages, serve stock pipelines as well: see docs/interop.md.
 """
 
 from typing import Literal

@@ -29,7 +29,7 @@ class WebDataset(OtherLoader):
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         super().__init__(dataset, options)
-        num_shards, ranks = len(dataset.manifest.shards), options.world_size
+        num_shards, ranks = len(dataset.manifest.shards), options.rank_slice.world_size
         if num_shards < ranks:
             raise ValueError(
                 f"{dataset.path} has {num_shards} shards for {ranks} ranks: convert with a smaller --shard-size"
@@ -46,7 +46,7 @@ class WebDataset(OtherLoader):
         self._shape = Augment(dataset, self._unpinned).planner.shape[1:]
 
     def __len__(self) -> int:
-        return max(sum(self._counts(rank)) for rank in range(self.options.world_size))
+        return max(sum(self._counts(rank)) for rank in range(self.options.rank_slice.world_size))
 
     def batches(self, seed: int, epoch: int, position: int) -> Generator[Batch, None, None]:
         """See `OtherLoader`. Raises `ValueError` where `position` is none of this number of ranks."""
@@ -57,15 +57,15 @@ class WebDataset(OtherLoader):
         for batch in islice(self._pipeline(seed, epoch), skipped, None):
             num_samples += int(batch.valid.sum())
             yield batch
-        expected = sum(shard.num_samples for shard in self._shards(self.options.rank))
+        expected = sum(shard.num_samples for shard in self._shards(self.options.rank_slice.rank))
         if not skipped and num_samples != expected:
             raise ValueError(f"{self.dataset.path}: WebDataset gave {num_samples} of this rank's {expected} samples")
-        for _ in range(max(skipped, sum(self._counts(self.options.rank))), len(self)):
+        for _ in range(max(skipped, sum(self._counts(self.options.rank_slice.rank))), len(self)):
             yield self.padded(None, self.dataset.columns.id[:0], self._shape)
 
     def _pipeline(self, seed: int, epoch: int) -> webdataset.WebLoader:
         """One epoch of this rank, a stock pipeline made anew: none that is used again shuffles anew."""
-        rank, ranks = self.options.rank, self.options.world_size
+        rank, ranks = self.options.rank_slice.rank, self.options.rank_slice.world_size
         key = f"{seed} {epoch} {rank}"  # mixed by Python's own generator, never added up
         source = webdataset.WebDataset(
             urls_of(self.dataset)[rank::ranks],
@@ -85,7 +85,7 @@ class WebDataset(OtherLoader):
         )
 
     def _shards(self, rank: int) -> tuple[Shard, ...]:
-        return self.dataset.manifest.shards[rank :: self.options.world_size]
+        return self.dataset.manifest.shards[rank :: self.options.rank_slice.world_size]
 
     def _workers(self, rank: int) -> int:
         return min(self._num_threads, len(self._shards(rank)))  # one without shards would be an error

@@ -21,15 +21,16 @@ from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.kernel.recipes import TOO_SMALL, Rules, colour, decide
 from imagefeed.pipeline.kernel.write import RowBuffers, View, write_view
 
-UNREADABLE, ALTERED, TOO_LARGE = 11, 12, 13  # beside the states of the decoder and of `decide`
+UNREADABLE, ALTERED, TOO_LARGE, NOT_THE_MEANS = 11, 12, 13, 14  # beside the states of the decoder and of `decide`
 
 WHY = {
     CORRUPT: "its bytes are no JPEG that decodes without a guess; convert the source again",
-    WRONG_SIZE: "its JPEG has another size than samples.parquet says; convert the source again",
+    WRONG_SIZE: "its image has another size than samples.parquet says; convert the source again",
     TOO_SMALL: "its image is smaller than the crop: give `resize`, the length to which shorter sides are scaled",
     UNREADABLE: "its bytes cannot be read: the file was cut short after it was opened, or the disk fails; "
     "restore the shard",
     ALTERED: "its bytes are not those that were written (XXH3 differs); restore the shard or convert the source again",
+    NOT_THE_MEANS: "its image has another size than the mean image: resize it, or choose mean='channel'",
     TOO_LARGE: f"its image has more than {MOST_PIXELS:,} pixels; leave it out and convert the source again",
 }
 
@@ -64,6 +65,8 @@ class Normalization(NamedTuple):
 
     rules: Rules
     means: np.ndarray  # float32, see `write.both_means`
+    height: int  # of the mean image, pixels
+    width: int
     follows: bool  # the mean is that of the whole stored image and is cropped with it; otherwise it is that of a crop
     scale: np.ndarray  # float32 [3 * S]
 
@@ -123,8 +126,6 @@ def write_sample(
     if found.state != OK:
         return found.state
     height, width = found.height, found.width
-    if job.heights[i] > 0 and (height != job.heights[i] or width != job.widths[i]):
-        return WRONG_SIZE
     if height * width > MOST_PIXELS:
         return TOO_LARGE
     state = choose(job, i, height, width, normalization)
@@ -147,7 +148,14 @@ def write_sample(
 
 @njit
 def choose(job: BatchJob, i: int, height: int, width: int, normalization: Normalization) -> int:
-    """Decides the windows of one sample; returns OK or TOO_SMALL."""
+    """Decides the windows of one sample; returns OK, TOO_SMALL or what else forbids to read them.
+
+    What is read by address is proved here: windows lie in the image and, where the mean follows them, in the mean.
+    """
+    if job.heights[i] > 0 and (height != job.heights[i] or width != job.widths[i]):
+        return WRONG_SIZE
+    if normalization.follows and (height != normalization.height or width != normalization.width):
+        return NOT_THE_MEANS
     return decide(
         normalization.rules, job.seed, job.epoch, job.draw_key[i], job.turns[i], height, width, job.windows[i]
     )
@@ -174,7 +182,7 @@ def write_images(
 def write_image(
     image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform
 ) -> int:
-    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided here; returns OK or TOO_SMALL."""
+    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided here; returns what `choose` does."""
     state = choose(job, i, image.shape[0], image.shape[1], normalization)
     if state == OK:
         write_windows(image, job, i, scratch, normalization, transform)

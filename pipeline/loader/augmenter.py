@@ -70,12 +70,12 @@ class Augmenter:
         if len(images) != len(sample_ids):
             raise ValueError(f"{len(images)} images and {len(sample_ids)} sample ids: give one for each")
         normalization = self._planner.with_colour
-        height, width = (
-            normalization.means.shape[-2:] if normalization.means.ndim == 4 else normalization.means[0, :, ::3].shape
-        )
+        height, width = normalization.height, normalization.width
         for image, sample_id in zip(images, sample_ids, strict=True):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"sample {sample_id}: an image is uint8 [H, W, 3], not {image.dtype} {image.shape}")
+            if not image.size:
+                raise ValueError(f"sample {sample_id}: its image has no pixels: leave it out")
             if normalization.follows and image.shape[:2] != (height, width):
                 raise ValueError(
                     f"sample {sample_id}: its image has {image.shape[0]}x{image.shape[1]} pixels and the mean image "

@@ -1,11 +1,12 @@
 """A split with its loader: what `imagefeed.open_dataset` gives."""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.cache import CacheOptions
 from imagefeed.pipeline.files.object_store import StorageOptions
+from imagefeed.pipeline.loader.keywords import LoaderKeywords, with_option_names
 from imagefeed.pipeline.loader.loader import Loader
 from imagefeed.pipeline.loader.options import options_of
 
@@ -13,10 +14,12 @@ from imagefeed.pipeline.loader.options import options_of
 class Dataset(Split):
     """A finished split, ready to be read in batches; made by `open_dataset`. `len()` is its number of samples."""
 
-    def loader(self, **options: Any) -> Loader:
-        """Batches of this dataset; the options are those of `LoaderOptions`.
+    @with_option_names
+    def loader(self, **options: Unpack[LoaderKeywords]) -> Loader:
+        """Batches of this dataset; the options are those of `LoaderOptions`, in docs/loader.md as a table.
 
-        Raises `TypeError` for an option that there is not, and `ValueError` where the dataset does not suit them.
+        Raises `TypeError` for an option that there is not or that is of another type, and `ValueError` for a value that
+        cannot be, for options that contradict each other, and where the dataset does not suit them.
         """
         return Loader(self, options_of(options))
 

@@ -9,7 +9,7 @@ Copies from pinned memory run on a stream of their own, while the device is at t
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 
@@ -55,6 +55,11 @@ class DeviceLoader:
         """See `Loader.set_epoch`."""
         self.loader.set_epoch(epoch)
         self._state = None
+
+    @property
+    def sampler(self) -> Self:
+        """See `Loader.sampler`."""
+        return self
 
     def state_dict(self) -> dict[str, int]:
         """See `Loader.state_dict`: after the batch that the caller was given last."""

@@ -6,7 +6,7 @@ for batch in open_dataset("imagenet/train").loader(batch_size=128):
 
 import weakref
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from imagefeed.pipeline.jit.clib import libc
 from imagefeed.pipeline.loader.batches import Batch, BatchPlanner, BatchTask, at_once
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of, order_of, residency_of
 from imagefeed.pipeline.loader.prefetch import Prefetcher
+from imagefeed.pipeline.loader.ranks import check_process
 from imagefeed.pipeline.runtime.cores import cores_per_rank
 from imagefeed.pipeline.runtime.crew import Crew
 from imagefeed.pipeline.sampling.state import Cursor, Resumable
@@ -34,7 +35,9 @@ class Loader(Resumable):
     """Batches of one dataset; made by `Dataset.loader`.
 
     Each `for` is one epoch and the next `for` is the next epoch, also after a `break`. Any number of iterators and
-    loaders may be alive at once; `state_dict` speaks of the iterator that this loader made last.
+    loaders may be alive at once; `state_dict` speaks of the iterator that this loader made last. `iter` raises
+    `RuntimeError` in a worker of a `torch.utils.data.DataLoader` (use `num_workers=0`), and where the loader was made
+    before the process group that it should have taken its rank from.
     """
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
@@ -52,8 +55,19 @@ class Loader(Resumable):
         """Batches of a whole epoch."""
         return self.options.rank_slice.num_batches(self.num_samples)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return resumed, (self.dataset, self.options, self.state_dict())  # in another process all is made anew
+
     def __iter__(self) -> "Epoch":
+        check_process(self.options.rank_slice, found=self.options.ranks_found)
         return Epoch(self._planner, self.begin(), self.num_samples)
+
+
+def resumed(dataset: Split, options: LoaderOptions, state: dict[str, int]) -> Loader:
+    """A loader that stands where another one stood."""
+    loader = Loader(dataset, options)
+    loader.load_state_dict(state)
+    return loader
 
 
 def give_back() -> None:
@@ -71,8 +85,15 @@ class Epoch:
     """
 
     def __init__(self, planner: BatchPlanner, cursor: Cursor, num_samples: int) -> None:
-        options = planner.options
+        self._planner, self._cursor, self._num_samples = planner, cursor, num_samples
+        self._global_batch = planner.options.rank_slice.global_batch
+        self._begin()
+
+    def _begin(self) -> None:
+        """Starts the threads where the cursor stands."""
+        planner, cursor, options = self._planner, self._cursor, self._planner.options
         rank_slice, seed, epoch, start = options.rank_slice, cursor.seed, cursor.epoch, cursor.position
+        self._begun_at = epoch, start
         order = order_of(planner.dataset, options, seed, epoch)
         give_back()
         prefetcher = prefetcher_of(planner.dataset, options, order[start:])
@@ -84,11 +105,10 @@ class Epoch:
             position = start + number * rank_slice.global_batch
             return planner.plan(seed, epoch, rank_slice.entries(order, position), rank_slice.first(position), wait)
 
-        self._cursor, self._num_samples, self._global_batch = cursor, num_samples, rank_slice.global_batch
         self._prefetcher = prefetcher
         self._crew = Crew(
             plan,
-            rank_slice.num_batches(num_samples, start),
+            rank_slice.num_batches(self._num_samples, start),
             num_threads=options.num_threads or cores_per_rank(),
             ahead=options.prefetch,
             open_scratch=planner.scratch,
@@ -100,6 +120,11 @@ class Epoch:
 
     def __next__(self) -> Batch:
         cursor = self._cursor
+        if not cursor.asked:
+            cursor.ask()
+            if self._begun_at != (cursor.epoch, cursor.position):  # `set_epoch` came after `iter`
+                self.close()
+                self._begin()
         try:
             task = self._crew.take()
             if task is not None:
@@ -115,6 +140,7 @@ class Epoch:
 
     def close(self) -> None:
         """Ends the threads; `next` raises from then on."""
+        self._cursor.asked = True  # no `set_epoch` opens it again
         if self._prefetcher is not None:
             self._prefetcher.stop()
         self._crew.close()

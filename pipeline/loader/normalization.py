@@ -1,13 +1,15 @@
 """What pixels become: mean, scale and colour of a recipe, from the statistics of a split."""
 
+from typing import Any
+
 import numpy as np
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.kernel.fused import Normalization
-from imagefeed.pipeline.kernel.recipes import Mean, rules_of
+from imagefeed.pipeline.kernel.recipes import rules_of, values_of
 from imagefeed.pipeline.kernel.write import both_means
-from imagefeed.pipeline.loader.options import LoaderOptions
+from imagefeed.pipeline.loader.options import LoaderOptions, rows_of
 
 STORED_SIDE = 256 / 224  # to which a shorter side is scaled, in sides of the crop: the paper's geometry
 COLOUR_DEVIATION = 0.1  # "a Gaussian with mean zero and standard deviation 0.1": section 4.1 of the paper
@@ -24,59 +26,118 @@ def colour_basis(statistics: Statistics) -> np.ndarray:
 
 
 def normalizations(dataset: Split, options: LoaderOptions) -> tuple[Normalization, Normalization]:
-    """What values become while there is colour, and afterwards. Raises `ValueError` where statistics are missing."""
+    """What values become while there is colour, and afterwards.
+
+    Raises `ValueError` where statistics are missing, and where the images are not of sizes that the options need.
+    """
     recipe, size = options.settled, options.crop_size
     short = scaled_side(dataset, options)
-    mean, deviation, basis = np.zeros((size, size, 3), np.float32), np.ones(3), np.zeros((3, 3))
-    follows = False
+    check_sizes(dataset, options, short)
+    mean, std = options.levels
+    mean_image, follows = np.zeros((size, size, 3), np.float32), False
+    deviation, basis = np.ones(3), np.zeros((3, 3))
     if options.dtype != "uint8":
-        source = statistics_source(dataset, options)
-        mean, follows = mean_of(source, recipe.mean, dataset, size, short)
+        source = statistics_source(dataset, options) if options.needs_statistics else dataset
+        if mean is not None:
+            mean_image[:] = mean
+        else:
+            mean_image, follows = mean_of(source, dataset, options)
         if recipe.normalize:
-            deviation = np.sqrt(np.diag(np.array(source.statistics.covariance)))
-        if recipe.colour:
+            deviation = np.sqrt(np.diag(np.array(source.statistics.covariance))) if std is None else std
+        if options.colour:
             basis = colour_basis(source.statistics)
-    means = both_means(mean, planes=options.layout == "NCHW", mirrored=follows)
+    height, width, _ = mean_image.shape
+    means = both_means(mean_image, planes=options.layout == "NCHW", mirrored=follows)
 
     def normalization(basis: np.ndarray, divisor: np.ndarray) -> Normalization:
         scale = np.tile((1 / divisor).astype(np.float32), size)
-        return Normalization(rules_of(recipe, size=size, short=short, basis=basis), means, follows, scale)
+        rules = rules_of(recipe, size=size, short=short, basis=basis)
+        return Normalization(rules, means, height, width, follows, scale)
 
     return normalization(basis, deviation * recipe.shrink), normalization(np.zeros((3, 3)), deviation)
 
 
 def scaled_side(dataset: Split, options: LoaderOptions) -> int:
     """To what the shorter sides are scaled, pixels; 0 for images that are cropped as they are stored."""
+    if options.settled.window == "resized":
+        return 0
     if options.resize is not None:
         return options.resize
-    columns = dataset.columns
-    shorter = np.minimum(columns.height, columns.width)
-    if shorter[0] > 0 and (shorter == shorter[0]).all():
-        if options.crop_size > shorter[0] and options.settled.window != "resized":
-            raise ValueError(
-                f"{dataset.path} stores images of {columns.height[0]}x{columns.width[0]}: choose a smaller crop_size, "
-                "or give `resize`, the length to which shorter sides are scaled"
-            )
-        return 0
-    return round(STORED_SIDE * options.crop_size)
+    shorter = np.minimum(dataset.columns.height, dataset.columns.width)
+    equal = shorter[0] > 0 and (shorter == shorter[0]).all()
+    return 0 if equal else round(STORED_SIDE * options.crop_size)
 
 
-def mean_of(source: Split, mean: Mean, dataset: Split, size: int, short: int) -> tuple[np.ndarray, bool]:
-    """What is subtracted, float32 [H, W, 3], and whether it is that of whole stored images, to be cropped with them.
+def check_sizes(dataset: Split, options: LoaderOptions, short: int) -> None:
+    """Raises `ValueError` where a used image, cropped as it is stored, is known to be smaller than the crop."""
+    if short or options.settled.window == "resized":
+        return
+    rows = np.arange(len(dataset))[rows_of(dataset, options)]
+    heights, widths = dataset.columns.height[rows], dataset.columns.width[rows]
+    small = (heights > 0) & (np.minimum(heights, widths) < options.crop_size)
+    if small.any():
+        first = int(small.argmax())
+        raise ValueError(
+            f"{dataset.name(int(rows[first]))} is stored as {heights[first]}x{widths[first]}: choose a crop_size below "
+            f"{options.crop_size}, or give `resize`, the length to which shorter sides are scaled"
+        )
+
+
+def one_size(dataset: Split) -> tuple[int, int] | None:
+    """Height and width of all images of a dataset, where they are known and the same."""
+    heights, widths = dataset.columns.height, dataset.columns.width
+    same = heights[0] > 0 and (heights == heights[0]).all() and (widths == widths[0]).all()
+    return (int(heights[0]), int(widths[0])) if same else None
+
+
+def why_no_mean_image(source: Split, dataset: Split, short: int) -> str:
+    """Why nothing but a mean of each channel can be subtracted; empty where images have a mean image of their own.
 
     There is a mean for each pixel only where all images have the mean image's size and are not scaled.
     """
-    columns = dataset.columns
-    stored = {(0, 0)} if short else set(zip(columns.height.tolist(), columns.width.tolist(), strict=True))
-    if mean == "channel" or len(stored) > 1 or (0, 0) in stored or not source.has_mean_image:
+    if short:
+        return f"the shorter sides of {dataset.path} are scaled to {short}"
+    if one_size(dataset) is None:
+        return f"the images of {dataset.path} are of several sizes, or of unknown ones"
+    return "" if source.has_mean_image else f"{source.path} has none"
+
+
+def mean_of(source: Split, dataset: Split, options: LoaderOptions) -> tuple[np.ndarray, bool]:
+    """What is subtracted, float32 [H, W, 3], and whether it is that of whole stored images, to be cropped with them.
+
+    Where there is no mean image, a recipe falls back to the mean of each channel, and an option is a `ValueError`.
+    """
+    size, mean = options.crop_size, options.settled.mean
+    why = "" if mean == "channel" else why_no_mean_image(source, dataset, scaled_side(dataset, options))
+    if why and options.mean is not None:
+        raise ValueError(f"mean={mean!r} needs a mean image, and {why}: choose mean='channel'")
+    if why or mean == "channel":
         return np.full((size, size, 3), source.statistics.mean, np.float32), False
     image = source.mean_image
-    if {image.shape[:2]} != stored:
+    if image.shape[:2] != one_size(dataset):
         raise ValueError(f"{source.path} has images of another size than {dataset.path}: use statistics of its own")
     if mean == "window":
         return image, True
     top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    if min(top, left) < 0:
+        raise ValueError(
+            f"mean='centre' has no {size}x{size} pixels in the mean image of {image.shape[0]}x{image.shape[1]}: "
+            "choose a smaller crop_size, or mean='channel'"
+        )
     return image[top : top + size, left : left + size], False
+
+
+def values_for(dataset: Split, recipe: str, crop_size: int) -> dict[str, Any]:
+    """Options with which a loader of any recipe that only crops gives the values that a net trained with `recipe`
+    knows: a mean image where `dataset` has one, else the mean of each channel.
+    """
+    values = values_of(recipe)
+    options = LoaderOptions(recipe="eval", crop_size=crop_size)
+    if values["mean"] != "channel":
+        source = statistics_source(dataset, options)
+        if why_no_mean_image(source, dataset, scaled_side(dataset, options)):
+            values["mean"] = "channel"
+    return values
 
 
 def statistics_source(dataset: Split, options: LoaderOptions) -> Split:

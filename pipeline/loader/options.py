@@ -4,17 +4,21 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import cache
+from math import isqrt
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import numpy as np
 import torch
 from numba.core.dispatcher import Dispatcher
 
 from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.image.stored import MOST_PIXELS
 from imagefeed.pipeline.kernel.fused import Transform
 from imagefeed.pipeline.kernel.recipes import RECIPES, Recipe
-from imagefeed.pipeline.loader.buffers import DTYPES
+from imagefeed.pipeline.loader.option_check import Range, check_option
+from imagefeed.pipeline.loader.ranks import found_ranks
 from imagefeed.pipeline.sampling.order import RankSlice, balanced_length, balanced_order, epoch_order, shard_order
 from imagefeed.pipeline.sampling.residency import ShardResidency, residency
 
@@ -44,6 +48,22 @@ FOREIGN_NAMES = {
     "workers": "num_threads",
 }
 
+SHUFFLE_SHARDS = 16
+# Least and most of the options that are integers; the words of the docs follow from these.
+RANGES: dict[str, Range] = {
+    "batch_size": (1, None),
+    "seed": (0, 2**64 - 1),
+    "rank": (0, None),
+    "world_size": (1, None),
+    "num_threads": (1, 4096),
+    "shuffle_shards": (1, None),
+    "per_class": (1, 2**24),  # turns that the random draws tell apart
+    "prefetch": (1, 4096),
+    "colour_epochs": (0, None),
+    "crop_size": (1, isqrt(MOST_PIXELS)),
+    "resize": (0, isqrt(MOST_PIXELS)),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
@@ -56,10 +76,11 @@ class LoaderOptions:
     """Samples of a batch on each rank."""
     seed: int = 0
     """Of the order and the augmentation, 0 to 2**64 - 1."""
-    rank: int = 0
-    """Which of the processes that share each global batch this one is, 0 to `world_size` - 1."""
-    world_size: int = 1
-    """How many processes share each global batch."""
+    rank: int | None = None
+    """Which of the processes that share each global batch this one is, 0 to `world_size` - 1. None: as the process
+    group has it, else torchrun's RANK, else 0; looked up when the options are made, and kept by `replace`."""
+    world_size: int | None = None
+    """How many processes share each global batch; given with `rank`, or found where that is."""
     dtype: Literal["float32", "float16", "bfloat16", "uint8"] = "float32"
     """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
@@ -69,7 +90,7 @@ class LoaderOptions:
     shuffle: bool | Literal["shards"] | None = None
     """A new order each epoch: of all samples, or shards: of a few shards at a time, so that each is fetched once.
     None: as the recipe has it (alexnet does), by shards where the dataset is remote and larger than its cache."""
-    shuffle_shards: int = 16
+    shuffle_shards: int = SHUFFLE_SHARDS
     """Shards whose samples are shuffled together, with shuffle="shards"."""
     per_class: int | None = None
     """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
@@ -81,11 +102,16 @@ class LoaderOptions:
     """Batches that are worked at or ready while the caller has one: what the loader is ahead, at least 1."""
     statistics: Path | str | None = None
     """The split (or its URL) whose mean image and colour statistics are used; None: this one, or `train` beside it."""
-    mean: Literal["window", "centre", "channel"] | None = None
+    mean: Literal["window", "centre", "channel"] | float | Sequence[float] | None = None
     """What is subtracted: the mean image at the crop's window or at its centre, or one number a channel, as for images
-    that are not all of one size. None: as the recipe has it (resnet: channel, alexnet-2012: centre, others: window)."""
+    that are not all of one size; or the numbers themselves, one or three, in [0, 1] where none is above 1, else in grey
+    levels. None: as the recipe has it (resnet: channel, alexnet-2012: centre, others: window), where images of one size
+    have a mean image; else channel."""
+    std: float | Sequence[float] | None = None
+    """What the rest is divided by: one number or three, in the unit of `mean`. None: see `normalize`."""
     normalize: bool | None = None
-    """Divide by the standard deviation of each channel. None: as the recipe has it (resnet does)."""
+    """Divide by the standard deviation of each channel, that of the statistics or `std`. None: as the recipe has it
+    (resnet does), and where `std` is given."""
     colour_epochs: int | None = None
     """Epochs with random colour, for recipes that have it; None: all."""
     crop_size: int = 224
@@ -103,36 +129,95 @@ class LoaderOptions:
     pin_memory: bool = False
     """Batches in pinned memory, which a GPU copies from while the host goes on."""
 
+    ranks_found: ClassVar[bool] = False  # True where rank and world_size were not given
+
     def __post_init__(self) -> None:
-        choices = {
-            "recipe": tuple(RECIPES),
-            "dtype": tuple(DTYPES),
-            "layout": ("NCHW", "NHWC"),
-            "decoder": ("own", "turbojpeg"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        if self.shuffle not in (None, True, False, "shards"):
-            raise ValueError(f"shuffle must be True, False, 'shards' or None, not {self.shuffle!r}")
-        for name in ("prefetch", "crop_size", "num_threads", "shuffle_shards", "per_class"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed must be in [0, 2**64), not {self.seed}")
+        for name, kind in kinds_of(LoaderOptions).items():
+            object.__setattr__(self, name, check_option(name, getattr(self, name), kind, RANGES.get(name)))
+        if (self.rank is None) != (self.world_size is None):
+            raise ValueError(f"give both rank and world_size, or neither: {self.rank} and {self.world_size}")
+        if self.rank is None:
+            found = dict(zip(("rank", "world_size"), found_ranks(), strict=True))
+            for name, value in {**found, "ranks_found": True}.items():
+                object.__setattr__(self, name, value)
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, name, three_levels(name, value))
         if self.pin_memory and not torch.cuda.is_available():
             raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
         if self.transform is not None and not isinstance(self.transform, Dispatcher):
             raise ValueError(f"transform must be compiled by Numba: put @numba.njit before {name_of(self.transform)}")
         if self.per_class is not None and not (RECIPES[self.recipe].shuffle if self.shuffle is None else self.shuffle):
             raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
-        _ = self.rank_slice  # checks its own fields
+        _ = self.rank_slice, self.levels  # which check their own fields
+        self._check_that_all_is_used()
+
+    def _check_that_all_is_used(self) -> None:
+        """Raises `ValueError` for an option that was given and that the others leave nothing to do."""
+        recipe = RECIPES[self.recipe]
+        if self.resize and recipe.window == "resized":
+            raise ValueError(
+                f"resize={self.resize} does nothing to recipe {self.recipe}, which resizes each crop: leave it out"
+            )
+        if self.resize and self.resize < self.crop_size:
+            raise ValueError(f"resize={self.resize} is less than crop_size={self.crop_size}: give at least as much")
+        if self.mean == "window" and recipe.window == "resized":
+            raise ValueError(
+                f"mean='window' is of crops as they are stored, and recipe {self.recipe} resizes them: "
+                "choose 'centre' or 'channel'"
+            )
+        if self.mean in ("window", "centre") and self.resize:
+            raise ValueError(
+                f"mean={self.mean!r} is of images as they are stored, and resize={self.resize} scales them: "
+                "choose 'channel', or leave resize out"
+            )
+        if self.colour_epochs and not recipe.colour:
+            raise ValueError(f"colour_epochs={self.colour_epochs}: recipe {self.recipe} has no colour, leave it out")
+        if self.std is not None and self.normalize is False:
+            raise ValueError("std is what normalize=True divides by: leave one of the two out")
+        if self.shuffle in (True, False) and self.shuffle_shards != SHUFFLE_SHARDS:
+            raise ValueError(f"shuffle_shards needs shuffle='shards', not {self.shuffle}")
+        if self.statistics is not None and self.dtype != "uint8" and not self.needs_statistics:
+            raise ValueError(
+                "statistics are not used: mean and std are numbers, and there is no colour. Leave it out, or them"
+            )
 
     @property
     def settled(self) -> Recipe:
-        """The recipe with what these options say otherwise."""
-        others = {name: getattr(self, name) for name in ("mean", "normalize")}
-        return replace(RECIPES[self.recipe], **{name: value for name, value in others.items() if value is not None})
+        """The recipe with what these options say otherwise; a mean in numbers is one of the channels."""
+        recipe = RECIPES[self.recipe]
+        mean = recipe.mean if self.mean is None else self.mean if isinstance(self.mean, str) else "channel"
+        normalize = self.std is not None or (recipe.normalize if self.normalize is None else self.normalize)
+        return replace(recipe, mean=mean, normalize=normalize)
+
+    @property
+    def levels(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """`mean` and `std` in grey levels (float64 [3] each), where they are numbers.
+
+        Both are in [0, 1] or both in grey levels; a mean of 0 is the same in either. Raises `ValueError` otherwise.
+        """
+        mean, std = (
+            None if each is None or isinstance(each, str) else np.array(each) for each in (self.mean, self.std)
+        )
+        shares = [bool((each <= 1).all()) for each in (mean, std) if each is not None and each.any()]
+        if len(set(shares)) > 1:
+            raise ValueError(
+                f"mean={self.mean} and std={self.std}: one is in [0, 1] and the other in grey levels, give both in one"
+            )
+        unit = 255.0 if all(shares) else 1.0
+        return None if mean is None else mean * unit, None if std is None else std * unit
+
+    @property
+    def colour(self) -> bool:
+        """Whether any epoch has random colour."""
+        return RECIPES[self.recipe].colour and self.has_colour(0)
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether the values depend on the statistics of a split; the pixels themselves (uint8) never do."""
+        mean, std = self.levels
+        return self.dtype != "uint8" and (mean is None or (self.settled.normalize and std is None) or self.colour)
 
     def has_colour(self, epoch: int) -> bool:
         """Whether samples get a random colour in an epoch, where the recipe has one."""
@@ -141,9 +226,27 @@ class LoaderOptions:
     @property
     def rank_slice(self) -> RankSlice:
         """The part of each global batch that this rank reads."""
+        assert self.rank is not None and self.world_size is not None  # since these options were made
         return RankSlice(
             batch_size=self.batch_size, rank=self.rank, world_size=self.world_size, drop_last=self.drop_last
         )
+
+
+@cache
+def kinds_of(options: type) -> dict[str, Any]:
+    """The annotated types of the fields of a dataclass, by name."""
+    hints = get_type_hints(options)
+    return {each.name: hints[each.name] for each in fields(options)}
+
+
+def three_levels(name: str, value: Any) -> tuple[float, ...]:
+    """One number or three for R, G and B, as three; a deviation is above 0. Raises `ValueError`."""
+    numbers = np.broadcast_to(np.asarray(value, float), 3).tolist() if np.size(value) in (1, 3) else []
+    least = "above 0 and" if name == "std" else "from 0 to 255, and"
+    right = all(0 <= each <= 255 and (each > 0 or name == "mean") for each in numbers)
+    if not numbers or not right:
+        raise ValueError(f"{name} must be one number or three (R, G, B), {least} at most 255, not {value!r}")
+    return tuple(numbers)
 
 
 def options_of(given: Mapping[str, Any]) -> LoaderOptions:

@@ -16,7 +16,7 @@ PARTS = {
     "ray": ("ray",),
     "train": ("tensorboard", "triton"),
     "serve": ("jinja2", "starlette", "uvicorn"),
-    "evaluate": ("ray", "jinja2", "starlette", "uvicorn", "scipy", "sklearn", "vl_convert"),
+    "evaluate": ("ray", "jinja2", "starlette", "uvicorn", "scipy", "vl_convert"),
     "export": ("onnx", "onnxruntime", "onnxscript", "safetensors"),
     "s3": ("s3fs",),
     "webdataset": ("webdataset",),

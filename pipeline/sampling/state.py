@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 STATE = ("seed", "epoch", "position")
 
@@ -14,6 +15,11 @@ class Cursor:
     epoch: int = 0
     position: int = 0
     begun: bool = False  # whether an iterator has this epoch, so that the next one gets the epoch after it
+    asked: bool = False  # whether that iterator was asked for a batch, so that nothing moves it any more
+
+    def ask(self) -> None:
+        """Notes that an iterator is asked for its first batch."""
+        self.begun = self.asked = True
 
     def advance(self, samples: int, most: int) -> None:
         """Notes that a batch of `samples` was handed out, of an epoch that has `most`; padding does not count."""
@@ -37,15 +43,28 @@ class Resumable:
         cursor = self._cursor
         if cursor.begun:
             cursor = Cursor(cursor.seed, cursor.epoch + 1)
-        self._cursor = replace(cursor, begun=True)
+        self._cursor = replace(cursor, begun=True, asked=False)
         return self._cursor
 
     def set_epoch(self, epoch: int) -> None:
-        """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it."""
+        """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it.
+
+        So is the iterator made last, if nobody has asked it for a batch: Lightning makes it before it tells the epoch.
+        """
         if not 0 <= epoch < 2**32:
             raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
-        if self._cursor.begun or self._cursor.epoch != epoch:
-            self._cursor = Cursor(self._cursor.seed, epoch)
+        cursor = self._cursor
+        if cursor.asked:
+            self._cursor = Cursor(cursor.seed, epoch)
+            return
+        if cursor.epoch != epoch:
+            cursor.epoch, cursor.position = epoch, 0
+        cursor.begun = False  # whoever is asked first has it
+
+    @property
+    def sampler(self) -> Self:
+        """What `set_epoch` is called on by loops that know a DataLoader: Lightning, timm. It is this loader."""
+        return self
 
     def state_dict(self) -> dict[str, int]:
         """What a loader needs to continue after the last batch that the caller was given, on any world size.

@@ -36,12 +36,16 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
         found = files.filter(pc.starts_with(files["name"], prefix)) if root else files
         found = named(found, f"{prefix}[^/]+/{IMAGE}")
         parts[split] = found, pc.utf8_slice_codeunits(found["name"], len(prefix))
+    taken = pa.concat_tables([found for found, _ in parts.values()])["name"].combine_chunks()
+    every = named(files, IMAGE)["name"]
+    left_out = pc.filter(every, pc.invert(pc.is_in(every, value_set=taken)))
     names = {split: sorted(pc.unique(top(below)).to_pylist()) for split, (_, below) in parts.items()}
     classes = tuple(Class(name, name) for name in names.get("train", next(iter(names.values()))))
     return Source(
         kind="folder",
         root=origin.root,
         classes=classes,
+        left_out=tuple(left_out.to_pylist()),
         splits={
             split: by_key(
                 whole_files(found, key_of(below), labels_of(top(below), classes, origin.path(roots.get(split, "")))),

@@ -34,6 +34,7 @@ class Source:
     root: str  # an absolute path or a URL
     classes: tuple[Class, ...]
     splits: dict[str, pa.Table]
+    left_out: tuple[str, ...] = ()  # files that look like images and lie where none is expected
 
     def digest(self, split: str) -> str:
         """SHA-256 of all that names the images of a split, and of nothing that depends on where they lie or when."""

@@ -38,6 +38,11 @@ def test_sample_then_convert(tmp_path: Path) -> None:
     assert Manifest.load(tmp_path / "out" / "val").num_samples == 6
     assert f"{tmp_path}/out/train: 23 images of 3 classes in 1 beton shards" in made.stdout
     assert "1 could not be used" in made.stdout
+    assert made.stderr.startswith(f"{tmp_path}/in (ilsvrc2012): train 24 and val 6 images of 3 classes (n9"), (
+        made.stderr
+    )
+    quick = imagefeed("verify", "--quick", tmp_path / "out" / "val")
+    assert "headers of 1 shards agree on 6 images, of which none was read" in quick.stdout, quick.stderr
 
 
 FUNCTIONS: dict[str, Callable[..., None]] = {

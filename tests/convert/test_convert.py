@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -371,3 +372,14 @@ def test_the_driver_holds_the_table_and_no_task(tmp_path: Path) -> None:
         sizes.append(len(pickle.dumps(task, protocol=5)))
         assert pa.total_allocated_bytes() - before < 2_000_000
     assert len(sizes) == 73 and max(sizes) < 600_000
+
+
+def test_the_source_is_said_before_any_work(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: object) -> Iterator[Any]:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        convert(images, tmp_path / "out", ConvertOptions(), stop)
+    assert capsys.readouterr().err.startswith(
+        f"{images} (folder): train 29 and val 9 images of 3 classes (ant, bee, cat)"
+    )

@@ -42,7 +42,7 @@ def test_dense_crops_and_their_mean_are_the_slow_twins(shards: Path) -> None:
 def test_the_other_protocols_are_the_same_to_the_bit_where_dense_crops_are_asked_for(shards: Path) -> None:
     val = open_dataset(shards / "tar" / "val")
     whole, ten = (
-        val.loader(recipe=recipe, crop_size=size, batch_size=3, num_threads=1)
+        val.loader(recipe=recipe, crop_size=size, batch_size=3, num_threads=1)  # type: ignore[arg-type]
         for recipe, size in (("eval", 256), ("ten-crop", 224))
     )
     cut, given = next(iter(whole)), next(iter(ten))

@@ -15,6 +15,7 @@ from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.image.stored import OTHER
 from tests.fuzz.mutations import shard_spots, tar_spots
+from tests.fuzz.options import OptionsTarget
 from tests.fuzz.targets import (
     IndexTarget,
     JpegTarget,
@@ -68,6 +69,7 @@ def all_targets(root: Path) -> list[Target]:
         OwnJpegTarget("jpeg, our decoder"),
         PillowTarget("image file in conversion"),
         ScanTarget("tar of a source", tar / "shard-00000.tar"),
+        OptionsTarget("options of a loader", root / "options"),
     ]
 
 

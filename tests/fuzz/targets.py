@@ -54,7 +54,14 @@ class Target(Protocol):
     def run(self, rng: np.random.Generator) -> tuple[str, str, str]: ...
 
 
-WHOLE = {"recipe": "eval", "crop_size": 256, "dtype": "uint8", "layout": "NHWC", "batch_size": 5, "num_threads": 2}
+WHOLE: dict[str, Any] = {
+    "recipe": "eval",
+    "crop_size": 256,
+    "dtype": "uint8",
+    "layout": "NHWC",
+    "batch_size": 5,
+    "num_threads": 2,
+}
 
 
 def rows_of(loader: Loader) -> list[Row]:

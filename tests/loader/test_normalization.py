@@ -8,7 +8,13 @@ import pytest
 
 from imagefeed.pipeline.image.stored import JPEG
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
-from imagefeed.pipeline.loader.normalization import colour_basis, normalizations, scaled_side, statistics_source
+from imagefeed.pipeline.loader.normalization import (
+    check_sizes,
+    colour_basis,
+    normalizations,
+    scaled_side,
+    statistics_source,
+)
 from imagefeed.pipeline.loader.options import LoaderOptions
 from tests.conftest import encoded, picture
 from tests.support.splits import Payload, write_split
@@ -74,8 +80,8 @@ def test_a_side_is_scaled_where_images_differ_or_the_options_say_so(tmp_path: Pa
     for dataset in (equal, mixed):
         assert scaled_side(dataset, LoaderOptions(resize=300)) == 300
         assert scaled_side(dataset, LoaderOptions(resize=0)) == 0
-    with pytest.raises(ValueError, match="choose a smaller crop_size, or give `resize`"):
-        scaled_side(equal, LoaderOptions(crop_size=257))
+    with pytest.raises(ValueError, match="choose a crop_size below 257, or give `resize`"):
+        check_sizes(equal, LoaderOptions(crop_size=257), 0)
     assert scaled_side(equal, LoaderOptions(crop_size=257, recipe="resnet")) == 0  # which enlarges by itself
 
 

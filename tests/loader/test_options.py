@@ -1,15 +1,25 @@
 """Options by their names: those of today, those of before with a warning, and a hint for all others."""
 
 import dataclasses
+import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 from numba import njit
 
-from imagefeed.pipeline.loader.dataset import open_dataset
-from imagefeed.pipeline.loader.options import FOREIGN_NAMES, OLD_NAMES, LoaderOptions, options_of
+from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+from imagefeed.pipeline.loader.keywords import LoaderKeywords
+from imagefeed.pipeline.loader.options import (
+    FOREIGN_NAMES,
+    OLD_NAMES,
+    RANGES,
+    LoaderOptions,
+    kinds_of,
+    options_of,
+)
+from tests.support.option_table import table
 
 NAMES = [each.name for each in dataclasses.fields(LoaderOptions)]
 
@@ -47,7 +57,7 @@ def test_every_old_name_is_tried_above_and_every_new_one_is_an_option() -> None:
 def test_the_warning_points_at_the_callers_line(shards: Path) -> None:
     train = open_dataset(shards / "tar" / "train")
     with pytest.warns(DeprecationWarning, match="last") as warned:
-        loader = train.loader(last="drop", batch_size=5, dtype="uint8")
+        loader = train.loader(last="drop", batch_size=5, dtype="uint8")  # type: ignore[call-arg]
     assert len(warned) == 1 and warned[0].filename == __file__
     assert len(loader) == 5 and len(train.loader(batch_size=5, dtype="uint8")) == 6
 
@@ -94,3 +104,61 @@ def test_windows_are_drawn_for_samples_or_for_chunks_of_the_order() -> None:
     ids = np.array([9, 3, 7, 1])
     assert LoaderOptions().settled.draw_keys(ids, 30).tolist() == [9, 3, 7, 1]
     assert LoaderOptions(recipe="alexnet-2012").settled.draw_keys(ids, 30).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"mean": "chanel"}, ValueError, "mean must be one of window, centre, channel, .* did you mean channel"),
+        ({"recipe": "resnet50"}, ValueError, "recipe must be one of .* not 'resnet50': did you mean resnet"),
+        ({"resize": -5}, ValueError, "resize must be .* from 0 to 13377, None, not -5"),
+        ({"colour_epochs": -1}, ValueError, "colour_epochs must be .* at least 0"),
+        ({"seed": 1.5}, TypeError, "seed must be an integer from 0 to 18446744073709551615, not 1.5"),
+        ({"seed": True}, TypeError, "seed must be an integer"),
+        ({"crop_size": 0}, ValueError, "crop_size must be an integer from 1"),
+        ({"batch_size": "8"}, TypeError, "batch_size must be an integer, at least 1, not '8'"),
+        ({"shuffle": "yes"}, ValueError, "shuffle must be one of True or False, shards, None, not 'yes'"),
+        ({"verify": 1}, TypeError, "verify must be True or False, not 1"),
+        ({"sample_ids": [True, False]}, TypeError, "sample_ids must be one of a row of integers"),
+        ({"sample_ids": [1.5]}, TypeError, "sample_ids must be"),
+        ({"mean": (1, 2)}, ValueError, "mean must be one number or three"),
+        ({"mean": float("nan")}, TypeError, "mean must be"),
+        ({"mean": (0.5, 0.5, 256)}, ValueError, "at most 255"),
+        ({"std": 0}, ValueError, "std must be one number or three .* above 0"),
+        ({"mean": 0.5, "std": 58}, ValueError, r"one is in \[0, 1\] and the other in grey levels"),
+        ({"std": 0.2, "normalize": False}, ValueError, "std is what normalize=True divides by"),
+        ({"resize": 100}, ValueError, "resize=100 is less than crop_size=224"),
+        ({"recipe": "resnet", "resize": 256}, ValueError, "resize=256 does nothing to recipe resnet"),
+        ({"recipe": "resnet", "mean": "window"}, ValueError, "mean='window' is of crops as they are stored"),
+        ({"mean": "centre", "resize": 256}, ValueError, "resize=256 scales them"),
+        ({"recipe": "eval", "colour_epochs": 3}, ValueError, "recipe eval has no colour"),
+        ({"shuffle": True, "shuffle_shards": 4}, ValueError, "shuffle_shards needs shuffle='shards'"),
+        ({"recipe": "eval", "mean": 0.5, "statistics": "x"}, ValueError, "statistics are not used"),
+    ],
+)
+def test_a_wrong_value_is_an_error_with_the_option_and_what_is_allowed(given: dict, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        options_of(given)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    options = options_of({"batch_size": np.int64(8), "verify": np.bool_(False), "mean": np.array([0.1, 0.2, 0.3])})
+    assert type(options.batch_size) is int and options.verify is False and options.mean == (0.1, 0.2, 0.3)
+    assert options_of({"mean": 0.5}).mean == (0.5, 0.5, 0.5)
+
+
+def test_ranges_are_those_of_integers() -> None:
+    integers = {name for name, kind in kinds_of(LoaderOptions).items() if kind in (int, int | None)}
+    assert set(RANGES) == integers
+
+
+def test_the_keywords_are_the_fields() -> None:
+    """What type checkers see, and what `help()` shows."""
+    assert get_type_hints(LoaderKeywords) == kinds_of(LoaderOptions)
+    shown = inspect.signature(Dataset.loader).parameters
+    assert list(shown) == ["self", *NAMES]
+    assert all(shown[each.name].default == each.default for each in dataclasses.fields(LoaderOptions))
+
+
+def test_the_documented_table_is_that_of_the_options() -> None:
+    assert table() in (Path(__file__).parents[2] / "docs" / "loader.md").read_text()

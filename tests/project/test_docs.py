@@ -1,5 +1,5 @@
 """The Python examples of the docs run as they stand, on a small dataset: all of a page in one program, but those of
-docs/engines.md one by one after its block `setup`. What is replaced in them is said here."""
+docs/interop.md one by one after its block `setup`. What is replaced in them is said here."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from imagefeed.pipeline.loader.dataset import open_dataset
 from tests.support.servers import s3_bucket
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "engines.md").read_text()
+PAGE = (ROOT / "docs" / "interop.md").read_text()
 BLOCKS = dict(re.findall(r"```python (\w+)\n(.*?)```", PAGE, re.DOTALL))
 FORMATS = {"ffcv": "beton"}
 
@@ -118,4 +118,4 @@ def test_the_examples_of_a_page_run(page: str, shards: Path, tmp_path: Path) -> 
 
 def test_no_page_has_examples_that_do_not_run() -> None:
     pages = {str(path.relative_to(ROOT)) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
-    assert {page for page in pages if "```python" in (ROOT / page).read_text()} == {*GIVEN, "docs/engines.md"}
+    assert {page for page in pages if "```python" in (ROOT / page).read_text()} == {*GIVEN, "docs/interop.md"}

@@ -35,8 +35,8 @@ ROOMS = {
     "convert": "dataset files formats image jit runtime sampling sources synthetic",
     "interop": "dataset files formats image jit kernel loader runtime sampling",
     "imagefeed": "convert files interop loader runtime sampling",
-    "jobs/serving": "dataset files image jobs/evaluation jobs/report jobs/runs kernel loader model",
-    "jobs/training": "convert files interop jobs/runs kernel loader model runtime",
+    "jobs/serving": "dataset files image jobs/evaluation jobs/report jobs/runs loader model",
+    "jobs/training": "convert files interop jobs/runs loader model runtime",
     "jobs": "convert files jobs/cluster jobs/evaluation jobs/report jobs/training model runtime",
     "jobs/cli": "bench checks convert dataset files formats image jobs/report jobs/runs jobs/serving loader "
     "runtime sources synthetic",

@@ -30,7 +30,7 @@ def run(*command: str | Path, folder: Path, **settings: str) -> str:
     """What a command says on its standard output, run in `folder` with no path but that of its interpreter."""
     environment = {name: value for name, value in beside_no_other(settings).items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True, timeout=580
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout

@@ -23,7 +23,6 @@ NAMES = {
     "distutils": "setuptools",
     "llvmlite": "numba",
     "markupsafe": "jinja2",
-    "sklearn": "scikit-learn",
     "vl_convert": "vl-convert-python",
 }
 # Part -> the modules that alone import its packages.

@@ -105,6 +105,15 @@ def test_a_source_on_s3_gives_the_bytes_of_the_local_one(
     assert contents(tmp_path) == expected(layout)
 
 
+def test_folders_of_programs_elsewhere_are_no_classes(tmp_path: Path) -> None:
+    for folder in ("cat", "env/icons", "node_modules/a", "lib/site-packages/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "000.png").write_bytes(b"an image")
+    (tmp_path / "env" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    with file_server(tmp_path) as server:
+        assert [each.wnid for each in open_source(server.url).classes] == ["cat"]
+
+
 # What changes under the job
 
 

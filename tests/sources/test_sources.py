@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import scipy.io
 
 from imagefeed.pipeline.sources import ilsvrc2012, ilsvrc2012_devkit
+from imagefeed.pipeline.sources.describe import describe
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.open_source import open_source
 from imagefeed.pipeline.sources.reader import read_rows
@@ -89,6 +91,43 @@ def test_a_folder_of_classes_is_one_training_split(images: Path) -> None:
 def test_split_folders_are_splits(images: Path) -> None:
     source = open_source(images)
     assert {name: len(table) for name, table in source.splits.items()} == {"train": 29, "val": 9}
+
+
+def test_folders_of_programs_are_no_classes(images: Path, tmp_path: Path) -> None:
+    """`convert .` in a project: neither the icons of its environments nor those of its packages are images of it."""
+    shutil.copytree(images / "train", tmp_path / "project")
+    expected = open_source(tmp_path / "project")
+    for folder in ("env/lib/icons", ".hidden/icons", "node_modules/a", "lib/site-packages/a", "cat/__pycache__"):
+        (tmp_path / "project" / folder).mkdir(parents=True)
+        (tmp_path / "project" / folder / "icon.png").write_bytes(encoded(picture(1, 32, 32), "PNG"))
+    (tmp_path / "project" / "env" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    assert open_source(tmp_path / "project") == expected
+    (tmp_path / "project" / "pyvenv.cfg").write_text("home = /usr/bin\n")  # what the user names is meant
+    assert open_source(tmp_path / "project") == expected
+
+
+def test_a_loose_image_is_named(images: Path, tmp_path: Path) -> None:
+    assert open_source(images).left_out == open_source(images / "train").left_out == ()
+    shutil.copytree(images, tmp_path / "splits")
+    shutil.copytree(images / "train", tmp_path / "classes")
+    for file in ("splits/logo.png", "splits/train/loose.png", "splits/stray/deep.jpg", "classes/loose.png"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(encoded(picture(1, 32, 32), "PNG"))
+    source = open_source(tmp_path / "splits")
+    assert source.left_out == ("logo.png", "stray/deep.jpg", "train/loose.png")
+    assert source.splits == open_source(images).splits
+    assert open_source(tmp_path / "classes").left_out == ("loose.png",)
+    assert describe(source).endswith("\nleft out: 3 images in no class folder, such as logo.png")
+
+
+def test_a_source_is_described_in_a_line(images: Path) -> None:
+    source = open_source(images)
+    classes = ", ".join(each.wnid for each in source.classes)
+    sample = source.splits["train"]["key"][0]
+    expected = f"{images} (folder): train 29 and val 9 images of 3 classes ({classes}), such as {sample}"
+    assert describe(source) == expected
+    many = replace(source, classes=(*source.classes, *source.classes))
+    assert f"of 6 classes ({classes}, ...), such as" in describe(many)
 
 
 def test_the_digest_names_the_data_and_not_the_place(images: Path, tmp_path: Path) -> None:

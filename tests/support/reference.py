@@ -158,6 +158,11 @@ def windows_of(
     ]
 
 
+def levels(numbers: Any) -> np.ndarray:
+    """Numbers in [0, 1] or in grey levels as grey levels, float64 [3]."""
+    return np.full(3, numbers) * (255 if np.max(numbers) <= 1 else 1)
+
+
 def sample_image(dataset: Dataset, row: int, train: Dataset, epoch: int, **options: Any) -> torch.Tensor:
     """What a loader must give for one sample, [3, S, S] or [S, S, 3], with the views in front where there are ten.
 
@@ -173,18 +178,22 @@ def sample_image(dataset: Dataset, row: int, train: Dataset, epoch: int, **optio
     if recipe.startswith("alexnet") and epoch < options.get("colour_epochs", math.inf):
         colour = random_colour(seed, epoch, sample_id, train.statistics, turn)
         scale /= 1.1 if recipe == "alexnet-2012" else 1
-    if recipe == "resnet":
-        scale = 1 / np.sqrt(np.diag(np.array(train.statistics.covariance)))
+    if options.get("std") is not None:
+        scale /= levels(options["std"])
+    elif options.get("normalize", recipe == "resnet"):
+        scale /= np.sqrt(np.diag(np.array(train.statistics.covariance)))
     mean_kind = options.get("mean", {"resnet": "channel", "alexnet-2012": "centre"}.get(recipe, "window"))
     crops = []
     draw_key = place // 32 if recipe == "alexnet-2012" else sample_id
     for window in windows_of(recipe, seed, epoch, draw_key, height, width, size, short, turn):
         pixels, mirror = cut(image, window, size, recipe == "resnet"), window[4]
-        if mean_kind == "channel" or image.shape != (train.mean_image.shape if short == 0 else None):
+        if not isinstance(mean_kind, str):
+            mean = np.full((size, size, 3), levels(mean_kind), np.float32)
+        elif mean_kind == "channel" or image.shape != (train.mean_image.shape if short == 0 else None):
             mean = np.full((size, size, 3), train.statistics.mean, np.float32)
         elif mean_kind == "centre":
-            edge = (len(train.mean_image) - size) // 2
-            mean = cut(train.mean_image, (edge, edge, size, size, 0), size, False)
+            top, left = ((side - size) // 2 for side in train.mean_image.shape[:2])
+            mean = cut(train.mean_image, (top, left, size, size, 0), size, False)
             mean = mean[:, ::-1] if mirror else mean  # not mirrored with the pixels
         else:
             mean = cut(train.mean_image, window, size, False)
