@@ -174,7 +174,7 @@ def test_padded_rows_are_blank_and_marked(train: Dataset) -> None:
 
 
 def test_dropping_leaves_out_the_incomplete_global_batch(train: Dataset) -> None:
-    loader = train.loader(batch_size=5, world_size=2, drop_last=True, **CHEAP)
+    loader = train.loader(batch_size=5, rank=0, world_size=2, drop_last=True, **CHEAP)
     batches = list(loader)
     assert len(batches) == len(loader) == 2 and all(batch.valid.all() for batch in batches)
 
@@ -233,7 +233,7 @@ def test_leaving_an_epoch_early_goes_on_to_the_next(train: Dataset) -> None:
 
 
 def test_the_position_is_that_of_the_caller_and_not_of_the_threads(train: Dataset) -> None:
-    loader = train.loader(batch_size=5, world_size=2, prefetch=4, **CHEAP)
+    loader = train.loader(batch_size=5, rank=0, world_size=2, prefetch=4, **CHEAP)
     assert loader.state_dict() == {"seed": 0, "epoch": 0, "position": 0}
     iterator = iter(loader)
     time.sleep(0.1)
@@ -506,7 +506,8 @@ except KeyboardInterrupt:
         ({"dtype": "float64"}, "dtype must be one of float32, float16, bfloat16, uint8, not 'float64'"),
         ({"layout": "CHWN"}, "layout must be one of NCHW, NHWC, not 'CHWN'"),
         ({"batch_size": 0}, "batch_size must be an integer, at least 1, not 0"),
-        ({"rank": 1}, r"rank must be in \[0, 1\)"),
+        ({"rank": 1, "world_size": 1}, r"rank must be in \[0, 1\)"),
+        ({"rank": 1}, "give both rank and world_size, or neither"),
         ({"prefetch": 0}, "prefetch must be an integer from 1 to 4096, not 0"),
         ({"num_threads": 0}, "num_threads must be one of an integer from 1 to 4096, None, not 0"),
         ({"seed": -1}, "seed must be an integer from 0 to 18446744073709551615, not -1"),
