@@ -19,8 +19,8 @@ class LoaderKeywords(TypedDict, total=False):
     recipe: Literal["alexnet", "alexnet-2012", "resnet", "eval", "ten-crop"]
     batch_size: int
     seed: int
-    rank: int
-    world_size: int
+    rank: int | None
+    world_size: int | None
     dtype: Literal["float32", "float16", "bfloat16", "uint8"]
     layout: Literal["NCHW", "NHWC"]
     num_threads: int | None

@@ -183,7 +183,7 @@ def test_ffcv_forgotten_epochs_are_an_error(beton: Dataset, by_ffcv: OtherLoader
 
 
 def test_ffcv_gives_a_part_of_the_samples(beton: Dataset) -> None:
-    options = OPTIONS | {"samples": beton.columns.id[3:14]}
+    options = OPTIONS | {"sample_ids": beton.columns.id[3:14]}
     expected, found = list(beton.loader(**options)), list(engine_of("ffcv", beton, **options))
     assert len(found) == 3 and all(map(same, expected, found))
 

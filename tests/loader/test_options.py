@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -64,7 +65,7 @@ def test_the_warning_points_at_the_callers_line(shards: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_todays_names_are_taken_as_they_are(name: str) -> None:
-    default = getattr(LoaderOptions(), name)
+    default = {each.name: each.default for each in fields(LoaderOptions)}[name]
     assert options_of({name: default}) == LoaderOptions()
 
 

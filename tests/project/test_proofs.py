@@ -54,9 +54,10 @@ PROOFS = {
         "sources.reader sources.split_names"
     ),
     "sources/test_remote_sources.py": "files.input_folder files.ranged",
-    "sources/test_sources.py": "sources.ilsvrc2012_devkit",
+    "sources/test_sources.py": "sources.describe sources.ilsvrc2012_devkit",
     "synthetic/test_ilsvrc2012.py": "synthetic.drawing",
     "training/test_train.py": "convert.sample_data jobs.train jobs.training.config jobs.training.run",
+    "loader/test_options.py": "loader.keywords loader.option_check",
 }
 
 

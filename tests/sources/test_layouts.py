@@ -169,7 +169,7 @@ REFUSED = {
     "a folder beside splits": (["train/a/x.jpg", "val/a/x.jpg", "old/a/x.jpg"], "other folders with images beside"),
     "a class that train lacks": (["train/a/x.jpg", "val/b/x.jpg"], r"val has the class b, which is not among"),
     "validation images without a kit": (["train/n00000001/x.JPEG", "val/ILSVRC2012_val_00000001.JPEG"], "devkit_t12"),
-    "inside of Kaggle's": (["Data/CLS-LOC/train/n00000001/x.JPEG"], "name the folder that holds LOC_synset_mapping"),
+    "inside of Kaggle's": (["Data/CLS-LOC/train/n00000001/x.JPEG"], "name the folder with LOC_synset_mapping"),
     "nothing but a test split": (["data/test-0.parquet"], "no labels"),
 }
 
