@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -138,10 +139,11 @@ def test_two_processes_of_torchrun_read_a_half_each(forty: Dataset, tmp_path: Pa
 def run(*words: str) -> None:
     """Runs Python with `words` as several processes of one thread, in the checkout."""
     more = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *words], env=os.environ | more, capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = [sys.executable, "-W", "ignore", *words]
+    with tempfile.TemporaryFile("w+") as said:  # no pipe, which a worker that is left would keep open
+        done = subprocess.run(command, env=os.environ | more, stdout=said, stderr=said, timeout=500)
+        said.seek(0)
+        assert done.returncode == 0, said.read()[-3000:]
 
 
 # Workers of a DataLoader
