@@ -7,8 +7,6 @@ import pytest
 
 from imagefeed.jobs.training.sample_run import sample_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_the_sample_run_is_trained_if_it_is_not_there(
@@ -17,7 +15,7 @@ def test_the_sample_run_is_trained_if_it_is_not_there(
     monkeypatch.setenv("IMAGEFEED_HOME", str(tmp_path))
     launched: list[list[str]] = []
 
-    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    def run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         launched.append(command)
         return subprocess.CompletedProcess(command, status)
 
@@ -27,7 +25,7 @@ def test_the_sample_run_is_trained_if_it_is_not_there(
             sample_checkpoint()
     else:
         assert sample_checkpoint() == tmp_path / "run" / "checkpoint-last.pt"
-    assert [command[-1] for command in launched] == [str(ROOT / "jobs" / "train.py")]
+    assert [command[-2:] for command in launched] == [["-m", "imagefeed.jobs.train"]]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint-last.pt").touch()
     assert sample_checkpoint() == tmp_path / "run" / "checkpoint-last.pt"
