@@ -28,7 +28,7 @@ def test_the_same_steps_in_float64_on_three_ranks_and_the_bytes_that_the_formula
     size, found_at = 3, tmp_path / "found.json"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={size}"]
     done = subprocess.run(
-        [*command, "-m", "tests.split_ranks", str(found_at)],
+        [*command, "-m", "tests.support.split_ranks", str(found_at)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
