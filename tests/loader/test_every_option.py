@@ -109,7 +109,7 @@ def right(dataset: Dataset, options: dict[str, Any]) -> bool:
 
 def test_every_pair_of_options_is_right_or_refused(dataset: Dataset) -> None:
     refused = [compare(dataset, options) for options in settings()]
-    assert 30 < sum(refused) < len(refused) / 2
+    assert (sum(refused), len(refused)) == (38, 344)  # so many, by `impossible`: neither none nor all
 
 
 BOUNDS = """
@@ -117,7 +117,7 @@ import sys
 from pathlib import Path
 from tests.loader.test_every_option import compare, settings, small
 dataset = small(Path(sys.argv[1]))
-assert sum(compare(dataset, options) for options in settings() if options.get("layout") != "NCHW") > 20
+assert sum(compare(dataset, options) for options in settings() if options.get("layout") != "NCHW") == 36
 """
 
 
