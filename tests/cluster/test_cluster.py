@@ -1,7 +1,6 @@
 """Ray as the jobs use it, a real one: out of reach for others; work shared out ends or fails and never waits."""
 
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,11 @@ import pytest
 
 from imagefeed.jobs.cluster.connect import connected
 from imagefeed.jobs.cluster.local import free_ports
+from imagefeed.jobs.cluster.processes import descendants
 from imagefeed.jobs.cluster.work import Lost, on_actors
 from imagefeed.pipeline.files.paths import absolute
+from tests.support.cluster import LOOPBACK
+from tests.support.processes import listening
 
 
 @pytest.fixture(scope="module")
@@ -22,36 +24,10 @@ def resources() -> Iterator[Mapping[str, float]]:
             yield found
 
 
-def descendants(pid: int) -> Iterator[int]:
-    """The processes that come from `pid`."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield int(child)
-        yield from descendants(int(child))
-
-
-def listening_addresses(pids: Iterator[int]) -> set[str]:
-    """The addresses on which processes wait for TCP connections, as the kernel lists them."""
-    inodes = set()
-    for pid in pids:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(descriptor)
-            if target.startswith("socket:["):
-                inodes.add(target.removeprefix("socket:[").removesuffix("]"))
-    found = set()
-    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:  # 0A: LISTEN
-                words = bytes.fromhex(fields[1].partition(":")[0])
-                address = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
-                found.add(socket.inet_ntop(family, address))
-    return found
-
-
 def test_an_embedded_ray_listens_on_loopback_only_and_wants_a_token(resources: Mapping[str, float]) -> None:
-    addresses = listening_addresses(descendants(os.getpid()))
+    addresses = set(listening(descendants(os.getpid())))
     assert addresses
-    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert addresses <= LOOPBACK
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 

@@ -1,6 +1,5 @@
 """One conversion, begun again after each kill until it ends."""
 
-import os
 import random
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX
+from tests.support.processes import name_of, send
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240.0  # seconds for a run that nobody kills, and for its first shard
@@ -45,21 +45,10 @@ def session(leader: int) -> list[int]:
     return found
 
 
-def name(process: int) -> str:
-    """What the kernel calls a process; "" where it has ended."""
-    try:
-        return Path(f"/proc/{process}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
 def kill(processes: list[int]) -> None:
     """Ends processes at once; those that have ended are passed over."""
     for process in processes:
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        send(process, signal.SIGKILL)
 
 
 def begun(out: Path) -> bool:
@@ -91,13 +80,13 @@ def attempt(runner: Runner, source: Path, out: Path, victim: Victim, chance: ran
         elif victim == "all":
             kill([run.pid, *others])
         elif victim == "raylet":
-            kill([each for each in others if name(each) == "raylet"])
+            kill([each for each in others if name_of(each) == "raylet"])
         else:
             kill(chance.sample(others, min(1, len(others))))
         status = run.wait(timeout=PATIENCE)
         settled = time.monotonic() + SETTLING
         while session(run.pid):
-            left = {each: name(each) for each in session(run.pid)}
+            left = {each: name_of(each) for each in session(run.pid)}
             assert time.monotonic() < settled, f"processes outlive the conversion ({victim} killed): {left}"
             time.sleep(0.05)
     finally:

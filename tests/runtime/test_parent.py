@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import alive, send
+
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
 import time
@@ -39,13 +41,10 @@ def has_ended(process: int) -> bool:
     """Whether a process ends within some seconds; one that nobody has waited for counts as ended."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except FileNotFoundError:
+        if not alive(process):
             return True
         time.sleep(0.02)
-    os.kill(process, signal.SIGKILL)
+    send(process, signal.SIGKILL)
     return False
 
 

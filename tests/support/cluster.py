@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imagefeed.jobs.cluster.processes import descendants
+from tests.support.processes import name_of, send
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}  # the last as IPv6 sees the first
 
 # `ray start --address` would have the node at the machine's own address, where the head is not. Its folder is its own,
 # as on another machine: in the head's, each of the two would delete the copies of a job that the other one uses.
@@ -64,13 +66,5 @@ def another_node(environment: dict[str, str]) -> Iterator[int]:
             yield found[0]
         finally:
             for process in [*descendants(parent.pid), parent.pid]:
-                os.kill(process, signal.SIGKILL)
+                send(process, signal.SIGKILL)
             parent.wait()
-
-
-def name_of(process: int) -> str:
-    """What the kernel calls a process; "" where it has ended."""
-    try:
-        return Path(f"/proc/{process}/comm").read_text().strip()
-    except FileNotFoundError:
-        return ""

@@ -15,7 +15,8 @@ from imagefeed.jobs.runs.folder import CHECKPOINT, METRICS
 from imagefeed.jobs.training.config import parse
 from imagefeed.jobs.training.train import main
 from imagefeed.model.checkpoint import load_checkpoint
-from tests.training.test_train import Launch, arguments, data, free_port, launches, wait_until, with_pid
+from tests.support.processes import send
+from tests.training.test_train import Launch, arguments, data, free_port, launches, wait_until
 
 __all__ = ["data", "launches"]  # fixtures
 
@@ -79,7 +80,7 @@ def cut_off(launch: Launch) -> None:
     pid = launch.process.pid
     ranks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for each in (pid, *map(int, ranks)):
-        with_pid(each, signal.SIGKILL)
+        send(each, signal.SIGKILL)
 
 
 def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint(

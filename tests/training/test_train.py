@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from imagefeed.jobs.training import run as learning
 from imagefeed.jobs.training.config import SAMPLE, TrainConfig, parse
 from imagefeed.jobs.training.train import STOPPED, main
 from imagefeed.model.checkpoint import Checkpoint, load_checkpoint
+from tests.support.processes import send
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "jobs" / "train.py"
@@ -69,13 +69,8 @@ class Launch:
 
     def kill_all(self) -> None:
         for pid in [self.process.pid, *processes_of(self.out)]:
-            with_pid(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         self.process.wait()
-
-
-def with_pid(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def processes_of(word: str) -> list[int]:
@@ -340,9 +335,9 @@ def test_killed_in_every_way_it_resumes_to_the_same_weights(data: Path, tmp_path
         wait_until(lambda: not processes_of(str(out)), "ranks that outlive their launcher")
         return launch.process.returncode, output
 
-    code, output = interrupt(lambda launch: with_pid(processes_of(str(out))[1], signal.SIGKILL))  # one rank
+    code, output = interrupt(lambda launch: send(processes_of(str(out))[1], signal.SIGKILL))  # one rank
     assert code == 1, output
-    code, output = interrupt(lambda launch: with_pid(launch.process.pid, signal.SIGKILL))  # torchrun itself
+    code, output = interrupt(lambda launch: send(launch.process.pid, signal.SIGKILL))  # torchrun itself
     assert code == -signal.SIGKILL, output
     code, output = interrupt(lambda launch: launch.process.terminate())
     assert code != 0
