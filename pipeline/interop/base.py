@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from imagefeed.pipeline.dataset.split import Split
-from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch
+from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, blank_images
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
 from imagefeed.pipeline.loader.ranks import check_process
 from imagefeed.pipeline.sampling.order import PAD
@@ -58,14 +58,15 @@ class OtherLoader(Resumable, ABC):
                 yield batch
         cursor.end_epoch()
 
-    def padded(self, images: torch.Tensor | None, rows: np.ndarray, shape: tuple[int, ...]) -> Batch:
-        """A whole batch [B, *shape] of `images` [n, *shape] (None for none) that are the rows of the table `rows`."""
+    def padded(self, images: torch.Tensor | None, rows: np.ndarray) -> Batch:
+        """A whole batch [B, ...] of `images` [n, ...] (None for none) that are the rows of the table `rows`."""
         missing = self.options.batch_size - len(rows)
         columns = self.dataset.columns
-        if images is None:
-            images = torch.zeros((missing, *shape), dtype=getattr(torch, self.options.dtype))
-        elif missing:
-            images = torch.cat([images, images.new_zeros((missing, *shape))])
+        if images is None or missing:
+            whole = blank_images(self.options)
+            if images is not None:
+                whole[: len(rows)] = images
+            images = whole
 
         def column(values: np.ndarray, fill: int) -> torch.Tensor:
             return torch.from_numpy(np.concatenate([values.astype(np.int64), np.full(missing, fill)]))

@@ -60,10 +60,9 @@ class FFCV(OtherLoader):
         batches = [rows[rows != PAD] for rows in (rank_slice.entries(order, start) for start in starts)]
         self._augment.begin(epoch, position, seed)
         decoded = self._loader.over(self._samples[np.concatenate(batches)]) if batches else iter(())
-        shape = self._augment.shape
         for rows in batches:  # only the last one may be short, and then it may be empty on this rank
             images = next(decoded)[0] if len(rows) else None
-            yield self.padded(images, rows, shape)
+            yield self.padded(images, rows)
 
 
 def in_one_file(dataset: Split) -> Path:

@@ -43,7 +43,7 @@ class WebDataset(OtherLoader):
         self._most = len(self) * options.rank_slice.global_batch
         # Compiled here once, and inherited by the workers; they must not touch CUDA, so DataLoader itself pins.
         self._unpinned = replace(options, pin_memory=False, num_threads=1)
-        self._shape = Augment(dataset, self._unpinned).planner.shape[1:]
+        _ = Augment(dataset, self._unpinned).planner
 
     def __len__(self) -> int:
         return max(sum(self._counts(rank)) for rank in range(self.options.rank_slice.world_size))
@@ -61,7 +61,7 @@ class WebDataset(OtherLoader):
         if not skipped and num_samples != expected:
             raise ValueError(f"{self.dataset.path}: WebDataset gave {num_samples} of this rank's {expected} samples")
         for _ in range(max(skipped, sum(self._counts(self.options.rank_slice.rank))), len(self)):
-            yield self.padded(None, self.dataset.columns.id[:0], self._shape)
+            yield self.padded(None, self.dataset.columns.id[:0])
 
     def _pipeline(self, seed: int, epoch: int) -> webdataset.WebLoader:
         """One epoch of this rank, a stock pipeline made anew: none that is used again shuffles anew."""

@@ -14,8 +14,7 @@ import torch
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.kernel.fused import WHY, BatchJob, write_image, write_images
-from imagefeed.pipeline.loader.batches import BatchPlanner
-from imagefeed.pipeline.loader.buffers import DTYPES
+from imagefeed.pipeline.loader.batches import BatchPlanner, in_layout
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.runtime.cores import cores_per_rank
 
@@ -48,7 +47,7 @@ class Augmenter:
         the crop, or not of the mean image's size.
         """
         self._check(images, sample_ids)
-        batch, memory = self._memory(len(images))
+        batch, memory = self._planner.memory(len(images))
         ids = np.ascontiguousarray(sample_ids, np.int64)
         job = self._planner.job(self.options.seed if seed is None else seed, epoch, ids, position, memory)
         if isinstance(images, np.ndarray):
@@ -85,15 +84,7 @@ class Augmenter:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one sample in a batch: [3, S, S] or [S, S, 3], ten-crop [10, ...]."""
-        return self._planner.shape[1:]
-
-    def _memory(self, num_images: int) -> tuple[torch.Tensor, np.ndarray]:
-        """A batch of unknown content and the same memory as an array."""
-        if num_images == self.options.batch_size:
-            return self._planner.buffers.take()
-        kind = DTYPES[self.options.dtype]
-        memory = torch.empty((num_images, *self.shape), dtype=kind.written)
-        return memory.view(kind.tensor), memory.numpy()
+        return tuple(in_layout(torch.empty(self._planner.buffers.shape, device="meta"), self.options).shape[1:])
 
     def _write_all(self, images: np.ndarray, job: BatchJob) -> None:
         images = np.ascontiguousarray(images)

@@ -19,7 +19,7 @@ from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.kernel.fused import WHY, BatchJob, Normalization, Scratch, fill, write_image
 from imagefeed.pipeline.kernel.write import new_row_buffers
-from imagefeed.pipeline.loader.buffers import Buffers
+from imagefeed.pipeline.loader.buffers import DTYPES, Buffers
 from imagefeed.pipeline.loader.normalization import normalizations
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.sampling.order import PAD
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     Rows that pad a last batch have images 0, label -100, sample id -1 and valid False.
     """
 
-    images: torch.Tensor  # [B, 3, S, S] for NCHW or [B, S, S, 3] for NHWC; ten-crop: [B, 10, ...]
+    images: torch.Tensor  # [B, 3, S, S] for NCHW and channels_last, [B, S, S, 3] for NHWC; ten-crop: [B, 10, ...]
     labels: torch.Tensor  # int64 [B]
     sample_ids: torch.Tensor  # int64 [B]
     valid: torch.Tensor  # bool [B]
@@ -80,8 +80,8 @@ class BatchPlanner:
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
         self.dataset, self.options, self.recipe = dataset, options, options.settled
         self.with_colour, self.without_colour = normalizations(dataset, options)
-        self.written_shape, self.shape = output_shapes(options)
-        self.buffers = Buffers(self.shape, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
+        self.written_shape, stored = output_shapes(options)
+        self.buffers = Buffers(stored, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
         self.page = page_to_ask()
         columns = dataset.columns
         pixels = int((columns.height.astype(np.int64) * columns.width).max())
@@ -111,7 +111,7 @@ class BatchPlanner:
             filled[valid] = values[rows[valid]]
             return filled
 
-        images, memory = self.buffers.take()
+        images, memory = self.memory(samples)
         ids = column(columns.id, PAD)
         job = self.job(seed, epoch, ids, position, memory)._replace(
             sizes=column(columns.size),
@@ -124,6 +124,16 @@ class BatchPlanner:
         labels = column(columns.label.astype(np.int64), PAD_LABEL)
         batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
         return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.payload_addresses)
+
+    def memory(self, samples: int) -> tuple[torch.Tensor, np.ndarray]:
+        """Images of unknown content as the caller sees them ([samples, ...]), and the same memory as an array."""
+        if samples == self.options.batch_size:
+            images, memory = self.buffers.take()
+        else:
+            kind = DTYPES[self.options.dtype]
+            written = torch.empty((samples, *self.buffers.shape[1:]), dtype=kind.written)
+            images, memory = written.view(kind.tensor), written.numpy()
+        return in_layout(images, self.options), memory
 
     def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> BatchJob:
         """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
@@ -231,9 +241,19 @@ class BatchTask:
 
 
 def output_shapes(options: LoaderOptions) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shape of the images of a batch as `fill` writes them and as the caller sees them."""
+    """The shape of the images of a batch as `fill` writes them, and the same with all axes, see `in_layout`."""
     samples, views, size = options.batch_size, options.settled.num_views, options.crop_size
     seen_views = (views,) if views > 1 else ()
     if options.layout == "NCHW":
         return (samples, views, 3, size, size), (samples, *seen_views, 3, size, size)
     return (samples, views, size, 3 * size), (samples, *seen_views, size, size, 3)
+
+
+def in_layout(images: torch.Tensor, options: LoaderOptions) -> torch.Tensor:
+    """Images in memory as the caller sees them: for channels_last a view [..., 3, S, S] of what is [..., S, S, 3]."""
+    return images.movedim(-1, -3) if options.layout == "channels_last" else images
+
+
+def blank_images(options: LoaderOptions) -> torch.Tensor:
+    """The images of a batch that is all padding."""
+    return in_layout(torch.zeros(output_shapes(options)[1], dtype=DTYPES[options.dtype].tensor), options)

@@ -46,15 +46,19 @@ def normalize(crops: Tensor, what: CropParams, mean: Tensor, scale: Tensor, dtyp
 
 
 class DeviceNormalize:
-    """Makes of a loader's uint8 NHWC batches what the loader itself would give with the type `dtype`.
+    """Makes of a loader's uint8 batches what the loader itself would give with the type `dtype`.
 
-    Raises `ValueError` where the loader gives something else, or the dataset lacks the statistics.
+    They lie pixel by pixel, NHWC or channels_last. Raises `ValueError` where the loader gives something else, or the
+    dataset lacks the statistics.
     """
 
     def __init__(self, loader: BatchLoader, dtype: str, device: torch.device) -> None:
         options = loader.options
-        if (options.dtype, options.layout) != ("uint8", "NHWC") or options.per_class is not None:
-            raise ValueError("what is finished on the device comes as dtype='uint8', layout='NHWC', without per_class")
+        if options.dtype != "uint8" or options.layout == "NCHW" or options.per_class is not None:
+            raise ValueError(
+                "what is finished on the device comes as dtype='uint8', layout='NHWC' or 'channels_last', "
+                "without per_class"
+            )
         if not loader.dataset.sizes_known:
             raise ValueError(f"{loader.dataset.path} does not tell its images' sizes: finish them on the CPU")
         self._loader, self._recipe, self._device = loader, options.settled, device
@@ -65,8 +69,11 @@ class DeviceNormalize:
         self._scales = [torch.tensor(normalization.scale[:3], device=device) for normalization in self._normalizations]
 
     def __call__(self, images: Tensor, ids: np.ndarray, *, seed: int, epoch: int, position: int) -> Tensor:
-        """`images` (uint8 [B, S, S, 3] or [B, V, S, S, 3], on the device) of the samples `ids` (int64 [B], -1 at the
+        """`images` (uint8 [B, ...] as the loader gives them, on the device) of the samples `ids` (int64 [B], -1 at the
         end for padding) in the type asked for; `position` is that of this rank's first sample in the epoch."""
+        planes_first = self._loader.options.layout == "channels_last"
+        if planes_first:
+            images = images.movedim(-3, -1)  # as they lie in memory
         size, views = images.shape[-2], images.shape[1] if images.ndim == 5 else 1
         without_colour = not self._loader.options.has_colour(epoch)
         normalization, scale = self._normalizations[without_colour], self._scales[without_colour]
@@ -87,7 +94,7 @@ class DeviceNormalize:
         values = normalize(images.view(-1, size, size, 3), what, self._mean, scale, self._dtype).view(images.shape)
         if not there.all():
             values[len(rows) :] = 0
-        return values
+        return values.movedim(-1, -3) if planes_first else values
 
     def _sent(self, part: Tensor) -> Tensor:
         pinned = part.pin_memory() if self._device.type == "cuda" else part

@@ -22,7 +22,7 @@ class LoaderKeywords(TypedDict, total=False):
     rank: int | None
     world_size: int | None
     dtype: Literal["float32", "float16", "bfloat16", "uint8"]
-    layout: Literal["NCHW", "NHWC"]
+    layout: Literal["NCHW", "NHWC", "channels_last"]
     num_threads: int | None
     shuffle: bool | Literal["shards"] | None
     shuffle_shards: int

@@ -83,8 +83,9 @@ class LoaderOptions:
     """How many processes share each global batch; given with `rank`, or found where that is."""
     dtype: Literal["float32", "float16", "bfloat16", "uint8"] = "float32"
     """Of the images. uint8 is the pixels themselves: without mean and colour, which are then left to the caller."""
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-    """Of the images: a plane for each channel, or pixel by pixel."""
+    layout: Literal["NCHW", "NHWC", "channels_last"] = "NCHW"
+    """Of the images: a plane for each channel, or pixel by pixel. channels_last: the shape of NCHW over the memory of
+    NHWC, as torch calls it and as its convolutions are fastest on a GPU."""
     num_threads: int | None = None
     """Threads that decode. None: one for each core that this process may use, divided by the ranks of its machine."""
     shuffle: bool | Literal["shards"] | None = None

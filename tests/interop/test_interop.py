@@ -110,6 +110,19 @@ def flip(path: Path, at: int) -> None:
 # FFCV
 
 
+@pytest.mark.parametrize("recipe", ["resnet", "ten-crop"])
+@pytest.mark.parametrize("name", ["ffcv", "webdataset"])
+def test_channels_last_is_the_same_view_everywhere(shards: Path, name: str, recipe: str) -> None:
+    dataset = open_dataset(shards / {"ffcv": "beton", "webdataset": "tar"}[name] / "train")
+    changes = {"layout": "channels_last", "recipe": recipe}
+    ours, theirs = list(dataset.loader(**OPTIONS | changes)), list(engine_of(name, dataset, **changes))
+    expected, found = by_id(ours), by_id(theirs)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(image, found[id][0]) for id, (image, _) in expected.items())
+    assert {batch.images.stride() for batch in theirs} == {ours[0].images.stride()}
+    assert not theirs[-1].valid.all()  # padded, and no other in memory for that
+
+
 def test_ffcv_gives_our_batches_bit_for_bit(beton: Dataset, by_ffcv: OtherLoader) -> None:
     ours = beton.loader(**OPTIONS)
     assert len(by_ffcv) == len(ours) == 6

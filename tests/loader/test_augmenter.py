@@ -38,6 +38,18 @@ def test_decoded_images_get_the_loaders_bits(many: Dataset, recipe: str) -> None
         position += len(ids)
 
 
+@pytest.mark.parametrize("recipe", ["alexnet", "ten-crop"])
+def test_channels_last_is_the_loaders_for_whole_and_other_batches(many: Dataset, recipe: str) -> None:
+    options: dict[str, Any] = {"recipe": recipe, "layout": "channels_last", "crop_size": 32, "batch_size": 8}
+    augment = Augmenter(many, LoaderOptions(**options))
+    batch = next(iter(many.loader(**options)))
+    images = np.stack([reference.stored_image(many, i) for i in batch.sample_ids.tolist()])
+    for count in (5, 8):
+        found = augment(images[:count], batch.sample_ids[:count].numpy(), epoch=0)
+        assert torch.equal(found, batch.images[:count]) and found.stride() == batch.images.stride()
+        assert augment.shape == found.shape[1:]
+
+
 def test_an_augmenter_refuses_what_the_kernel_would_read_beyond(shards: Path) -> None:
     for layout in ("NCHW", "NHWC"):
         augment = Augmenter(open_dataset(shards / "tar" / "train"), LoaderOptions(layout=layout))

@@ -41,6 +41,20 @@ def test_finished_there_it_is_what_the_loader_gives(train: Dataset, device: str,
     assert not pairs[-1][1].valid.all()  # the last one is padded
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("recipe", ["alexnet", "ten-crop"])
+@pytest.mark.parametrize("finish", [None, "float16"])
+def test_channels_last_stays_so(train: Dataset, device: str, recipe: str, finish: str | None) -> None:
+    options = OPTIONS | {"recipe": recipe, "layout": "channels_last"}
+    expected = train.loader(**options | {"dtype": finish or "float32"})
+    loader = train.loader(**options | {"dtype": "uint8" if finish else "float32"})
+    found = to_device(loader, device, finish=finish)
+    for a, b in zip(expected, found, strict=True):
+        assert same(a, b)
+        assert a.images.stride() == b.images.stride()
+        assert b.images.flatten(0, -4).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_ranks_and_resuming_are_finished_alike(train: Dataset) -> None:
     options = OPTIONS | {"recipe": "alexnet-2012", "rank": 1, "world_size": 2}
     expected = iter(train.loader(**options))
@@ -88,7 +102,7 @@ def test_an_error_comes_after_the_batches_before_it(train: Dataset, tmp_path: Pa
 
 
 def test_what_does_not_suit_is_refused(train: Dataset) -> None:
-    with pytest.raises(ValueError, match="comes as dtype='uint8', layout='NHWC'"):
+    with pytest.raises(ValueError, match="comes as dtype='uint8', layout='NHWC' or 'channels_last'"):
         to_device(train.loader(**OPTIONS), "cpu", finish="float32")
     with pytest.raises(ValueError, match="ahead must be at least 1"):
         to_device(train.loader(**OPTIONS), "cpu", ahead=0)

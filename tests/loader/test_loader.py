@@ -82,6 +82,20 @@ def test_training_images_are_those_of_the_slow_twin(train: Dataset, dtype: str, 
                 assert batch.labels[i] == train.columns.label[row]
 
 
+@pytest.mark.parametrize("recipe", ["alexnet", "resnet", "ten-crop"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
+def test_channels_last_is_another_view_of_the_same_memory(train: Dataset, dtype: str, recipe: str) -> None:
+    options: dict[str, Any] = {"recipe": recipe, "dtype": dtype, "batch_size": 16, "crop_size": 64}
+    pixel_by_pixel, loader = (train.loader(layout=layout, **options) for layout in ("NHWC", "channels_last"))
+    for expected, batch in zip(pixel_by_pixel, loader, strict=True):
+        views = (10,) if recipe == "ten-crop" else ()
+        assert batch.images.shape == (16, *views, 3, 64, 64)
+        assert batch.images.flatten(0, -4).is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(batch.images.movedim(-3, -1), expected.images)
+        assert torch.equal(batch.labels, expected.labels)
+    assert not batch.valid.all() and not batch.images[~batch.valid].any()
+
+
 @pytest.mark.parametrize("recipe", ["eval", "ten-crop"])
 @pytest.mark.parametrize("format", ["tar", "beton"])
 def test_validation_images_are_those_of_the_slow_twin(shards: Path, train: Dataset, recipe: Any, format: str) -> None:
@@ -504,7 +518,7 @@ except KeyboardInterrupt:
     [
         ({"recipe": "vgg"}, "recipe must be one of alexnet, alexnet-2012, resnet, eval, ten-crop, not 'vgg'"),
         ({"dtype": "float64"}, "dtype must be one of float32, float16, bfloat16, uint8, not 'float64'"),
-        ({"layout": "CHWN"}, "layout must be one of NCHW, NHWC, not 'CHWN'"),
+        ({"layout": "CHWN"}, "layout must be one of NCHW, NHWC, channels_last, not 'CHWN'"),
         ({"batch_size": 0}, "batch_size must be an integer, at least 1, not 0"),
         ({"rank": 1, "world_size": 1}, r"rank must be in \[0, 1\)"),
         ({"rank": 1}, "give both rank and world_size, or neither"),
