@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.files.mapped_file import page_to_ask, readable
 from imagefeed.pipeline.image.decoder import Decoder, decode, decode_part, examine, new_decoder, planes_of
 from imagefeed.pipeline.image.jpeg.planes import Planes, pixel_row
@@ -32,7 +32,7 @@ from imagefeed.pipeline.loader.batches import BatchPlanner
 SCRATCH = 256 * 256 * 3  # bytes to begin with: an image of the paper's size
 
 
-def decode_all(dataset: Split, rows: np.ndarray, num_threads: int) -> int:
+def decode_all(dataset: SampleStore, rows: np.ndarray, num_threads: int) -> int:
     """JPEGs in full by libjpeg-turbo, each into the same scratch image of its thread."""
     addresses, sizes, maps = located(dataset, rows)
 
@@ -45,7 +45,7 @@ def decode_all(dataset: Split, rows: np.ndarray, num_threads: int) -> int:
     return len(rows)
 
 
-def hash_all(dataset: Split, rows: np.ndarray, num_threads: int) -> int:
+def hash_all(dataset: SampleStore, rows: np.ndarray, num_threads: int) -> int:
     """XXH3 of the payloads, which is also the fastest way to have read them."""
     addresses, sizes, maps = located(dataset, rows)
     together(num_threads, lambda claims: hash_some(claims, addresses, sizes))
@@ -116,7 +116,7 @@ def through(
     together(num_threads, serve)
 
 
-def located(dataset: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, object]:
+def located(dataset: SampleStore, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, object]:
     """Addresses and sizes of the payloads (int64 [n]), and what must be held while they are used."""
     addresses, maps = dataset.payload_addresses(rows)
     sizes, page = dataset.columns.size[rows], page_to_ask()

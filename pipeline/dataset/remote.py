@@ -8,11 +8,10 @@ from pathlib import Path
 
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, Manifest, Shard
 from imagefeed.pipeline.files.atomic import atomic, write_atomically
-from imagefeed.pipeline.files.cache import GB, Cache, CacheOptions, Wanted, write_checked
+from imagefeed.pipeline.files.cache import Cache, CacheOptions, Wanted, write_checked
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import MappedFile
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, never
-from imagefeed.pipeline.sampling.residency import ShardResidency
 
 TABLES = "tables"  # folder in the cache: one folder a split, named by the SHA-256 of its manifest
 
@@ -64,19 +63,6 @@ class Remote:
         wanted = Wanted(digest_of(shard), shard.num_bytes, fetch, self.storage.name(shard.name))
         with self.cache.open(wanted, cancelled):
             return MappedFile(self.cache.path(digest_of(shard)), shard.num_bytes, locked=True)
-
-    def room(self, spans: ShardResidency) -> int:
-        """The bytes to keep here at once: twice what an epoch needs at the least, where the cache has them.
-
-        Raises `ValueError` where it has not even those that it needs.
-        """
-        capacity, needed = self.cache.capacity(), spans.peak()
-        if needed > capacity:
-            raise ValueError(
-                f"{self.cache} is too small for {self.url} in this order, which needs {needed / GB:.3g} GB at once: "
-                "give it more, or choose shuffle='shards' with a smaller window"
-            )
-        return min(capacity, 2 * needed)
 
     def called(self, shard: Shard) -> str:
         """A shard as messages name it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -15,31 +15,18 @@ import pyarrow as pa
 from imagefeed.pipeline.dataset.index import index_of, shards_of
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, Class, Manifest
 from imagefeed.pipeline.dataset.remote import Remote
+from imagefeed.pipeline.dataset.sample_store import Columns, SampleStore
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.dataset.tables import count_samples, read_mean_image, read_numbers, read_samples
-from imagefeed.pipeline.files.cache import CacheOptions
+from imagefeed.pipeline.files.cache import Cache, CacheOptions
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import MappedFile, check_unchanged
 from imagefeed.pipeline.files.object_store import StorageOptions, is_url, never
 from imagefeed.pipeline.image.stored import OTHER, RAW
 
 
-class Columns(NamedTuple):
-    """The numbers of the table of samples, one row a sample, sorted by id."""
-
-    id: np.ndarray  # int64
-    label: np.ndarray  # int32
-    shard: np.ndarray  # int32, index into the manifest's shards
-    offset: np.ndarray  # int64, of the payload in the shard, bytes
-    size: np.ndarray  # int64, bytes
-    height: np.ndarray  # int32, pixels; 0 where unknown
-    width: np.ndarray  # int32
-    kind: np.ndarray  # uint8: `manifest.JPEG`, RAW or OTHER
-    xxh3: np.ndarray  # uint64, of the payload; 0 where unknown
-
-
 @dataclass(frozen=True)
-class Split:
+class Split(SampleStore):
     """A finished split; made by `Split.open`. `len()` is its number of samples."""
 
     path: Path
@@ -101,6 +88,11 @@ class Split:
         return type(self).open, (self.path,)  # in another process the maps lie elsewhere
 
     @property
+    def called(self) -> str:
+        """The split as messages name it: as the user does, or by its folder."""
+        return self.source or str(self.path)
+
+    @property
     def classes(self) -> tuple[Class, ...]:
         """The classes, sorted by WordNet id; a label is an index into them."""
         return self.manifest.classes
@@ -109,10 +101,10 @@ class Split:
     def statistics(self) -> Statistics:
         """Moments and PCA of the stored pixels. Raises `ValueError` with the command where nobody has taken them."""
         if self.manifest.statistics is None:
-            where = shlex.quote(self.source or str(self.path))
+            where = shlex.quote(self.called)
             command = f"index {where} --statistics" if self.manifest.is_index else f"stats {where}"
             raise ValueError(
-                f"{self.source or self.path} has no statistics of its pixels yet: take them once with "
+                f"{self.called} has no statistics of its pixels yet: take them once with "
                 f"`imagefeed {command}`, or use a recipe or type that needs none"
             )
         return self.manifest.statistics
@@ -126,11 +118,6 @@ class Split:
     def has_mean_image(self) -> bool:
         """Whether `mean_image` is there: statistics were taken, and the images are of one size."""
         return MEAN_IMAGE in self.manifest.files
-
-    @property
-    def sizes_known(self) -> bool:
-        """Whether the height and width of every image are in the table; a tar of others does not tell them."""
-        return bool((self.columns.height > 0).all())
 
     @cached_property
     def samples(self) -> pa.Table:
@@ -158,18 +145,30 @@ class Split:
 
         Raises `ValueError` where there is none: nobody has taken statistics, or the images are of several sizes.
         """
-        if self.statistics and not self.has_mean_image:
-            raise ValueError(f"{self.source or self.path} has no mean image: its images are of several sizes")
-        self._check_file(MEAN_IMAGE)
-        return read_mean_image(self.path).astype(np.float32)
+        return self._stored_mean().astype(np.float32)
 
-    def payload_addresses(self, rows: np.ndarray) -> tuple[np.ndarray, list[MappedFile]]:
-        """Where the payloads of `rows` (int64 [n]) begin in memory, int64 [n], while somebody holds the maps."""
-        shards = self.columns.shard[rows]
-        numbers, places = np.unique(shards, return_inverse=True)
-        maps = [self.shard_memory(int(number)) for number in numbers]
-        starts = np.array([each.address for each in maps], np.int64)
-        return starts[places] + self.columns.offset[rows], maps
+    @property
+    def pixel_sums(self) -> np.ndarray:
+        """The sum of the stored images at each place, int64 [H, W, 3]. Raises as `mean_image` does.
+
+        It is exact: a mean in float64 is rounded by far less than half a grey level of the sum.
+        """
+        return np.rint(self._stored_mean() * len(self)).astype(np.int64)
+
+    @property
+    def shard_bytes(self) -> np.ndarray:
+        """Bytes of each shard, int64 [number of shards]."""
+        return np.array([shard.num_bytes for shard in self.manifest.shards], np.int64)
+
+    @property
+    def elsewhere(self) -> np.ndarray:
+        """Which shards are fetched when they are needed, bool [number of shards]: all or none."""
+        return np.full(len(self.manifest.shards), self.remote is not None)
+
+    @property
+    def cache(self) -> Cache | None:
+        """Where a remote split's shards are kept."""
+        return None if self.remote is None else self.remote.cache
 
     def name(self, row: int) -> str:
         """A sample as messages name it: the shard's file, the id and the key."""
@@ -200,6 +199,27 @@ class Split:
             except FileNotFoundError:
                 return None
         return self.open(self.path.parent / split) if (self.path.parent / split).is_dir() else None
+
+    def statistics_source(self) -> Self:
+        """The split whose mean image and statistics are used: this one, or the training split beside it.
+
+        Raises `ValueError` where there is none.
+        """
+        if self.manifest.split == "train" or self.manifest.is_index:
+            return self
+        beside = self.beside("train")
+        if beside is None:
+            raise ValueError(
+                f"{self.called} is not a training split and there is no 'train' beside it: "
+                "say with `statistics` which split's mean image to use"
+            )
+        return beside
+
+    def _stored_mean(self) -> np.ndarray:
+        if self.statistics and not self.has_mean_image:
+            raise ValueError(f"{self.called} has no mean image: its images are of several sizes")
+        self._check_file(MEAN_IMAGE)
+        return read_mean_image(self.path)
 
     def _check_file(self, name: str) -> None:
         if file_sha256(self.path / name) != self.manifest.files.get(name):

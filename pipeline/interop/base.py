@@ -7,12 +7,20 @@ from contextlib import closing
 import numpy as np
 import torch
 
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, blank_images
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
 from imagefeed.pipeline.loader.ranks import check_process
 from imagefeed.pipeline.sampling.order import PAD
 from imagefeed.pipeline.sampling.state import Cursor, Resumable
+
+
+def one_split(dataset: SampleStore, who: str) -> Split:
+    """The dataset, which must be one split. Raises `ValueError` with the cure where several were joined."""
+    if isinstance(dataset, Split):
+        return dataset
+    raise ValueError(f"{who} reads one dataset and {dataset.called} is several: use imagefeed's own loader")
 
 
 class OtherLoader(Resumable, ABC):

@@ -32,9 +32,10 @@ from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
 from numba import njit, types
 
-from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.image.turbojpeg import CURE, FOUND, OK, WRONG_SIZE, decode_rgb
+from imagefeed.pipeline.interop.base import one_split
 from imagefeed.pipeline.interop.threads import threads_unchanged
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.jit.xxhash import xxh3_64
@@ -67,9 +68,13 @@ class ReadOnlyCache(OSCacheManager):
 stock.OSCacheManager = ReadOnlyCache  # for every loader made from here on, a stock one too
 
 
-def beton_rows(dataset: Split) -> np.ndarray:
-    """For each sample of one beton that holds the dataset, in its order: the row of the table, int64 [n]."""
-    return np.lexsort((dataset.columns.offset, dataset.columns.shard))
+def beton_rows(dataset: SampleStore) -> np.ndarray:
+    """For each sample of one beton that holds the dataset, in its order: the row of the table, int64 [n].
+
+    Raises `ValueError` where several datasets were joined.
+    """
+    columns = one_split(dataset, "FFCV").columns
+    return np.lexsort((columns.offset, columns.shard))
 
 
 class Decode(SimpleRGBImageDecoder):
@@ -79,7 +84,7 @@ class Decode(SimpleRGBImageDecoder):
     image in the place of one that fails. Accurate inverse DCT, so the pixels are ours and not FFCV's.
     """
 
-    def __init__(self, dataset: Split) -> None:
+    def __init__(self, dataset: SampleStore) -> None:
         super().__init__()
         if not FOUND:
             raise ValueError(f"FFCV's images are decoded by libjpeg-turbo, which is not on this machine: {CURE}")
@@ -128,7 +133,7 @@ class Augment(Operation):
     which one it is.
     """
 
-    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
+    def __init__(self, dataset: SampleStore, options: LoaderOptions) -> None:
         super().__init__()
         self._augmenter, self._dataset = Augmenter(dataset, options), dataset
         self._rows = beton_rows(dataset)

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.formats.webdataset import IMAGES
+from imagefeed.pipeline.interop.base import one_split
 from imagefeed.pipeline.loader.batches import Batch, BatchPlanner
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.sampling.order import PAD
@@ -28,9 +30,10 @@ Sample = dict[str, Any]
 CURE = "the tar is damaged, restore it or convert the source again"
 
 
-def urls_of(dataset: Split) -> list[str]:
-    """The shards, as WebDataset is to be given them."""
-    return [str(dataset.path / shard.name) for shard in dataset.manifest.shards]
+def urls_of(dataset: SampleStore) -> list[str]:
+    """The shards, as WebDataset is to be given them. Raises `ValueError` where several datasets were joined."""
+    split = one_split(dataset, "WebDataset")
+    return [str(split.path / shard.name) for shard in split.manifest.shards]
 
 
 class Count:

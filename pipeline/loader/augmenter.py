@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.kernel.fused import WHY, BatchJob, write_image, write_images
 from imagefeed.pipeline.loader.batches import BatchPlanner, in_layout
 from imagefeed.pipeline.loader.options import LoaderOptions
@@ -24,11 +24,11 @@ IMAGES_PER_THREAD = 16  # to write fewer takes no longer than to start a thread
 class Augmenter:
     """Crop, mirror, colour, mean, type and layout of decoded images, as `options` say of recipe, seed and output.
 
-    `dataset` is the split that the images belong to: its statistics and sizes are used. Everything is compiled here.
+    `dataset` is what the images belong to: its statistics and sizes are used. Everything is compiled here.
     Raises `ValueError` where the dataset does not suit the options.
     """
 
-    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
+    def __init__(self, dataset: SampleStore, options: LoaderOptions) -> None:
         self.options = options
         self._planner = BatchPlanner(dataset, options)
 

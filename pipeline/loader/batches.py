@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.files.mapped_file import page_to_ask
 from imagefeed.pipeline.image.decoder import new_decoder
 from imagefeed.pipeline.image.pillow import BadImage, load_rgb
@@ -51,8 +51,11 @@ class Batch(NamedTuple):
 class BatchLoader(Protocol):
     """What can be used as a `Loader`: our own, or one of others with our code around it (`pipeline/interop`)."""
 
-    dataset: Split
     options: LoaderOptions
+
+    @property
+    def dataset(self) -> SampleStore:
+        """What the batches are of."""
 
     def __len__(self) -> int: ...
 
@@ -74,7 +77,7 @@ class BatchPlanner:
     Raises `ValueError` with the cure where the dataset does not suit the options.
     """
 
-    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
+    def __init__(self, dataset: SampleStore, options: LoaderOptions) -> None:
         check_numba()
         if options.dtype == "float16" and not rounds_to_float16():
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")

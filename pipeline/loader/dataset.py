@@ -1,18 +1,23 @@
-"""A split with its loader: what `imagefeed.open_dataset` gives."""
+"""Datasets with their loader: what `imagefeed.open_dataset`, `concat` and `mix` give."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
+from imagefeed.pipeline.dataset.joined import Joined
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.cache import CacheOptions
 from imagefeed.pipeline.files.object_store import StorageOptions
 from imagefeed.pipeline.loader.keywords import LoaderKeywords, with_option_names
 from imagefeed.pipeline.loader.loader import Loader
+from imagefeed.pipeline.loader.option_check import check_option
 from imagefeed.pipeline.loader.options import options_of
+from imagefeed.pipeline.sampling.mixture import MOST_TURNS, Mixture, shares_of
 
 
-class Dataset(Split):
-    """A finished split, ready to be read in batches; made by `open_dataset`. `len()` is its number of samples."""
+class Loadable(SampleStore):
+    """Samples with a loader."""
 
     @with_option_names
     def loader(self, **options: Unpack[LoaderKeywords]) -> Loader:
@@ -22,6 +27,14 @@ class Dataset(Split):
         cannot be, for options that contradict each other, and where the dataset does not suit them.
         """
         return Loader(self, options_of(options))
+
+
+class Dataset(Split, Loadable):
+    """A finished split, ready to be read in batches; made by `open_dataset`. `len()` is its number of samples."""
+
+
+class JoinedDataset(Joined, Loadable):
+    """Several datasets as one; made by `concat` and `mix`. `len()` is the number of samples of all of them."""
 
 
 def open_dataset(
@@ -42,3 +55,49 @@ def open_dataset(
     and the cure; where `path` holds splits rather than being one, the message lists them.
     """
     return Dataset.open(path, cache=cache, storage=storage)
+
+
+def concat(datasets: Sequence[Dataset | JoinedDataset]) -> JoinedDataset:
+    """The samples of opened datasets as one: those of the first, then those of the second, and so on.
+
+    Ids: those of the first stay, those of the second have the first's largest id plus 1 added, and so on. Classes: all,
+    each WordNet id once; labels are indices into these. Statistics: those of all samples, exactly. The datasets may be
+    of any formats, here or elsewhere. Raises `TypeError` for what is no opened dataset, and `ValueError` with the cure
+    for those that do not go together.
+    """
+    return JoinedDataset(opened("concat", datasets))
+
+
+def mix(
+    datasets: Sequence[Dataset | JoinedDataset], weights: Sequence[float], num_samples: int | None = None
+) -> JoinedDataset:
+    """As `concat`, but an epoch has `num_samples` samples, shared out between the datasets by `weights`.
+
+    Weights are positive, one for each dataset; the shares are rounded to the nearest whole numbers that add up.
+    `num_samples` is the number of all samples unless given. All samples of a dataset come before any comes again, with
+    another crop; what an epoch does not use comes in the next. `repr` tells the shares. Raises as `concat` does.
+    """
+    parts = opened("mix", datasets)
+    weights = check_option("weights", weights, Sequence[float])
+    if len(weights) != len(parts) or not all(weight > 0 for weight in weights):
+        raise ValueError(f"weights must be positive, one for each of the {len(parts)} datasets, not {list(weights)}")
+    sizes = tuple(map(len, parts))
+    total = check_option("num_samples", num_samples, int | None, (1, None)) or sum(sizes)
+    shares = shares_of(weights, total)
+    for part, size, share in zip(parts, sizes, shares, strict=True):
+        if share == 0 or share > size * (MOST_TURNS - 1):
+            raise ValueError(
+                f"{share} of the {total} samples of an epoch would come from the {size} of {part.called}: choose "
+                "other weights or another num_samples, or leave it out"
+            )
+    return JoinedDataset(parts, Mixture(sizes, shares))
+
+
+def opened(what: str, datasets: Sequence[Dataset | JoinedDataset]) -> tuple[Loadable, ...]:
+    """The datasets that `concat` or `mix` was given. Raises `TypeError` for anything else."""
+    if isinstance(datasets, str | Path | Loadable):
+        raise TypeError(f"{what} takes a list of datasets, not {datasets!r} alone")
+    for each in datasets:
+        if not isinstance(each, Loadable):
+            raise TypeError(f"{what} takes datasets, not {each!r}: open it with open_dataset first")
+    return tuple(datasets)

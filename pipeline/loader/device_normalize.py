@@ -54,13 +54,13 @@ class DeviceNormalize:
 
     def __init__(self, loader: BatchLoader, dtype: str, device: torch.device) -> None:
         options = loader.options
-        if options.dtype != "uint8" or options.layout == "NCHW" or options.per_class is not None:
+        if options.dtype != "uint8" or options.layout == "NCHW" or may_repeat(loader):
             raise ValueError(
                 "what is finished on the device comes as dtype='uint8', layout='NHWC' or 'channels_last', "
-                "without per_class"
+                "without per_class and of no mix"
             )
         if not loader.dataset.sizes_known:
-            raise ValueError(f"{loader.dataset.path} does not tell its images' sizes: finish them on the CPU")
+            raise ValueError(f"{loader.dataset.called} does not tell its images' sizes: finish them on the CPU")
         self._loader, self._recipe, self._device = loader, options.settled, device
         self._normalizations = normalizations(loader.dataset, replace(options, dtype="float32"))
         self._dtype = getattr(torch, dtype)
@@ -99,6 +99,11 @@ class DeviceNormalize:
     def _sent(self, part: Tensor) -> Tensor:
         pinned = part.pin_memory() if self._device.type == "cuda" else part
         return pinned.to(self._device, non_blocking=True)
+
+
+def may_repeat(loader: BatchLoader) -> bool:
+    """Whether samples may come again in an epoch, with other crops, which a batch does not tell."""
+    return loader.options.per_class is not None or loader.dataset.mixture is not None
 
 
 @njit

@@ -10,10 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.jit.clib import libc
 from imagefeed.pipeline.loader.batches import Batch, BatchPlanner, BatchTask, at_once
-from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of, order_of, residency_of
+from imagefeed.pipeline.loader.options import LoaderOptions, check_mixture, num_samples_of, order_of, residency_of
 from imagefeed.pipeline.loader.prefetch import Prefetcher
 from imagefeed.pipeline.loader.ranks import check_process
 from imagefeed.pipeline.runtime.cores import cores_per_rank
@@ -23,12 +23,12 @@ from imagefeed.pipeline.sampling.state import Cursor, Resumable
 __all__ = ["Batch", "Loader", "LoaderOptions"]
 
 
-def prefetcher_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> Prefetcher | None:
-    """What fetches the shards of a remote dataset ahead of the rows of `order`."""
-    if dataset.remote is None:
+def prefetcher_of(dataset: SampleStore, options: LoaderOptions, order: np.ndarray) -> Prefetcher | None:
+    """What fetches the shards that are elsewhere ahead of the entries of `order`."""
+    if dataset.cache is None:
         return None
-    needed = residency_of(dataset, options, order)
-    return Prefetcher(needed, dataset.remote.room(needed), dataset.shard_memory)
+    fetched = residency_of(dataset, options, order).among(dataset.elsewhere)
+    return Prefetcher(fetched, dataset.room(fetched), dataset.shard_memory)
 
 
 class Loader(Resumable):
@@ -40,16 +40,18 @@ class Loader(Resumable):
     before the process group that it should have taken its rank from.
     """
 
-    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
+    def __init__(self, dataset: SampleStore, options: LoaderOptions) -> None:
+        check_mixture(dataset, options)
         self.dataset, self.options = dataset, options
         self._planner = BatchPlanner(dataset, options)
         self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
-        super().__init__(options.seed, self.num_samples, str(dataset.path))
-        if dataset.remote is not None:  # what cannot work is an error now
-            dataset.remote.room(residency_of(dataset, options, order_of(dataset, options, options.seed, 0)))
+        super().__init__(options.seed, self.num_samples, dataset.called)
+        if dataset.cache is not None:  # what cannot work is an error now
+            order = order_of(dataset, options, options.seed, 0)
+            dataset.room(residency_of(dataset, options, order).among(dataset.elsewhere))
 
     def __repr__(self) -> str:
-        return f"Loader({str(self.dataset.path)!r}, {self.options})"
+        return f"Loader({self.dataset.called!r}, {self.options})"
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
@@ -63,7 +65,7 @@ class Loader(Resumable):
         return Epoch(self._planner, self.begin(), self.num_samples)
 
 
-def resumed(dataset: Split, options: LoaderOptions, state: dict[str, int]) -> Loader:
+def resumed(dataset: SampleStore, options: LoaderOptions, state: dict[str, int]) -> Loader:
     """A loader that stands where another one stood."""
     loader = Loader(dataset, options)
     loader.load_state_dict(state)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.kernel.fused import Normalization
@@ -25,7 +26,7 @@ def colour_basis(statistics: Statistics) -> np.ndarray:
     return COLOUR_DEVIATION * np.array(statistics.eigenvectors) * np.sqrt(np.array(statistics.eigenvalues))
 
 
-def normalizations(dataset: Split, options: LoaderOptions) -> tuple[Normalization, Normalization]:
+def normalizations(dataset: SampleStore, options: LoaderOptions) -> tuple[Normalization, Normalization]:
     """What values become while there is colour, and afterwards.
 
     Raises `ValueError` where statistics are missing, and where the images are not of sizes that the options need.
@@ -57,7 +58,7 @@ def normalizations(dataset: Split, options: LoaderOptions) -> tuple[Normalizatio
     return normalization(basis, deviation * recipe.shrink), normalization(np.zeros((3, 3)), deviation)
 
 
-def scaled_side(dataset: Split, options: LoaderOptions) -> int:
+def scaled_side(dataset: SampleStore, options: LoaderOptions) -> int:
     """To what the shorter sides are scaled, pixels; 0 for images that are cropped as they are stored."""
     if options.settled.window == "resized":
         return 0
@@ -68,7 +69,7 @@ def scaled_side(dataset: Split, options: LoaderOptions) -> int:
     return 0 if equal else round(STORED_SIDE * options.crop_size)
 
 
-def check_sizes(dataset: Split, options: LoaderOptions, short: int) -> None:
+def check_sizes(dataset: SampleStore, options: LoaderOptions, short: int) -> None:
     """Raises `ValueError` where a used image, cropped as it is stored, is known to be smaller than the crop."""
     if short or options.settled.window == "resized":
         return
@@ -83,26 +84,26 @@ def check_sizes(dataset: Split, options: LoaderOptions, short: int) -> None:
         )
 
 
-def one_size(dataset: Split) -> tuple[int, int] | None:
+def one_size(dataset: SampleStore) -> tuple[int, int] | None:
     """Height and width of all images of a dataset, where they are known and the same."""
     heights, widths = dataset.columns.height, dataset.columns.width
     same = heights[0] > 0 and (heights == heights[0]).all() and (widths == widths[0]).all()
     return (int(heights[0]), int(widths[0])) if same else None
 
 
-def why_no_mean_image(source: Split, dataset: Split, short: int) -> str:
+def why_no_mean_image(source: SampleStore, dataset: SampleStore, short: int) -> str:
     """Why nothing but a mean of each channel can be subtracted; empty where images have a mean image of their own.
 
     There is a mean for each pixel only where all images have the mean image's size and are not scaled.
     """
     if short:
-        return f"the shorter sides of {dataset.path} are scaled to {short}"
+        return f"the shorter sides of {dataset.called} are scaled to {short}"
     if one_size(dataset) is None:
-        return f"the images of {dataset.path} are of several sizes, or of unknown ones"
-    return "" if source.has_mean_image else f"{source.path} has none"
+        return f"the images of {dataset.called} are of several sizes, or of unknown ones"
+    return "" if source.has_mean_image else f"{source.called} has none"
 
 
-def mean_of(source: Split, dataset: Split, options: LoaderOptions) -> tuple[np.ndarray, bool]:
+def mean_of(source: SampleStore, dataset: SampleStore, options: LoaderOptions) -> tuple[np.ndarray, bool]:
     """What is subtracted, float32 [H, W, 3], and whether it is that of whole stored images, to be cropped with them.
 
     Where there is no mean image, a recipe falls back to the mean of each channel, and an option is a `ValueError`.
@@ -115,7 +116,7 @@ def mean_of(source: Split, dataset: Split, options: LoaderOptions) -> tuple[np.n
         return np.full((size, size, 3), source.statistics.mean, np.float32), False
     image = source.mean_image
     if image.shape[:2] != one_size(dataset):
-        raise ValueError(f"{source.path} has images of another size than {dataset.path}: use statistics of its own")
+        raise ValueError(f"{source.called} has images of another size than {dataset.called}: use statistics of its own")
     if mean == "window":
         return image, True
     top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
@@ -127,7 +128,7 @@ def mean_of(source: Split, dataset: Split, options: LoaderOptions) -> tuple[np.n
     return image[top : top + size, left : left + size], False
 
 
-def values_for(dataset: Split, recipe: str, crop_size: int) -> dict[str, Any]:
+def values_for(dataset: SampleStore, recipe: str, crop_size: int) -> dict[str, Any]:
     """Options with which a loader of any recipe that only crops gives the values that a net trained with `recipe`
     knows: a mean image where `dataset` has one, else the mean of each channel.
     """
@@ -140,16 +141,6 @@ def values_for(dataset: Split, recipe: str, crop_size: int) -> dict[str, Any]:
     return values
 
 
-def statistics_source(dataset: Split, options: LoaderOptions) -> Split:
-    """The split whose mean image and statistics are used: the one asked for, or the training split."""
-    if options.statistics is not None:
-        return Split.open(options.statistics)
-    if dataset.manifest.split == "train" or dataset.manifest.is_index:
-        return dataset
-    beside = dataset.beside("train")
-    if beside is None:
-        raise ValueError(
-            f"{dataset.path} is not a training split and there is no 'train' beside it: "
-            "say with `statistics` which split's mean image to use"
-        )
-    return beside
+def statistics_source(dataset: SampleStore, options: LoaderOptions) -> SampleStore:
+    """The dataset whose mean image and statistics are used: the one asked for, or the training data."""
+    return dataset.statistics_source() if options.statistics is None else Split.open(options.statistics)

@@ -13,13 +13,21 @@ import numpy as np
 import torch
 from numba.core.dispatcher import Dispatcher
 
-from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.image.stored import MOST_PIXELS
 from imagefeed.pipeline.kernel.fused import Transform
 from imagefeed.pipeline.kernel.recipes import RECIPES, Recipe
 from imagefeed.pipeline.loader.option_check import Range, check_option
 from imagefeed.pipeline.loader.ranks import found_ranks
-from imagefeed.pipeline.sampling.order import RankSlice, balanced_length, balanced_order, epoch_order, shard_order
+from imagefeed.pipeline.sampling.mixture import mixed_order
+from imagefeed.pipeline.sampling.order import (
+    RankSlice,
+    balanced_length,
+    balanced_order,
+    by_shards,
+    epoch_order,
+    shard_order,
+)
 from imagefeed.pipeline.sampling.residency import ShardResidency, residency
 
 # Earlier names of options, accepted for one release more -> what they are called now.
@@ -149,7 +157,7 @@ class LoaderOptions:
             raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
         if self.transform is not None and not isinstance(self.transform, Dispatcher):
             raise ValueError(f"transform must be compiled by Numba: put @numba.njit before {name_of(self.transform)}")
-        if self.per_class is not None and not (RECIPES[self.recipe].shuffle if self.shuffle is None else self.shuffle):
+        if self.per_class is not None and not self.shuffles:
             raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
         _ = self.rank_slice, self.levels  # which check their own fields
         self._check_that_all_is_used()
@@ -183,6 +191,11 @@ class LoaderOptions:
             raise ValueError(
                 "statistics are not used: mean and std are numbers, and there is no colour. Leave it out, or them"
             )
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether the order is a random one."""
+        return RECIPES[self.recipe].shuffle if self.shuffle is None else bool(self.shuffle)
 
     @property
     def settled(self) -> Recipe:
@@ -280,7 +293,7 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__name__", function)).strip("<>")
 
 
-def rows_of(dataset: Split, options: LoaderOptions) -> np.ndarray | slice:
+def rows_of(dataset: SampleStore, options: LoaderOptions) -> np.ndarray | slice:
     """The rows of the table that are used, ascending (int64 [n], or all). Raises `ValueError` for ids it has not."""
     if options.sample_ids is None:
         return slice(None)  # of which no copy is made
@@ -289,13 +302,23 @@ def rows_of(dataset: Split, options: LoaderOptions) -> np.ndarray | slice:
     wrong = (ids[rows] != wanted) | (np.diff(wanted, prepend=wanted[:1] - 1) == 0)
     if wrong.any() or not len(wanted):
         which = (
-            f"sample {wanted[wrong][0]} is not in {dataset.path}, or named twice" if len(wanted) else "there are none"
+            f"sample {wanted[wrong][0]} is not in {dataset.called}, or named twice" if len(wanted) else "there are none"
         )
         raise ValueError(f"sample_ids must be ids of samples.parquet: {which}")
     return rows
 
 
-def order_of(dataset: Split, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
+def check_mixture(dataset: SampleStore, options: LoaderOptions) -> None:
+    """Raises `ValueError` for options that choose samples, or their order, where a mix does so itself."""
+    if dataset.mixture is None:
+        return
+    if options.per_class is not None or options.sample_ids is not None:
+        raise ValueError("per_class and sample_ids choose samples, which a mix does by weight: join by concat instead")
+    if not options.shuffles:
+        raise ValueError("a mix draws at random: it needs shuffle=True, or a recipe that shuffles")
+
+
+def order_of(dataset: SampleStore, options: LoaderOptions, seed: int, epoch: int) -> np.ndarray:
     """The entries of an epoch in the order in which its loader reads them (int64 [n]), see `sampling.order`."""
     rows, columns = rows_of(dataset, options), dataset.columns
     ids, count = columns.id[rows], len(columns.id)
@@ -311,28 +334,34 @@ def order_of(dataset: Split, options: LoaderOptions, seed: int, epoch: int) -> n
         labels = columns.label[rows]
         return of_all(balanced_order(ids, labels, seed=seed, epoch=epoch, per_class=options.per_class))
     shuffle: bool | str = RECIPES[options.recipe].shuffle if options.shuffle is None else options.shuffle
-    if options.shuffle is None and shuffle and dataset.remote is not None:
-        num_bytes = sum(shard.num_bytes for shard in dataset.manifest.shards)
-        # By the cache's stated size, never by what the disk has: all ranks must come to the same order.
-        shuffle = "shards" if num_bytes > dataset.remote.cache_options.num_bytes else True
+    if options.shuffle is None and shuffle and dataset.exceeds_cache:
+        shuffle = "shards"
+    if dataset.mixture is not None:
+        entries = mixed_order(ids, dataset.mixture, seed=seed, epoch=epoch)
+        if shuffle != "shards":
+            return entries
+        shards = columns.shard[entries % count]
+        return entries[by_shards(shards, seed=seed, epoch=epoch, num_shards=options.shuffle_shards)]
     if shuffle == "shards":
         return of_all(shard_order(ids, columns.shard[rows], seed=seed, epoch=epoch, num_shards=options.shuffle_shards))
     return of_all(epoch_order(ids, seed=seed, epoch=epoch, shuffle=bool(shuffle)))
 
 
-def num_samples_of(dataset: Split, options: LoaderOptions) -> int:
+def num_samples_of(dataset: SampleStore, options: LoaderOptions) -> int:
     """Samples of a whole epoch, over all ranks."""
+    if dataset.mixture is not None:
+        return sum(dataset.mixture.shares)
     if options.per_class is None:
         return len(dataset.columns.id[rows_of(dataset, options)])
     return balanced_length(dataset.columns.label[rows_of(dataset, options)], options.per_class)
 
 
-def residency_of(dataset: Split, options: LoaderOptions, order: np.ndarray) -> ShardResidency:
+def residency_of(dataset: SampleStore, options: LoaderOptions, order: np.ndarray) -> ShardResidency:
     """When the epoch that reads the entries of `order` needs which shard."""
     shards = dataset.columns.shard
     return residency(
         shards[order % len(shards)],
-        np.array([shard.num_bytes for shard in dataset.manifest.shards]),
+        dataset.shard_bytes,
         global_batch=options.rank_slice.global_batch,
         ahead=options.prefetch,
     )

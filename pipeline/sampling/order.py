@@ -57,12 +57,20 @@ def shard_order(sample_ids: np.ndarray, shards: np.ndarray, *, seed: int, epoch:
     docs/remote.md has measurements of how far it is from that otherwise.
     """
     order = epoch_order(sample_ids, seed=seed, epoch=epoch, shuffle=True)
+    return order[by_shards(shards[order], seed=seed, epoch=epoch, num_shards=num_shards)]
+
+
+def by_shards(shards: np.ndarray, *, seed: int, epoch: int, num_shards: int) -> np.ndarray:
+    """Brings the samples of a group of shards together (int64 [n]): where they stand in an order that is shuffled.
+
+    `shards` (int [n]) are those of the samples in that order. Within a group the order stays.
+    """
     numbers = np.arange(shards.max(initial=-1) + 1)
     group = np.empty(len(numbers), np.int32)
     group[np.argsort(order_keys(np.uint64(seed), epoch, numbers, np.zeros_like(numbers), SHARDS), kind="stable")] = (
         numbers // num_shards
     )
-    return order[np.argsort(group[shards[order]], kind="stable")]
+    return np.argsort(group[shards], kind="stable")
 
 
 @dataclass(frozen=True, kw_only=True)

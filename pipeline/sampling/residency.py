@@ -23,6 +23,10 @@ class ShardResidency(NamedTuple):
         """How many shards, from the first on, must be here for `batch`."""
         return int(np.searchsorted(self.first, batch, side="right"))
 
+    def among(self, shards: np.ndarray) -> "ShardResidency":
+        """The rows of the shards for which `shards` (bool [number of shards]) is True."""
+        return ShardResidency(*(column[shards[self.shard]] for column in self))
+
     def peak(self) -> int:
         """The bytes that must be here at once, at most."""
         change = np.zeros(int(self.last.max(initial=-1)) + 2, np.int64)
