@@ -7,9 +7,11 @@ This page is the whole public interface; what it does not list may change in any
 
     convert(source, out, options)        images to shards, without Ray
     open_dataset(path)                   one split, ready for `.loader(...)`
+    concat(datasets)                     several of them as one
+    mix(datasets, weights)               several of them, mixed by weight in each epoch
     to_device(loader, device)            its batches on a GPU before they are asked for
     Augmenter(dataset, options)          the augmentation alone, for images that are decoded already
-    Batch, Dataset, Loader               what these give
+    Batch, Dataset, JoinedDataset, Loader    what these give
     ConvertOptions, LoaderOptions        what they take
     CacheOptions, StorageOptions         what `open_dataset` takes for a dataset in an object store
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from imagefeed.pipeline.files.object_store import StorageOptions
     from imagefeed.pipeline.loader.augmenter import Augmenter
     from imagefeed.pipeline.loader.batches import Batch
-    from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+    from imagefeed.pipeline.loader.dataset import Dataset, JoinedDataset, concat, mix, open_dataset
     from imagefeed.pipeline.loader.device import to_device
     from imagefeed.pipeline.loader.loader import Loader
     from imagefeed.pipeline.loader.options import LoaderOptions
@@ -41,10 +43,13 @@ _HOME_OF = {
     "CacheOptions": "pipeline.files.cache",
     "ConvertOptions": "pipeline.convert.options",
     "Dataset": "pipeline.loader.dataset",
+    "JoinedDataset": "pipeline.loader.dataset",
     "Loader": "pipeline.loader.loader",
     "LoaderOptions": "pipeline.loader.options",
     "StorageOptions": "pipeline.files.object_store",
+    "concat": "pipeline.loader.dataset",
     "convert": "pipeline.convert.convert",
+    "mix": "pipeline.loader.dataset",
     "open_dataset": "pipeline.loader.dataset",
     "to_device": "pipeline.loader.device",
 }
@@ -55,10 +60,13 @@ __all__ = [
     "CacheOptions",
     "ConvertOptions",
     "Dataset",
+    "JoinedDataset",
     "Loader",
     "LoaderOptions",
     "StorageOptions",
+    "concat",
     "convert",
+    "mix",
     "open_dataset",
     "to_device",
 ]

@@ -66,6 +66,26 @@ def shards(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def more_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Training images of other classes, one of which is in `images` too: 4 + 5 + 2 of them."""
+    root = tmp_path_factory.mktemp("more_images")
+    for number, name in enumerate(["ape"] * 4 + ["bee"] * 5 + ["dog"] * 2):
+        folder = root / "train" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        image = picture(100 + number, 90 + 31 * (number % 5), 70 + 23 * (number % 7))
+        (folder / f"more-{number:03d}.jpg").write_bytes(encoded(image, quality=95))
+    return root
+
+
+@pytest.fixture(scope="session")
+def more(more_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`more_images` converted to both formats, in shards of at most three: tar/train, beton/train."""
+    out = tmp_path_factory.mktemp("more")
+    convert(more_images, out, ConvertOptions(format="both", shard_size=3))
+    return out
+
+
+@pytest.fixture(scope="session")
 def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained net of a quarter of the width, as the training of a run folder would leave it."""
     import torch  # here: most tests need none of it

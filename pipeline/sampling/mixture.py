@@ -1,8 +1,8 @@
 """Datasets that are mixed by weight: how many samples of each an epoch has, and which ones. Pure integers.
 
-Each part is gone through again and again, every pass in an order of its own, and an epoch takes the next `share`
-samples of each part. So every sample of a part comes before any of them comes again, within epochs and across them,
-and which ones an epoch has still follows from (seed, epoch) alone.
+The samples of each part form a ring in a random order, and each epoch takes the next `share` of it. So all samples of a
+part come before any of them comes again, within an epoch and across epochs, and which ones an epoch has still follows
+from (seed, epoch) alone.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,14 @@ def shares_of(weights: Sequence[float], num_samples: int) -> tuple[int, ...]:
     return tuple(shares)
 
 
-def times_before(sample_ids: np.ndarray, num_drawn: int, seed: int) -> np.ndarray:
-    """How often each sample of a part came among the first `num_drawn` that were taken of it (int64 [n])."""
-    number, rest = divmod(num_drawn, len(sample_ids))
-    times = np.full(len(sample_ids), number)
-    if rest:
-        keys = order_keys(np.uint64(seed), number, sample_ids, np.zeros(len(sample_ids), np.int64), MIX)
-        times[np.argsort(keys, kind="stable")[:rest]] += 1
+def times_taken(sample_ids: np.ndarray, share: int, *, seed: int, epoch: int) -> np.ndarray:
+    """How often each sample of a part comes in an epoch that takes `share` of them (int64 [n])."""
+    count = len(sample_ids)
+    ring = np.argsort(order_keys(np.uint64(seed), 0, sample_ids, np.zeros(count, np.int64), MIX), kind="stable")
+    (rounds_before, begin), (rounds, end) = divmod(epoch * share, count), divmod((epoch + 1) * share, count)
+    times = np.full(count, rounds - rounds_before)
+    times[ring[:begin]] -= 1
+    times[ring[:end]] += 1
     return times
 
 
@@ -53,13 +54,8 @@ def mixed_order(sample_ids: np.ndarray, mixture: Mixture, *, seed: int, epoch: i
 
     Where an entry stands follows from (seed, epoch, id, turn), as in any shuffled epoch.
     """
-    ends = np.cumsum(mixture.sizes)[:-1]
-    times = np.concatenate(
-        [
-            times_before(ids, (epoch + 1) * share, seed) - times_before(ids, epoch * share, seed)
-            for ids, share in zip(np.split(sample_ids, ends), mixture.shares, strict=True)
-        ]
-    )
+    parts = zip(np.split(sample_ids, np.cumsum(mixture.sizes)[:-1]), mixture.shares, strict=True)
+    times = np.concatenate([times_taken(ids, share, seed=seed, epoch=epoch) for ids, share in parts])
     rows = np.repeat(np.arange(len(times)), times)
     turns = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
     order = np.argsort(order_keys(np.uint64(seed), epoch, sample_ids[rows], turns), kind="stable")

@@ -16,7 +16,7 @@ from imagefeed.pipeline.jit.njit import njit
 # Those from OWN on are free for the transforms of users.
 ORDER, WINDOW, COLOUR, MIRROR, RESIZED, OWN = 0, 1, 2, 3, 16, 128
 SHARDS = 8  # the order of shards: the id is then a shard's number
-MIX = 9  # which samples of a part of a mix come: the epoch is then the number of the pass through that part
+MIX = 9  # the order in which epochs take the samples of a part of a mix, the same in all of them: the epoch is 0
 
 Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.loader.dataset import Dataset
@@ -163,16 +164,16 @@ def levels(numbers: Any) -> np.ndarray:
     return np.full(3, numbers) * (255 if np.max(numbers) <= 1 else 1)
 
 
-def sample_image(dataset: Dataset, row: int, train: Dataset, epoch: int, **options: Any) -> torch.Tensor:
+def sample_image(dataset: Dataset, row: int, train: SampleStore, epoch: int, **options: Any) -> torch.Tensor:
     """What a loader must give for one sample, [3, S, S] or [S, S, 3], with the views in front where there are ten.
 
     `options` are those of the loader; `place`, the sample's in the epoch's order, counts for alexnet-2012, and `turn`
-    is how often the sample came before.
+    is how often the sample came before; `sample_id`, where it has another one than in its own dataset.
     """
     recipe, size, short = options.get("recipe", "alexnet"), options.get("crop_size", 224), options.get("resize", 0)
     dtype, layout, seed = options.get("dtype", "float32"), options.get("layout", "NCHW"), options.get("seed", 0)
     place, turn = options.get("place", 0), options.get("turn", 0)
-    image, sample_id = stored_image(dataset, row), int(dataset.samples["id"][row].as_py())
+    image, sample_id = stored_image(dataset, row), options.get("sample_id", int(dataset.samples["id"][row].as_py()))
     height, width, _ = image.shape
     colour, scale = np.zeros(3, np.float32), np.ones(3)
     if recipe.startswith("alexnet") and epoch < options.get("colour_epochs", math.inf):
