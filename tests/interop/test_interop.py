@@ -18,7 +18,7 @@ from imagefeed.pipeline.interop.threads import threads_unchanged
 from imagefeed.pipeline.interop.webdataset_stages import Augment as MapStage
 from imagefeed.pipeline.interop.webdataset_stages import Count, urls_of
 from imagefeed.pipeline.loader.batches import Batch
-from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+from imagefeed.pipeline.loader.dataset import Dataset, concat, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions
 
 OPTIONS: dict[str, Any] = {
@@ -105,6 +105,18 @@ def flip(path: Path, at: int) -> None:
         (byte,) = file.read(1)
         file.seek(at)
         file.write(bytes([byte ^ 255]))
+
+
+@pytest.mark.parametrize("name", ["ffcv", "webdataset"])
+def test_joined_datasets_are_for_our_own_loader(name: Any, tar: Dataset, beton: Dataset) -> None:
+    from imagefeed.pipeline.interop.ffcv_ops import Decode
+
+    joined = concat([tar, beton])
+    with pytest.raises(ValueError, match=rf"the loader {name} reads one dataset and concat\(.* use imagefeed's own"):
+        make_loader(name, joined, LoaderOptions(**OPTIONS))
+    with pytest.raises(ValueError, match="reads one dataset and concat"):
+        (Decode if name == "ffcv" else urls_of)(joined)
+    assert len(make_loader("imagefeed", joined, LoaderOptions(**OPTIONS))) == 12
 
 
 # FFCV

@@ -80,6 +80,8 @@ CLAIMED = {
     "README.md": "assert len(losses) == 8 and losses[-1] < 0.8 * losses[0], losses",
     "docs/loader.md": """
 assert seen == 2, seen
+assert len(both) == 39 and len(loader_of_both) == 1 and loader_of_mix.num_samples == 1000
+assert "700 from the 28 of" in repr(weighted) and "each 25 times on average" in repr(weighted)
 assert batch.shape == (2, 224, 224, 3), batch.shape
 plain, erased = (next(iter(each)) for each in (train.loader(), loader))
 changed = (plain.images != erased.images).any(1).sum((1, 2))[plain.valid]
@@ -91,13 +93,14 @@ assert ((0 < changed) & (changed <= 50 * 50)).all(), changed
 
 
 @pytest.mark.parametrize("page", GIVEN)
-def test_the_examples_of_a_page_run(page: str, shards: Path, tmp_path: Path) -> None:
+def test_the_examples_of_a_page_run(page: str, shards: Path, more: Path, tmp_path: Path) -> None:
     text = (ROOT / page).read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks and text.count("```python") == len(blocks)
     program = GIVEN[page] + "\n".join(blocks) + CLAIMED[page]
     for what, by in {
         '"/data/imagenet-256/train"': repr(str(shards / "tar" / "train")),
+        '"/data/flowers/train"': repr(str(more / "tar" / "train")),
         "range(90)": "range(8)" if page == "README.md" else "range(2)",
         "optimizer.step()\n": "optimizer.step(); losses.append(loss.item())\n",
         "    ...\n": "    seen += 1\n",

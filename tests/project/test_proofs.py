@@ -18,6 +18,7 @@ PROOFS = {
     "convert/test_convert.py": ("convert.options convert.plan convert.write_shard files.hashing runtime.executors"),
     "convert/test_dry_run.py": "convert.estimate",
     "convert/test_repack.py": "formats.beton_merge sources.export",
+    "dataset/test_joined.py": "dataset.sample_store",
     "dataset/test_manifest.py": "dataset.type_check",
     "dataset/test_shard_paths.py": "files.wildcards",
     "dataset/test_split.py": "dataset.tables",
@@ -38,7 +39,7 @@ PROOFS = {
         "interop.webdataset_stages"
     ),
     "jobs/test_demo.py": "convert.summary",
-    "loader/test_loader.py": "kernel.fused loader.batches loader.dataset",
+    "loader/test_loader.py": "kernel.fused loader.batches",
     "model/test_lrn.py": "model.lrn_cpu",
     "model/test_split_classifier.py": "jobs.training.distributed model.parallel",
     "project/test_imports.py": "imagefeed.ffcv imagefeed.random imagefeed.webdataset",
