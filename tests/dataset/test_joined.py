@@ -2,7 +2,9 @@
 
 import pickle
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from imagefeed import concat, mix
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.dataset.joined import united
-from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, Class
 from imagefeed.pipeline.files.cache import GB, CacheOptions
+from imagefeed.pipeline.files.hashing import file_sha256
+from imagefeed.pipeline.files.object_store import StorageOptions
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.loader.dataset import Dataset, JoinedDataset, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions, order_of
@@ -23,7 +27,7 @@ from tests.dataset.test_remote import BY_SHARDS, CHEAP, FAST, kept, shard_reques
 from tests.dataset.test_split import edit_manifest
 from tests.loader.test_loader import ids, rows
 from tests.support.pictures import encoded, picture
-from tests.support.servers import FileServer, file_server
+from tests.support.servers import FileServer, always, file_server
 
 pytestmark = pytest.mark.usefixtures("leaves_no_thread")
 
@@ -120,7 +124,9 @@ def test_joining_is_associative_and_one_alone_stays_as_it_is(pair: list[Dataset]
 
 def test_a_copy_in_another_process_is_the_same(pair: list[Dataset]) -> None:
     for dataset in (concat(pair), mix(pair, [1, 2], 30)):
-        other = pickle.loads(pickle.dumps(dataset))  # noqa: S301
+        content = pickle.dumps(dataset)
+        other = pickle.loads(content)  # noqa: S301
+        assert len(content) < 1000  # no table: it is read again there
         assert isinstance(other, JoinedDataset) and other == dataset and repr(other) == repr(dataset)
         assert rows(other.loader(**CHEAP)) == rows(dataset.loader(**CHEAP))
 
@@ -174,14 +180,29 @@ def test_statistics_are_those_of_one_conversion_of_both(
         _ = joined.mean_image
 
 
-def test_mean_images_of_two_sizes_are_none(pair: list[Dataset], tmp_path: Path) -> None:
-    (tmp_path / "images" / "train" / "ant").mkdir(parents=True)
-    for number in range(28):
-        (tmp_path / "images" / "train" / "ant" / f"{number}.jpg").write_bytes(encoded(picture(number, 240, 240)))
-    convert(tmp_path / "images", tmp_path / "out", ConvertOptions(resize="short:240"))
-    joined = concat([pair[0], open_dataset(tmp_path / "out" / "train")])
-    assert all(part.has_mean_image for part in joined.parts) and not joined.has_mean_image
-    (batch,) = joined.loader(batch_size=56, crop_size=224)  # a mean of each channel
+def test_sums_are_had_back_from_a_mean_exactly(shards: Path, tmp_path: Path) -> None:
+    count = 2_000_003
+    sums = np.random.default_rng(0).integers(0, 255 * count, (40, 40, 3))
+    copy = Path(shutil.copytree(shards / "tar" / "train", tmp_path / "train"))
+    np.save(copy / MEAN_IMAGE, sums / count)
+    edit_manifest(copy, lambda manifest: manifest["files"].update({MEAN_IMAGE: file_sha256(copy / MEAN_IMAGE)}))
+    opened = open_dataset(copy)
+    large = replace(opened, manifest=replace(opened.manifest, num_samples=count))
+    assert np.array_equal(large.pixel_sums, sums)
+
+
+@pytest.mark.parametrize("sizes", [((256, 256), (240, 240)), ((250, 240), (240, 250))])
+def test_mean_images_of_two_sizes_are_none(tmp_path: Path, sizes: tuple) -> None:
+    parts = []
+    for name, size in zip("ab", sizes, strict=True):
+        (tmp_path / name / "train" / "ant").mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / name / "train" / "ant" / f"{number}.jpg").write_bytes(encoded(picture(number, *size)))
+        convert(tmp_path / name, tmp_path / "out" / name, ConvertOptions(resize="short:256"))
+        parts.append(open_dataset(tmp_path / "out" / name / "train"))
+    joined = concat(parts)
+    assert all(part.has_mean_image for part in parts) and not joined.has_mean_image
+    (batch,) = joined.loader(batch_size=6)  # a mean of each channel
     assert batch.valid.all()
 
 
@@ -289,6 +310,7 @@ def test_two_parts_elsewhere_share_one_cache(small: Path, more: Path, tmp_path: 
 
         local = concat([open_dataset(small), here, open_dataset(more / "beton" / "train")])
         loader = local.loader(**BY_SHARDS)
+        assert joined(GB).elsewhere.tolist() == [True] * 15 + [False] * 4 + [True] * 4
         least = peak_elsewhere(joined(GB))
         assert least < 0.8 * sum(
             path.stat().st_size for path in [*small.glob("shard*"), *(more / "beton").rglob("sh*")]
@@ -304,7 +326,8 @@ def test_two_parts_elsewhere_share_one_cache(small: Path, more: Path, tmp_path: 
             assert found == rows(loader)
         by_default = {name: value for name, value in BY_SHARDS.items() if name != "shuffle"}
         assert ids(joined(least).loader(**by_default)) == ids(local.loader(**BY_SHARDS))
-        assert ids(joined(GB).loader(**by_default)) == ids(local.loader(**CHEAP, seed=7))
+        enough = int(local.shard_bytes[joined(GB).elsewhere].sum())  # though not for what lies here as well
+        assert ids(joined(enough).loader(**by_default)) == ids(local.loader(**CHEAP, seed=7))
 
 
 def peak_elsewhere(dataset: JoinedDataset, num_epochs: int = 2) -> int:
@@ -318,6 +341,18 @@ def peak_elsewhere(dataset: JoinedDataset, num_epochs: int = 2) -> int:
             here[batches[0] : batches[-1] + options.prefetch + DRIFT + 1] += dataset.shard_bytes[shard]
         most = max(most, int(here.max()))
     return most
+
+
+def test_leaving_early_does_not_wait_for_a_stalled_server(small: Path, more: Path, tmp_path: Path) -> None:
+    with file_server(small.parent) as server:
+        server.fault = always("stall")
+        storage = StorageOptions(timeout=0.5, attempts=100)
+        there = open_dataset(f"{server.url}/train", cache=CacheOptions(folder=tmp_path), storage=storage)
+        epoch = iter(concat([open_dataset(more / "tar" / "train"), there]).loader(**BY_SHARDS))
+        while "shard-00001.tar" not in server.requests:
+            time.sleep(0.01)
+        epoch.close()
+        del epoch  # and no thread stays, says `leaves_no_thread`
 
 
 def test_two_caches_are_refused(small: Path, tmp_path: Path) -> None:

@@ -112,8 +112,8 @@ def test_shares_add_up_and_none_is_a_sample_off(weights: list[float], num_sample
     ("weights", "num_samples", "shares"),
     [
         ([0.7, 0.3], 10, (7, 3)),
-        ([0.1, 0.2, 0.3], 60, (10, 20, 30)),  # as decimals: 0.1 + 0.2 is not 0.3 in floating point
-        ([1, 1, 1], 10, (4, 3, 3)),  # of equal remainders the first
+        ([0.3, 0.1], 2, (2, 0)),  # of equal remainders the first: the float 0.3 is less than three times 0.1
+        ([1, 1, 1], 10, (4, 3, 3)),
         ([3, 1], 2, (2, 0)),
         ([1e-300, 1e-300], 7, (4, 3)),
         ([5], 3, (3,)),
