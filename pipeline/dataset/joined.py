@@ -49,9 +49,8 @@ class Joined(SampleStore):
         _ = self.columns  # a table that cannot be read is an error now
 
     def __repr__(self) -> str:
-        if self.mixture is None:
-            return f"<{self.called}: {len(self)} samples of {len(self.classes)} classes>"
-        return f"<{self.called}: {sum(self.mixture.shares)} samples an epoch, of {len(self.classes)} classes>"
+        count = f"{len(self):,} samples" if self.mixture is None else f"{sum(self.mixture.shares):,} samples an epoch"
+        return f"{type(self).__name__}({self.called}: {count} of {len(self.classes):,} classes)"
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))

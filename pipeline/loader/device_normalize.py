@@ -54,10 +54,12 @@ class DeviceNormalize:
 
     def __init__(self, loader: BatchLoader, dtype: str, device: torch.device) -> None:
         options = loader.options
-        if options.dtype != "uint8" or options.layout == "NCHW" or may_repeat(loader):
+        once = options.per_class is None and loader.dataset.mixture is None
+        plain = once and options.on_error == "raise" and not callable(options.crop_size)
+        if options.dtype != "uint8" or options.layout == "NCHW" or not plain:
             raise ValueError(
                 "what is finished on the device comes as dtype='uint8', layout='NHWC' or 'channels_last', "
-                "without per_class and of no mix"
+                "without per_class and on_error='skip', in one crop_size, and of no mix"
             )
         if not loader.dataset.sizes_known:
             raise ValueError(f"{loader.dataset.called} does not tell its images' sizes: finish them on the CPU")

@@ -31,9 +31,14 @@ def normalizations(dataset: SampleStore, options: LoaderOptions) -> tuple[Normal
 
     Raises `ValueError` where statistics are missing, and where the images are not of sizes that the options need.
     """
-    recipe, size = options.settled, options.crop_size
+    recipe, size = options.settled, options.side
     short = scaled_side(dataset, options)
     check_sizes(dataset, options, short)
+    if options.interpolation is not None and not short and recipe.window != "resized":
+        raise ValueError(
+            f"interpolation={options.interpolation!r} does nothing to {dataset.called}, whose images are cropped as "
+            "they are stored: leave it out, or give resize"
+        )
     mean, std = options.levels
     mean_image, follows = np.zeros((size, size, 3), np.float32), False
     deviation, basis = np.ones(3), np.zeros((3, 3))
@@ -66,7 +71,7 @@ def scaled_side(dataset: SampleStore, options: LoaderOptions) -> int:
         return options.resize
     shorter = np.minimum(dataset.columns.height, dataset.columns.width)
     equal = shorter[0] > 0 and (shorter == shorter[0]).all()
-    return 0 if equal else round(STORED_SIDE * options.crop_size)
+    return 0 if equal else round(STORED_SIDE * options.side)
 
 
 def check_sizes(dataset: SampleStore, options: LoaderOptions, short: int) -> None:
@@ -75,12 +80,12 @@ def check_sizes(dataset: SampleStore, options: LoaderOptions, short: int) -> Non
         return
     rows = np.arange(len(dataset))[rows_of(dataset, options)]
     heights, widths = dataset.columns.height[rows], dataset.columns.width[rows]
-    small = (heights > 0) & (np.minimum(heights, widths) < options.crop_size)
+    small = (heights > 0) & (np.minimum(heights, widths) < options.side)
     if small.any():
         first = int(small.argmax())
         raise ValueError(
             f"{dataset.name(int(rows[first]))} is stored as {heights[first]}x{widths[first]}: choose a crop_size below "
-            f"{options.crop_size}, or give `resize`, the length to which shorter sides are scaled"
+            f"{options.side}, or give `resize`, the length to which shorter sides are scaled"
         )
 
 
@@ -108,7 +113,7 @@ def mean_of(source: SampleStore, dataset: SampleStore, options: LoaderOptions) -
 
     Where there is no mean image, a recipe falls back to the mean of each channel, and an option is a `ValueError`.
     """
-    size, mean = options.crop_size, options.settled.mean
+    size, mean = options.side, options.settled.mean
     why = "" if mean == "channel" else why_no_mean_image(source, dataset, scaled_side(dataset, options))
     if why and options.mean is not None:
         raise ValueError(f"mean={mean!r} needs a mean image, and {why}: choose mean='channel'")

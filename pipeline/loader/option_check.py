@@ -86,7 +86,7 @@ def words(kind: Any, limits: Range | None = None) -> str:
         elif get_origin(each) is Sequence:
             found.append("a row of integers" if get_args(each)[0] is int else "a row of numbers")
         elif get_origin(each) is Callable:
-            found.append("a function that Numba compiled")
+            found.append("a function")
         elif each is bool:
             found.append("True or False")
         elif each is int:

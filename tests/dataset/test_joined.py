@@ -262,10 +262,10 @@ def test_a_damaged_table_is_an_error_at_once(shards: Path, pair: list[Dataset], 
 
 def test_they_say_what_they_are(pair: list[Dataset]) -> None:
     a, b = (str(part.path) for part in pair)
-    assert repr(concat(pair)) == f"<concat({a}, {b}): 39 samples of 5 classes>"
+    assert repr(concat(pair)) == f"JoinedDataset(concat({a}, {b}): 39 samples of 5 classes)"
     assert repr(mix(pair, [1, 2], 60)) == (
-        f"<mix(20 from the 28 of {a}, 40 from the 11 of {b}, each 3.64 times on average): 60 samples an epoch, "
-        "of 5 classes>"
+        f"JoinedDataset(mix(20 from the 28 of {a}, 40 from the 11 of {b}, each 3.64 times on average): 60 samples "
+        "an epoch of 5 classes)"
     )
     assert mix(pair, [1, 2], 60).called != mix(pair, [2, 1], 60).called != concat(pair).called
 

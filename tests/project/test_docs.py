@@ -79,11 +79,13 @@ train = open_dataset("/data/imagenet-256/train")
 CLAIMED = {
     "README.md": "assert len(losses) == 8 and losses[-1] < 0.8 * losses[0], losses",
     "docs/loader.md": """
-assert seen == 2, seen
+assert seen == 3, seen
 assert len(both) == 39 and len(loader_of_both) == 1 and loader_of_mix.num_samples == 1000
 assert "700 from the 28 of" in repr(weighted) and "each 25 times on average" in repr(weighted)
 assert batch.shape == (2, 224, 224, 3), batch.shape
-plain, erased = (next(iter(each)) for each in (train.loader(), loader))
+(made,) = loader
+assert made.images.shape == (128, 3, 64, 64) and made.valid.sum() == 28, made.images.shape
+plain, erased = (next(iter(each)) for each in (train.loader(), train.loader(transform=erase)))
 changed = (plain.images != erased.images).any(1).sum((1, 2))[plain.valid]
 assert ((0 < changed) & (changed <= 50 * 50)).all(), changed
 """,
