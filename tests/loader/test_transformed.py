@@ -3,6 +3,7 @@
 Programs of their own: worker processes that outlive a test would disturb the next one.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,10 @@ def run(program: str, path: Path, tmp_path: Path) -> None:
     file.write_text(f"{BEGIN}{body}\n")
     with (tmp_path / "said").open("w+") as said:  # no pipe, which a worker could keep open
         command = [sys.executable, "-W", "error", str(file), str(path)]
-        status = subprocess.run(command, cwd=ROOT, stdout=said, stderr=said, check=False, timeout=300).returncode
+        env = os.environ | {"PYTHONPATH": str(ROOT)}  # this checkout, whatever is installed
+        status = subprocess.run(
+            command, cwd=ROOT, env=env, stdout=said, stderr=said, check=False, timeout=300
+        ).returncode
         said.seek(0)
         assert status == 0, said.read()
 
