@@ -22,7 +22,7 @@ class ConvertOptions:
     quality: int = 90
     """Quality of the stored JPEGs, 1 to 100. No effect with --raw or --resize none."""
     sampling: Sampling = "4:2:0"
-    """Colour of the stored JPEGs: 4:2:0 stores it at half the height and width, as nearly every JPEG does; 4:4:4 at full size."""
+    """Colour of the stored JPEGs: 4:2:0, at half the height and width as in nearly every JPEG; 4:4:4, at full size."""
     huffman: HuffmanTables = "shared"
     """Codes of the stored JPEGs: shared, a pair of tables that decodes faster, or the standard's. Pixels are the
     same."""
