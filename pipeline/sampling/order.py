@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagefeed.pipeline.sampling.rng import SHARDS, order_keys
+from imagefeed.pipeline.sampling.rng import CHOICE, SHARDS, order_keys
 
 PAD = -1  # stands in a list of entries where no sample is left
 
@@ -34,7 +34,8 @@ def balanced_order(sample_ids: np.ndarray, labels: np.ndarray, *, seed: int, epo
     Of a common class other samples come each epoch; those of a rare one come again once all of them have come.
     """
     rows = np.arange(len(sample_ids))
-    keys = order_keys(np.uint64(seed), epoch, sample_ids, np.zeros_like(rows))
+    # Not the keys of the order: what has the least of them, among many, would come first.
+    keys = order_keys(np.uint64(seed), epoch, sample_ids, np.zeros_like(rows), CHOICE)
     by_class = np.lexsort((keys, labels))
     counts = np.bincount(labels)
     starts, counts = (np.cumsum(counts) - counts)[counts > 0, None], counts[counts > 0, None]

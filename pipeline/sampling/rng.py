@@ -15,6 +15,7 @@ from imagefeed.pipeline.jit.njit import njit
 # Which draw: the last word of the counter. A new use of randomness takes a new number and disturbs no other.
 # Those from OWN on are free for the transforms of users.
 ORDER, WINDOW, COLOUR, MIRROR, RESIZED, OWN = 0, 1, 2, 3, 16, 128
+CHOICE = 10  # which samples of a class an epoch has, where it has as many of each
 SHARDS = 8  # the order of shards: the id is then a shard's number
 MIX = 9  # the order in which epochs take the samples of a part of a mix, the same in all of them: the epoch is 0
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagefeed.pipeline.sampling.order import PAD, RankSlice, epoch_order
+from imagefeed.pipeline.sampling.order import PAD, RankSlice, balanced_order, epoch_order
 from tests.support import reference
 
 SMALL = list(itertools.product(range(14), range(1, 5), range(1, 5), (False, True)))
@@ -92,3 +92,14 @@ def test_epochs_and_seeds_differ() -> None:
 def test_a_share_that_cannot_be_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RankSlice(**({"batch_size": 1, "rank": 0, "world_size": 2} | options))
+
+
+def test_balanced_epochs_mix_common_classes_with_rare_ones() -> None:
+    """Where a class stands does not depend on how many samples it has."""
+    labels = np.repeat([0, 1, 2], [1000, 10, 3])
+    places = np.zeros(3)
+    for epoch in range(100):
+        order = balanced_order(np.arange(len(labels)), labels, seed=5, epoch=epoch, per_class=10)
+        places += [np.mean(np.flatnonzero(labels[order % len(labels)] == label)) for label in range(3)]
+    # The mean of 10 of 30 places has a deviation of 30 / sqrt(12 * 10) * sqrt(20 / 29): 2.3, of 100 such means 0.23.
+    assert np.abs(places / 100 - 14.5).max() < 4 * 0.23
