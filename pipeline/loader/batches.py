@@ -19,6 +19,7 @@ from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.kernel.fused import WHY, BatchJob, Normalization, Scratch, fill, write_image
 from imagefeed.pipeline.kernel.write import new_row_buffers
+from imagefeed.pipeline.loader.batch_fields import BatchFields
 from imagefeed.pipeline.loader.buffers import DTYPES, Buffers
 from imagefeed.pipeline.loader.normalization import normalizations
 from imagefeed.pipeline.loader.options import LoaderOptions
@@ -39,7 +40,8 @@ def at_once(cancelled: Callable[[], bool]) -> None:
 class Batch(NamedTuple):
     """One rank's part of a global batch, always `batch_size` rows (B); it is the caller's for as long as it is held.
 
-    Rows that pad a last batch have images 0, label -100, sample id -1 and valid False.
+    Rows that pad a last batch have images 0, label -100, sample id -1 and valid False. A loader with `fields` gives a
+    subclass, which has them behind `valid`, as `dataset/fields.py` says of each type.
     """
 
     images: torch.Tensor  # [B, 3, S, S] for NCHW and channels_last, [B, S, S, 3] for NHWC; ten-crop: [B, 10, ...]
@@ -80,6 +82,7 @@ class BatchPlanner:
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
         self.dataset, self.options, self.recipe = dataset, options, options.settled
         self.with_colour, self.without_colour = normalizations(dataset, options)
+        self.fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
         self.written_shape, stored = output_shapes(options)
         self.buffers = Buffers(stored, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
         self.page = page_to_ask()
@@ -122,8 +125,9 @@ class BatchPlanner:
             turns=np.where(valid, turns, 0),
         )
         labels = column(columns.label.astype(np.int64), PAD_LABEL)
-        batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.payload_addresses)
+        rows = np.where(valid, rows, PAD)
+        batch = self.fields.added(Batch(images, *map(torch.from_numpy, (labels, ids, valid))), rows)
+        return BatchTask(self, job, rows, batch, wait, locate or self.dataset.payload_addresses)
 
     def memory(self, samples: int) -> tuple[torch.Tensor, np.ndarray]:
         """Images of unknown content as the caller sees them ([samples, ...]), and the same memory as an array."""
