@@ -81,7 +81,7 @@ def read_samples(split_dir: Path, fields: Mapping[str, Field] = NO_FIELDS) -> pa
         table = pq.read_table(path)
         table.validate(full=True)
     check_columns(path, table.schema, fields)
-    return table
+    return table.cast(schema_of(fields))  # in which parts of a type may have other names, and so other bytes on disk
 
 
 def read_numbers(split_dir: Path, names: Iterable[str], fields: Mapping[str, Field] = NO_FIELDS) -> list[np.ndarray]:
