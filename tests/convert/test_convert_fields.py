@@ -14,10 +14,14 @@ import pytest
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.dry_run import estimate
 from imagefeed.pipeline.convert.options import ConvertOptions
+from imagefeed.pipeline.convert.plan import plan_split
 from imagefeed.pipeline.dataset.manifest import Manifest
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA, read_samples
+from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.runtime.executors import processes, run_here
+from imagefeed.pipeline.sources.image_table import SCHEMA
+from imagefeed.pipeline.sources.open_source import open_source
 from tests.convert.test_convert import contents
 from tests.support.field_sources import COUNTS, DAMAGED, FIELDS, NUM_TAGS, SOURCES, key_of, parquet, values
 
@@ -97,6 +101,13 @@ def test_an_interrupted_conversion_goes_on_and_other_fields_are_another_split(so
     for other in ((), ("score",), ("caption", "score")):
         with pytest.raises(FileExistsError, match="made from another source or with other options"):
             convert(source, tmp_path / "out", replace(options, fields=other))
+
+
+def test_a_task_knows_nothing_of_fields(source: str, tmp_path: Path) -> None:
+    """Texts of a whole dataset do not travel to the workers."""
+    opened = open_source(source, FIELDS)
+    split = plan_split(opened, "train", LocalOutput(tmp_path), ConvertOptions(fields=FIELDS, shard_size=7))
+    assert {tuple(task.rows.column_names) for task in split.tasks()} == {tuple(SCHEMA.names)}
 
 
 def test_another_value_is_another_split(tmp_path: Path) -> None:

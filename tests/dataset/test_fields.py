@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagefeed.pipeline.dataset import fields
 from imagefeed.pipeline.dataset.fields import (
     ARROW,
     IN_A_BATCH,
@@ -114,6 +115,13 @@ def test_a_missing_real_number_is_nan() -> None:
 def test_what_a_field_cannot_have_is_refused_with_the_sample(train: list, val: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         settled("f", {"train": table_of(train), "val": table_of(val)}, "SRC")
+
+
+def test_more_text_than_arrow_counts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fields, "MOST_TEXT", 100)
+    settled("f", {"train": table_of(["a" * 40])}, "SRC")
+    with pytest.raises(ValueError, match="SRC: field f has more than .* of text in val: shorten it"):
+        settled("f", {"train": table_of(["a"]), "val": table_of(["a" * 101])}, "SRC")
 
 
 @pytest.mark.parametrize(
