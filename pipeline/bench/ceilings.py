@@ -82,7 +82,7 @@ def write_crops(planner: BatchPlanner, images: list[np.ndarray], rows: np.ndarra
     normalization = planner.normalization(0)
 
     def work(job: BatchJob, scratch: Scratch) -> int:
-        fill(job, scratch, normalization, None, False, planner.page)
+        fill(job, scratch, normalization, planner.way._replace(verify=False))
         return int(job.states.any())
 
     through(planner, rows, fields, num_threads, work)

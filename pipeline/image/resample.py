@@ -1,7 +1,8 @@
-"""Resizing with antialiasing, for Numba code: each pass gives the pixels of Pillow's `resize(..., BILINEAR, box=...)`.
+"""Resizing with antialiasing, for Numba code: each pass gives the pixels of Pillow's `resize(..., box=...)`.
 
-A triangle filter whose support widens with the reduction, so that every pixel of the window counts. When it enlarges,
-it is plain bilinear interpolation. There are two passes, first over the rows, each in fixed point with 22 fractional
+Two filters, Pillow's BILINEAR and BICUBIC: a triangle, and Keys' cubic ("Cubic convolution interpolation for digital
+image processing", 1981) with a = -1/2. Their support widens with the reduction, so that every pixel of the window
+counts. There are two passes, first over the rows, each in fixed point with 22 fractional
 bits and rounded to 8 bits: the same bits on any processor. Rows come first because that pass runs over contiguous
 memory and leaves fewer rows for the other one.
 """
@@ -16,6 +17,7 @@ from imagefeed.pipeline.image.resample_simd import BLOCK, FRACTION_BITS, HALF, P
 from imagefeed.pipeline.jit.njit import njit
 
 ONE = float(1 << FRACTION_BITS)
+SHARPNESS = -0.5  # Keys' a
 
 
 class Filter(NamedTuple):
@@ -27,32 +29,45 @@ class Filter(NamedTuple):
 
 
 @njit
-def filter_weights(in_size: int, start: float, length: float, out_size: int) -> Filter:
+def weight_at(distance: float, bicubic: bool) -> float:
+    """What a pixel counts at a distance from the centre, in pixels of the coarser image; it is not normalized."""
+    if not bicubic:
+        return max(0.0, 1.0 - distance)
+    if distance < 1.0:
+        return ((SHARPNESS + 2.0) * distance - (SHARPNESS + 3.0)) * distance * distance + 1
+    if distance < 2.0:
+        return (((distance - 5) * distance + 8) * distance - 4) * SHARPNESS
+    return 0.0
+
+
+@njit
+def filter_weights(in_size: int, start: float, length: float, out_size: int, bicubic: bool = False) -> Filter:
     """The filter by which `out_size` pixels cover `length` pixels of `in_size` from `start` on."""
     low_end, high_end = np.float32(start), np.float32(start + length)  # single precision, as in Pillow
     scale = float(high_end - low_end) / out_size
     widening = max(scale, 1.0)
-    most = math.ceil(widening) * 2 + 1
+    support = 2 * widening if bicubic else widening
+    most = math.ceil(support) * 2 + 1
     first, counts = np.empty(out_size, np.int32), np.empty(out_size, np.int32)
     weights = np.zeros((out_size, most), np.int32)
     exact = np.empty(most)
     for made in range(out_size):
         centre = float(low_end) + (made + 0.5) * scale
-        low = max(0, int(centre - widening + 0.5))
-        count = min(in_size, int(centre + widening + 0.5)) - low
+        low = max(0, int(centre - support + 0.5))
+        count = min(in_size, int(centre + support + 0.5)) - low
         total = 0.0
         for tap in range(count):
-            exact[tap] = max(0.0, 1.0 - abs((tap + low - centre + 0.5) / widening))
+            exact[tap] = weight_at(abs((tap + low - centre + 0.5) / widening), bicubic)
             total += exact[tap]
         for tap in range(count):
-            weights[made, tap] = int(0.5 + exact[tap] / total * ONE)
+            weights[made, tap] = int(math.copysign(0.5, exact[tap]) + exact[tap] / total * ONE)
         first[made], counts[made] = low, count
     return Filter(first, counts, weights)
 
 
 @njit
 def filters(
-    height: int, width: int, window: np.ndarray, crop_first: bool, rows: int, columns: int
+    height: int, width: int, window: np.ndarray, crop_first: bool, rows: int, columns: int, bicubic: bool = False
 ) -> tuple[Filter, Filter]:
     """Down and across: how a window of an image of `height` x `width` becomes `rows` x `columns` pixels.
 
@@ -61,9 +76,10 @@ def filters(
                 it, as if the image had been resized as a whole and then cropped
     """
     if not crop_first:
-        return filter_weights(height, window[0], window[2], rows), filter_weights(width, window[1], window[3], columns)
-    down = filter_weights(int(window[2]), 0.0, window[2], rows)
-    across = filter_weights(int(window[3]), 0.0, window[3], columns)
+        down = filter_weights(height, window[0], window[2], rows, bicubic)
+        return down, filter_weights(width, window[1], window[3], columns, bicubic)
+    down = filter_weights(int(window[2]), 0.0, window[2], rows, bicubic)
+    across = filter_weights(int(window[3]), 0.0, window[3], columns, bicubic)
     down.first[:] += int(window[0])
     across.first[:] += int(window[1])
     return down, across
@@ -76,9 +92,9 @@ def reach(along: Filter) -> tuple[int, int]:
 
 
 @njit
-def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.ndarray) -> None:
+def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.ndarray, bicubic: bool = False) -> None:
     """Resizes a window of `image` (uint8 [H, W, 3]) into `out` (uint8 [S, S', 3]); `filters` says which."""
-    down, across = filters(image.shape[0], image.shape[1], window, crop_first, out.shape[0], out.shape[1])
+    down, across = filters(image.shape[0], image.shape[1], window, crop_first, out.shape[0], out.shape[1], bicubic)
     apply(image, down, across, out, None)
 
 
@@ -148,4 +164,4 @@ def weigh_few(image: np.ndarray, left: int, first: int, taps: int, weights: np.n
         total = HALF
         for tap in range(taps):
             total += image[first + tap, left + x // 3, x % 3] * weights[tap]
-        strip[x] = min(total >> FRACTION_BITS, 255)
+        strip[x] = min(max(total >> FRACTION_BITS, 0), 255)

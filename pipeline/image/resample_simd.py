@@ -1,6 +1,6 @@
 """Weighted sums of pixels, many at once: the inner loops of resampling, given to Numba as LLVM vectors.
 
-Weights are int32 in fixed point with `FRACTION_BITS` fractional bits and none is negative; a sum is rounded to 8 bits.
+Weights are int32 in fixed point with `FRACTION_BITS` fractional bits; a sum is rounded to 8 bits and kept within them.
 """
 
 from collections.abc import Callable

@@ -34,8 +34,13 @@ class OtherLoader(Resumable, ABC):
             )
         if dataset.remote is not None:
             raise ValueError(f"{dataset.source} is elsewhere and the loader {self.name} reads local files: copy it")
-        if options.per_class is not None:
-            raise ValueError(f"per_class is not for the loader {self.name}: use imagefeed")
+        for name, given in {
+            "per_class": options.per_class is not None,
+            "on_error='skip'": options.on_error == "skip",
+            "a transform in Python": options.makes_images,
+        }.items():
+            if given:
+                raise ValueError(f"{name} is not for the loader {self.name}: use imagefeed")
         self._fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
         self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))

@@ -29,6 +29,18 @@ def pointer(context: Any, address: Any) -> Any:
 
 
 @intrinsic
+def call_at(context: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+    """Calls the C function at an address with six int64; it returns an int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word] * 6)
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+
+    return types.int64(*[types.int64] * 7), generate
+
+
+@intrinsic
 def add_atomically(context: Any, array: Any, amount: Any) -> Any:
     """Adds `amount` to `array[0]` (int64) as one step that no other thread comes between; returns the value before."""
 

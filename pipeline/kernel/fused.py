@@ -4,7 +4,6 @@ Threads call `fill` on the same batch at once. Each claims one sample after the 
 whatever a sample costs, and the interpreter runs once for each thread and batch, not once for each sample.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,14 +13,21 @@ from imagefeed.pipeline.image.decoder import Decoder, decode, decode_part, exami
 from imagefeed.pipeline.image.resample import resample
 from imagefeed.pipeline.image.stored import MOST_PIXELS, OTHER, RAW
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, NOT_RGB, OK, WRONG_SIZE
-from imagefeed.pipeline.jit.intrinsics import add_atomically
+from imagefeed.pipeline.jit.intrinsics import add_atomically, call_at
 from imagefeed.pipeline.jit.njit import njit
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.kernel.recipes import TOO_SMALL, Rules, colour, decide
+from imagefeed.pipeline.kernel.transform import NO_TRANSFORM
 from imagefeed.pipeline.kernel.write import RowBuffers, View, write_view
 
-UNREADABLE, ALTERED, TOO_LARGE, NOT_THE_MEANS = 11, 12, 13, 14  # beside the states of the decoder and of `decide`
+UNREADABLE, ALTERED, TOO_LARGE, NOT_THE_MEANS, RAISED = (
+    11,
+    12,
+    13,
+    14,
+    15,
+)  # beside the states of the decoder and of `decide`
 
 WHY = {
     CORRUPT: "its bytes are no JPEG that decodes without a guess; convert the source again",
@@ -31,12 +37,9 @@ WHY = {
     "restore the shard",
     ALTERED: "its bytes are not those that were written (XXH3 differs); restore the shard or convert the source again",
     NOT_THE_MEANS: "its image has another size than the mean image: resize it, or choose mean='channel'",
+    RAISED: "the transform raised an error",
     TOO_LARGE: f"its image has more than {MOST_PIXELS:,} pixels; leave it out and convert the source again",
 }
-
-Transform = Callable[[np.ndarray, Any, int, int, int], None] | None
-"""A user's transform, compiled by Numba: `transform(image, seed, epoch, sample_id, turn)` changes the pixels of one
-crop (uint8 [S, S, 3]) in place, before it is mirrored and its mean subtracted. See `LoaderOptions.transform`."""
 
 
 class BatchJob(NamedTuple):
@@ -80,48 +83,63 @@ class Scratch(NamedTuple):
     row_buffers: RowBuffers
 
 
+class Way(NamedTuple):
+    """How all batches are filled."""
+
+    transform: int  # the address of a user's transform, see `kernel.transform`
+    verify: bool  # compare each payload with its hash first, where that is known
+    page: int  # for `mapped_file.readable`
+    skip: bool  # write zeros for a sample that fails and continue
+
+
 @njit
-def fill(
-    job: BatchJob, scratch: Scratch, normalization: Normalization, transform: Transform, verify: bool, page: int
-) -> int:
+def fill(job: BatchJob, scratch: Scratch, normalization: Normalization, way: Way) -> int:
     """Claims and writes samples until none is left to claim; returns -1 then.
 
-    verify  compare each payload with its hash first, where that is known
-    page    for `mapped_file.readable`
-
-    A sample that fails leaves its reason in `job.states` and stops the batch. One whose bytes libjpeg-turbo cannot
-    turn into RGB is returned by its number: the caller decodes it, calls `write_image` and comes back.
+    A sample that fails leaves its reason in `job.states` and stops the batch, unless it is to be skipped. One whose
+    bytes libjpeg-turbo cannot turn into RGB, or whose transform raised something, is returned by its number: the caller
+    decodes it and calls `write_image`, or finds out what was raised, and comes back.
     """
     num_samples = job.sizes.size
     i = add_atomically(job.claims, 1)
     while i < num_samples:
-        state = write_sample(job, i, scratch, normalization, transform, verify, page)
+        state = write_sample(job, i, scratch, normalization, way)
         if state == NOT_RGB:
             return i
         job.states[i] = state
         if state != OK:
-            job.claims[0] = num_samples
+            settle(job, i, way)
+        if state == RAISED:
+            return i
         i = add_atomically(job.claims, 1)
     return -1
 
 
 @njit
-def write_sample(
-    job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform, verify: bool, page: int
-) -> int:
+def settle(job: BatchJob, i: int, way: Way) -> None:
+    """What follows from a sample that failed."""
+    if way.skip:
+        job.out[i] = 0
+    else:
+        job.claims[0] = job.sizes.size
+
+
+@njit
+def write_sample(job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, way: Way) -> int:
     """One sample, or zeros for padding; returns its state."""
     if job.sizes[i] == 0:
         job.out[i] = 0
         return OK
-    if not readable(job.addresses[i], job.sizes[i], page):
+    if not readable(job.addresses[i], job.sizes[i], way.page):
         return UNREADABLE
     data = bytes_at(job.addresses[i], job.sizes[i])
-    if verify and job.hashes[i] != 0 and xxh3_64(data) != job.hashes[i]:
+    if way.verify and job.hashes[i] != 0 and xxh3_64(data) != job.hashes[i]:
         return ALTERED
     if job.kinds[i] == OTHER:
         return NOT_RGB
     if job.kinds[i] == RAW:
-        return write_image(data.reshape(job.heights[i], job.widths[i], 3), job, i, scratch, normalization, transform)
+        image = data.reshape(job.heights[i], job.widths[i], 3)
+        return write_image(image, job, i, scratch, normalization, way.transform)
     found = examine(scratch.decoder, data)
     if found.state != OK:
         return found.state
@@ -131,8 +149,8 @@ def write_sample(
     state = choose(job, i, height, width, normalization)
     if state != OK:
         return state
-    if transform is None and as_stored(job.windows[i], normalization.rules.size):
-        proved = verify and job.hashes[i] != 0
+    if way.transform == NO_TRANSFORM and as_stored(job.windows[i], normalization.rules.size):
+        proved = way.verify and job.hashes[i] != 0
         if decode_part(scratch.decoder, found, data, job.windows[i], not proved):
             write_views(planes_of(scratch.decoder, found), width, job, i, scratch, normalization)
             return OK
@@ -141,9 +159,9 @@ def write_sample(
         decoded = np.empty(3 * height * width, np.uint8)
     image = decoded[: 3 * height * width].reshape(height, width, 3)
     state = decode(scratch.decoder, found, data, image)
-    if state == OK:
-        write_windows(image, job, i, scratch, normalization, transform)
-    return state
+    if state != OK:
+        return state
+    return write_windows(image, job, i, scratch, normalization, way.transform)
 
 
 @njit
@@ -169,7 +187,7 @@ def as_stored(windows: np.ndarray, size: int) -> bool:
 
 @njit
 def write_images(
-    images: np.ndarray, job: BatchJob, scratch: Scratch, normalization: Normalization, transform: Transform
+    images: np.ndarray, job: BatchJob, scratch: Scratch, normalization: Normalization, transform: int
 ) -> None:
     """Claims and writes the samples whose images are decoded already (uint8 [n, H, W, 3]) until none is left."""
     i = add_atomically(job.claims, 1)
@@ -180,39 +198,43 @@ def write_images(
 
 @njit
 def write_image(
-    image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform
+    image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: int
 ) -> int:
-    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided here; returns what `choose` does."""
+    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided here; returns its state."""
     state = choose(job, i, image.shape[0], image.shape[1], normalization)
-    if state == OK:
-        write_windows(image, job, i, scratch, normalization, transform)
-    return state
+    if state != OK:
+        return state
+    return write_windows(image, job, i, scratch, normalization, transform)
 
 
 @njit
 def write_windows(
-    image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: Transform
-) -> None:
-    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided already."""
-    width, size = image.shape[1], normalization.rules.size
-    if transform is None and as_stored(job.windows[i], size):
+    image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: int
+) -> int:
+    """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided already; returns OK or RAISED."""
+    width, rules = image.shape[1], normalization.rules
+    size = rules.size
+    if transform == NO_TRANSFORM and as_stored(job.windows[i], size):
         write_views(image, width, job, i, scratch, normalization)
-        return
+        return OK
     draw_colour(job, i, scratch, normalization)
     for number in range(len(job.windows[i])):
         window = job.windows[i, number]
         top, left = int(window[0]), int(window[1])
         if window[2] != size or window[3] != size:
-            resample(image, window, normalization.rules.resized, scratch.crop)
+            resample(image, window, rules.resized, scratch.crop, rules.bicubic)
         else:
             scratch.crop[:] = image[top : top + size, left : left + size]
-        if transform is not None:
-            transform(scratch.crop, job.seed, job.epoch, job.ids[i], job.turns[i])
+        if transform != NO_TRANSFORM:
+            seed = np.int64(job.seed)  # the same bits
+            if call_at(transform, scratch.crop.ctypes.data, size, seed, job.epoch, job.ids[i], job.turns[i]) != 0:
+                return RAISED
         view = view_of(window, width, normalization)
         view = View(0, 0, view.mirror, view.mean_top, view.mean_left)
         write_view(
             scratch.crop, view, scratch.row_buffers, normalization.means, normalization.scale, job.out[i, number]
         )
+    return OK
 
 
 @njit

@@ -17,12 +17,13 @@ from imagefeed.pipeline.jit.njit import njit
 from imagefeed.pipeline.sampling.rng import COLOUR, MIRROR, RESIZED, WINDOW, below, draw, normals, unit
 
 Mean = Literal["window", "centre", "channel"]
+Interpolation = Literal["bilinear", "bicubic"]
 # Where a fixed window lies: how much of the space that the image leaves is above it, and how much to its left.
 CENTRE = ((0.5, 0.5),)
 CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 # Random resized crop, as "Going deeper with convolutions" (Szegedy et al. 2014, section 6) and everybody since does it.
-AREAS = (0.08, 1.0)  # of the window, share of the image
-RATIOS = (3 / 4, 4 / 3)  # width over height
+SCALE = (0.08, 1.0)  # area of the window, share of the image's
+RATIO = (3 / 4, 4 / 3)  # width over height
 ATTEMPTS = 10
 OK = 0
 TOO_SMALL = 10  # an image smaller than the crop
@@ -41,6 +42,10 @@ class Recipe:
     mean: Mean = "window"  # what is subtracted: the mean image at the window or at its centre, or a mean a channel
     normalize: bool = False  # divide by the standard deviation of each channel
     chunk: int = 1  # samples in a row that share a window
+    hflip: float = 0.5  # how likely a random window is mirrored
+    scale: tuple[float, float] = SCALE  # of a random resized crop
+    ratio: tuple[float, float] = RATIO
+    interpolation: Interpolation = "bilinear"  # of what is resized
 
     @property
     def num_views(self) -> int:
@@ -78,6 +83,10 @@ class Rules(NamedTuple):
     size: int  # S, the crop's side, pixels
     short: int  # the side to which the shorter side of an image is scaled before the crop; 0: as it is stored
     resized: bool  # a random resized crop
+    hflip: float  # how likely a random window is mirrored
+    scale: tuple[float, float]  # least and most area of a random resized crop, share of the image's
+    ratio: tuple[float, float]  # least and most width over height of it
+    bicubic: bool  # how pixels are made where something is resized, see `image.resample`
     fixed: np.ndarray  # float64 [V, 3]: share of the space above and to the left, mirror; empty: a random window
     basis: np.ndarray  # float64 [3, 3], of `normalization.colour_basis`
 
@@ -85,7 +94,17 @@ class Rules(NamedTuple):
 def rules_of(recipe: Recipe, *, size: int, short: int, basis: np.ndarray) -> Rules:
     """The numbers of a recipe."""
     fixed = [[*share, mirror] for mirror in range(1 + recipe.mirrored) for share in recipe.fixed]
-    return Rules(size, short, recipe.window == "resized", np.array(fixed, float).reshape(-1, 3), basis)
+    return Rules(
+        size=size,
+        short=short,
+        resized=recipe.window == "resized",
+        hflip=float(recipe.hflip),
+        scale=(float(recipe.scale[0]), float(recipe.scale[1])),
+        ratio=(float(recipe.ratio[0]), float(recipe.ratio[1])),
+        bicubic=recipe.interpolation == "bicubic",
+        fixed=np.array(fixed, float).reshape(-1, 3),
+        basis=basis,
+    )
 
 
 @njit
@@ -109,9 +128,9 @@ def decide(
     """
     if rules.resized:
         windows[0, 0], windows[0, 1], windows[0, 2], windows[0, 3] = resized_window(
-            seed, epoch, draw_key, turn, height, width
+            rules, seed, epoch, draw_key, turn, height, width
         )
-        windows[0, 4] = below(draw(seed, epoch, draw_key, MIRROR, turn)[0], 2)
+        windows[0, 4] = is_mirrored(rules, draw(seed, epoch, draw_key, MIRROR, turn)[0])
         return OK
     size, pitch = rules.size, 1.0  # a pixel of the scaled image in pixels of the stored one
     if rules.short > 0:
@@ -124,7 +143,7 @@ def decide(
         words = draw(seed, epoch, draw_key, WINDOW, turn)
         windows[0, 0] = below(words[0], space_down + 1) * pitch
         windows[0, 1] = below(words[1], space_right + 1) * pitch
-        windows[0, 4] = below(words[2], 2)
+        windows[0, 4] = is_mirrored(rules, words[2])
     for view in range(len(rules.fixed)):
         windows[view, 0] = int(rules.fixed[view, 0] * space_down) * pitch
         windows[view, 1] = int(rules.fixed[view, 1] * space_right) * pitch
@@ -133,21 +152,29 @@ def decide(
 
 
 @njit
+def is_mirrored(rules: Rules, word: np.uint64) -> bool:
+    """Whether a random window is mirrored: the upper part of the words is, so that half of them is the upper bit."""
+    return unit(word) >= 1.0 - rules.hflip
+
+
+@njit
 def resized_window(
-    seed: np.uint64, epoch: int, draw_key: int, turn: int, height: int, width: int
+    rules: Rules, seed: np.uint64, epoch: int, draw_key: int, turn: int, height: int, width: int
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random part of an image: 8 to 100 % of it, between 3:4 and 4:3.
+    """Top, left, height and width of a random part of an image, of the area and the shape that `rules` allow.
 
     What does not fit is drawn again, ten times at most; then it is the largest central part of an allowed shape.
     """
+    least, most = rules.scale
+    narrow, wide = rules.ratio
+    low, high = math.log(narrow), math.log(wide)
     for attempt in range(ATTEMPTS):
         words = draw(seed, epoch, draw_key, RESIZED + attempt, turn)
-        area = height * width * (AREAS[0] + (AREAS[1] - AREAS[0]) * unit(words[0]))
-        low, high = math.log(RATIOS[0]), math.log(RATIOS[1])
+        area = height * width * (least + (most - least) * unit(words[0]))
         ratio = math.exp(low + (high - low) * unit(words[1]))
         across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < across <= width and 0 < down <= height:
             return below(words[2], height - down + 1), below(words[3], width - across + 1), down, across
-    across = max(1, min(width, round(height * RATIOS[1])))
-    down = max(1, min(height, round(width / RATIOS[0])))
+    across = max(1, min(width, round(height * wide)))
+    down = max(1, min(height, round(width / narrow)))
     return (height - down) // 2, (width - across) // 2, down, across

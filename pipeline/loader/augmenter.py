@@ -57,7 +57,7 @@ class Augmenter:
                 for i, image in enumerate(images):
                     pixels = np.ascontiguousarray(image)
                     job.states[i] = write_image(
-                        pixels, job, i, scratch, self._planner.normalization(epoch), self.options.transform
+                        pixels, job, i, scratch, self._planner.normalization(epoch), self._planner.way.transform
                     )
         if job.states.any():
             first = int(job.states.nonzero()[0][0])
@@ -91,7 +91,7 @@ class Augmenter:
 
         def work() -> None:
             with self._planner.scratch() as scratch:
-                write_images(images, job, scratch, self._planner.normalization(job.epoch), self.options.transform)
+                write_images(images, job, scratch, self._planner.normalization(job.epoch), self._planner.way.transform)
 
         most = self.options.num_threads or cores_per_rank()
         num_threads = min(most, -(-len(images) // IMAGES_PER_THREAD))

@@ -1,6 +1,7 @@
 """From rows of the table to one batch: everything is planned in numbers, then the threads fill the memory."""
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
@@ -17,7 +18,18 @@ from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, WRONG_SIZE, tell_of_
 from imagefeed.pipeline.jit.clib import check_numba
 from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
 from imagefeed.pipeline.jit.views import bytes_at
-from imagefeed.pipeline.kernel.fused import WHY, BatchJob, Normalization, Scratch, fill, write_image
+from imagefeed.pipeline.kernel.fused import (
+    RAISED,
+    WHY,
+    BatchJob,
+    Normalization,
+    Scratch,
+    Way,
+    fill,
+    settle,
+    write_image,
+)
+from imagefeed.pipeline.kernel.transform import entry_of
 from imagefeed.pipeline.kernel.write import new_row_buffers
 from imagefeed.pipeline.loader.batch_fields import BatchFields
 from imagefeed.pipeline.loader.buffers import DTYPES, Buffers
@@ -40,14 +52,23 @@ def at_once(cancelled: Callable[[], bool]) -> None:
 class Batch(NamedTuple):
     """One rank's part of a global batch, always `batch_size` rows (B); it is the caller's for as long as it is held.
 
-    Rows that pad a last batch have images 0, label -100, sample id -1 and valid False. A loader with `fields` gives a
-    subclass, which has them behind `valid`, as `dataset/fields.py` says of each type.
+    Rows that pad a last batch have images 0, label -100, sample id -1 and valid False. So have those of samples that
+    were left out by on_error="skip", but for their ids. A loader with `fields` gives a subclass, which has them
+    behind `valid`, as `dataset/fields.py` says of each type.
     """
 
     images: torch.Tensor  # [B, 3, S, S] for NCHW and channels_last, [B, S, S, 3] for NHWC; ten-crop: [B, 10, ...]
     labels: torch.Tensor  # int64 [B]
     sample_ids: torch.Tensor  # int64 [B]
     valid: torch.Tensor  # bool [B]
+
+
+def note_skipped(skipped: list[str], failures: Mapping[int, str]) -> None:
+    """Adds what failed in a batch to the list of samples that were left out, and warns of it."""
+    skipped += failures.values()
+    if failures:
+        first = next(iter(failures.values()))
+        warnings.warn(f"left out {len(failures)} samples of a batch: {first}", RuntimeWarning, stacklevel=3)
 
 
 class BatchLoader(Protocol):
@@ -80,12 +101,15 @@ class BatchPlanner:
         check_numba()
         if options.dtype == "float16" and not rounds_to_float16():
             raise ValueError("this processor has no float16 (F16C): choose dtype bfloat16 or float32")
+        if options.makes_images:
+            raise ValueError("a transform in Python makes the whole of the image, so that nothing is left to augment")
         self.dataset, self.options, self.recipe = dataset, options, options.settled
         self.with_colour, self.without_colour = normalizations(dataset, options)
         self.fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
         self.written_shape, stored = output_shapes(options)
         self.buffers = Buffers(stored, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
-        self.page = page_to_ask()
+        self._transform = entry_of(options.transform)
+        self.way = Way(self._transform.address, options.verify, page_to_ask(), options.on_error == "skip")
         columns = dataset.columns
         pixels = int((columns.height.astype(np.int64) * columns.width).max())
         self.scratch_bytes = min(3 * pixels, SCRATCH_BYTES) if columns.height.all() else SCRATCH_BYTES
@@ -169,7 +193,7 @@ class BatchPlanner:
     @contextmanager
     def scratch(self) -> Iterator[Scratch]:
         """Memory for one thread, as long as the `with` lasts."""
-        size = self.options.crop_size
+        size = self.options.side
         yield Scratch(
             decoder=new_decoder(self.options.decoder, self.scratch_bytes // 3),
             decoded=np.empty(self.scratch_bytes, np.uint8),
@@ -196,12 +220,14 @@ class BatchTask:
         with self._locating:  # the first thread finds out where the samples lie, the others wait for it
             if self._held is None:
                 self._find()
-        options = self._planner.options
         while True:
-            left = fill(self._job, scratch, self._normalization, options.transform, options.verify, self._planner.page)
+            left = fill(self._job, scratch, self._normalization, self._planner.way)
             if left < 0:
                 return
-            self._decode_slowly(left, scratch)
+            if self._job.states[left] == RAISED:
+                self._reasons[left] = self._what_was_raised(left, scratch.crop)
+            else:
+                self._decode_slowly(left, scratch)
 
     def _find(self) -> None:
         self._wait(self.is_claimed)  # which is so, too, once this task was stopped
@@ -218,13 +244,25 @@ class BatchTask:
         self._job.claims[0] = len(self._rows)
 
     def result(self) -> Batch:
-        """The batch, complete. Raises `ValueError` with the shard, the sample and the cure where one failed."""
-        states = self._job.states
-        if states.any():
-            first = int(states.nonzero()[0][0])
-            reason = self._reasons.get(first) or WHY[int(states[first])]
-            raise ValueError(f"{self._planner.dataset.name(int(self._rows[first]))}: {reason}")
+        """The batch, complete. Raises `ValueError` with the shard, the sample and the cure where one failed, unless
+        such samples are skipped."""
+        if self._job.states.any():
+            failures = self.failures()
+            if not self._planner.way.skip:
+                raise ValueError(next(iter(failures.values())))
+            for i in failures:
+                self._batch.labels[i], self._batch.valid[i] = PAD_LABEL, False
+            rows = np.where(self._batch.valid.numpy(), self._rows, PAD)
+            return self._planner.fields.added(Batch(*self._batch[: len(Batch._fields)]), rows)
         return self._batch
+
+    def failures(self) -> dict[int, str]:
+        """The places of the samples that failed, and for each the shard, the sample and the cure."""
+        states = self._job.states
+        return {
+            i: f"{self._planner.dataset.name(int(self._rows[i]))}: {self._reasons.get(i) or WHY[int(states[i])]}"
+            for i in states.nonzero()[0].tolist()
+        }
 
     def _decode_slowly(self, i: int, scratch: Scratch) -> None:
         """Sample `i` by way of Pillow, which knows every image format."""
@@ -236,17 +274,29 @@ class BatchTask:
             if job.kinds[i] == JPEG and job.heights[i] > 0 and image.shape[:2] != (job.heights[i], job.widths[i]):
                 job.states[i] = WRONG_SIZE
             else:
-                how = self._normalization, self._planner.options.transform
+                how = self._normalization, self._planner.way.transform
                 job.states[i] = write_image(image, job, i, scratch, *how)
+                if job.states[i] == RAISED:
+                    self._reasons[i] = self._what_was_raised(i, scratch.crop)
         except BadImage as error:
             job.states[i], self._reasons[i] = CORRUPT, f"{error}; leave it out and convert the source again"
         if job.states[i] != OK:
-            self.stop()
+            settle(job, i, self._planner.way)
+
+    def _what_was_raised(self, i: int, crop: np.ndarray) -> str:
+        """The error of a user's transform: it gets `crop` (uint8 [S, S, 3]) once more, from where errors have words."""
+        job, transform = self._job, self._planner.options.transform
+        assert transform is not None
+        try:
+            transform(crop, job.seed, job.epoch, job.ids[i], job.turns[i])
+        except Exception as error:
+            return f"{WHY[RAISED]}, {type(error).__name__}: {error}"
+        return WHY[RAISED]
 
 
 def output_shapes(options: LoaderOptions) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shape of the images of a batch as `fill` writes them, and the same with all axes, see `in_layout`."""
-    samples, views, size = options.batch_size, options.settled.num_views, options.crop_size
+    samples, views, size = options.batch_size, options.settled.num_views, options.side
     seen_views = (views,) if views > 1 else ()
     if options.layout == "NCHW":
         return (samples, views, 3, size, size), (samples, *seen_views, 3, size, size)

@@ -1,5 +1,7 @@
 """A split with its loader: what `imagefeed.open_dataset` gives."""
 
+from collections.abc import Iterator
+from operator import index
 from pathlib import Path
 from typing import Unpack
 
@@ -9,10 +11,43 @@ from imagefeed.pipeline.files.object_store import StorageOptions
 from imagefeed.pipeline.loader.keywords import LoaderKeywords, with_option_names
 from imagefeed.pipeline.loader.loader import Loader
 from imagefeed.pipeline.loader.options import options_of
+from imagefeed.pipeline.loader.shown import html_of, line_of
+from imagefeed.pipeline.loader.stored_images import Sample, StoredImages
 
 
 class Dataset(Split):
-    """A finished split, ready to be read in batches; made by `open_dataset`. `len()` is its number of samples."""
+    """A finished split, ready to be read in batches; made by `open_dataset`.
+
+    `len()` is its number of samples and `dataset[i]` one of them, so that it also serves as a map-style dataset.
+    """
+
+    __repr__ = line_of
+    _repr_html_ = html_of
+
+    def __getitem__(self, i: int) -> Sample:
+        """The sample in row `i` of the table, as it is stored; negative ones count from the end.
+
+        Raises `IndexError` beyond the table, `TypeError` for a slice, and `ValueError` where the image is damaged.
+        """
+        row = index(i)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"{self} has no sample {row}")
+        return StoredImages(self).sample(row % len(self))
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All samples, in the order of the table. Raises `ValueError` where an image is damaged."""
+        return map(StoredImages(self).sample, range(len(self)))
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """WordNet id (or the name of the class's folder) -> label."""
+        return {each.wnid: label for label, each in enumerate(self.classes)}
+
+    @property
+    def targets(self) -> list[int]:
+        """The label of each sample, in the order of the table."""
+        labels: list[int] = self.columns.label.tolist()
+        return labels
 
     @with_option_names
     def loader(self, **options: Unpack[LoaderKeywords]) -> Loader:

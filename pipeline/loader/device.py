@@ -15,6 +15,7 @@ import torch
 
 from imagefeed.pipeline.loader.batches import Batch, BatchLoader
 from imagefeed.pipeline.loader.device_normalize import DeviceNormalize
+from imagefeed.pipeline.loader.pairs import Pairs
 
 
 def to_device(
@@ -55,6 +56,10 @@ class DeviceLoader:
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    def pairs(self) -> Pairs:
+        """See `Loader.pairs`."""
+        return Pairs(self)
 
     def set_epoch(self, epoch: int) -> None:
         """See `Loader.set_epoch`."""

@@ -54,10 +54,11 @@ class DeviceNormalize:
 
     def __init__(self, loader: BatchLoader, dtype: str, device: torch.device) -> None:
         options = loader.options
-        if options.dtype != "uint8" or options.layout == "NCHW" or options.per_class is not None:
+        plain = options.per_class is None and options.on_error == "raise" and not callable(options.crop_size)
+        if options.dtype != "uint8" or options.layout == "NCHW" or not plain:
             raise ValueError(
                 "what is finished on the device comes as dtype='uint8', layout='NHWC' or 'channels_last', "
-                "without per_class"
+                "without per_class and on_error='skip', in one crop_size"
             )
         if not loader.dataset.sizes_known:
             raise ValueError(f"{loader.dataset.path} does not tell its images' sizes: finish them on the CPU")

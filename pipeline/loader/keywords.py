@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
-from imagefeed.pipeline.kernel.fused import Transform
+from imagefeed.pipeline.kernel.transform import Transform
 from imagefeed.pipeline.loader.options import LoaderOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,11 +36,16 @@ class LoaderKeywords(TypedDict, total=False):
     std: float | Sequence[float] | None
     normalize: bool | None
     colour_epochs: int | None
-    crop_size: int
+    crop_size: int | Callable[[int], int]
     resize: int | None
+    scale: Sequence[float] | None
+    ratio: Sequence[float] | None
+    hflip: float | None
+    interpolation: Literal["bilinear", "bicubic"] | None
     transform: Transform
     decoder: Literal["own", "turbojpeg"]
     verify: bool
+    on_error: Literal["raise", "skip"]
     pin_memory: bool
 
 

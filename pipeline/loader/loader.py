@@ -12,10 +12,14 @@ import numpy as np
 
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.jit.clib import libc
-from imagefeed.pipeline.loader.batches import Batch, BatchPlanner, BatchTask, at_once
+from imagefeed.pipeline.loader.batch_fields import BatchFields
+from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, BatchPlanner, BatchTask, at_once, note_skipped
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of, order_of, residency_of
+from imagefeed.pipeline.loader.pairs import Pairs
 from imagefeed.pipeline.loader.prefetch import Prefetcher
 from imagefeed.pipeline.loader.ranks import check_process
+from imagefeed.pipeline.loader.shown import name_of
+from imagefeed.pipeline.loader.transformed import TransformedEpoch, blank_of
 from imagefeed.pipeline.runtime.cores import cores_per_rank
 from imagefeed.pipeline.runtime.crew import Crew
 from imagefeed.pipeline.sampling.state import Cursor, Resumable
@@ -42,14 +46,24 @@ class Loader(Resumable):
 
     def __init__(self, dataset: Split, options: LoaderOptions) -> None:
         self.dataset, self.options = dataset, options
-        self._planner = BatchPlanner(dataset, options)
+        self.skipped: list[str] = []  # samples that were left out by on_error="skip", with the reasons
+        if options.makes_images:
+            if dataset.remote is not None:
+                raise ValueError(f"{dataset.source} is elsewhere and a transform in Python needs local files: copy it")
+            self._fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
+            self._blank = blank_of(dataset, options)
+        else:
+            self._planners = Planners(dataset, options)
         self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))
         if dataset.remote is not None:  # what cannot work is an error now
             dataset.remote.room(residency_of(dataset, options, order_of(dataset, options, options.seed, 0)))
 
     def __repr__(self) -> str:
-        return f"Loader({str(self.dataset.path)!r}, {self.options})"
+        options = self.options
+        what = "a transform" if options.makes_images else f"{options.recipe}, {options.dtype} {options.layout}"
+        ranks = "" if options.world_size == 1 else f", rank {options.rank} of {options.world_size}"
+        return f"Loader({name_of(self.dataset)}: {len(self):,} batches of {options.batch_size}, {what}{ranks})"
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
@@ -58,9 +72,34 @@ class Loader(Resumable):
     def __reduce__(self) -> tuple[Any, ...]:
         return resumed, (self.dataset, self.options, self.state_dict())  # in another process all is made anew
 
-    def __iter__(self) -> "Epoch":
+    def __iter__(self) -> "Epoch | TransformedEpoch":
         check_process(self.options.rank_slice, found=self.options.ranks_found)
-        return Epoch(self._planner, self.begin(), self.num_samples)
+        cursor, rest = self.begin(), (self.num_samples, self.skipped)
+        if self.options.makes_images:
+            return TransformedEpoch(self.dataset, self.options, self._blank, self._fields, cursor, *rest)
+        return Epoch(self._planners, cursor, *rest)
+
+    def pairs(self) -> "Pairs":
+        """The same epochs as pairs of images and labels, as a `DataLoader` gives them: without rows of padding.
+
+        The fields, where there are any, follow the labels.
+        """
+        return Pairs(self)
+
+
+class Planners:
+    """The planner of each epoch; there is one for each `crop_size`, of which the last is kept."""
+
+    def __init__(self, dataset: Split, options: LoaderOptions) -> None:
+        self.dataset, self.options = dataset, options
+        self._last = BatchPlanner(dataset, options.at_epoch(0))
+
+    def at(self, epoch: int) -> BatchPlanner:
+        """The planner of an epoch. Raises what `BatchPlanner` does."""
+        options = self.options.at_epoch(epoch)
+        if options.crop_size != self._last.options.crop_size:
+            self._last = BatchPlanner(self.dataset, options)
+        return self._last
 
 
 def resumed(dataset: Split, options: LoaderOptions, state: dict[str, int]) -> Loader:
@@ -84,14 +123,15 @@ class Epoch:
     when Python exits.
     """
 
-    def __init__(self, planner: BatchPlanner, cursor: Cursor, num_samples: int) -> None:
-        self._planner, self._cursor, self._num_samples = planner, cursor, num_samples
-        self._global_batch = planner.options.rank_slice.global_batch
+    def __init__(self, planners: Planners, cursor: Cursor, num_samples: int, skipped: list[str]) -> None:
+        self._planners, self._cursor, self._num_samples, self._skipped = planners, cursor, num_samples, skipped
+        self._global_batch = planners.options.rank_slice.global_batch
         self._begin()
 
     def _begin(self) -> None:
         """Starts the threads where the cursor stands."""
-        planner, cursor, options = self._planner, self._cursor, self._planner.options
+        cursor, planner = self._cursor, self._planners.at(self._cursor.epoch)
+        options = planner.options
         rank_slice, seed, epoch, start = options.rank_slice, cursor.seed, cursor.epoch, cursor.position
         self._begun_at = epoch, start
         order = order_of(planner.dataset, options, seed, epoch)
@@ -129,6 +169,7 @@ class Epoch:
             task = self._crew.take()
             if task is not None:
                 batch = task.result()
+                note_skipped(self._skipped, task.failures())
                 cursor.advance(self._global_batch, self._num_samples)
                 return batch
         except (ValueError, RuntimeError, OSError, MemoryError):

@@ -30,9 +30,14 @@ def normalizations(dataset: Split, options: LoaderOptions) -> tuple[Normalizatio
 
     Raises `ValueError` where statistics are missing, and where the images are not of sizes that the options need.
     """
-    recipe, size = options.settled, options.crop_size
+    recipe, size = options.settled, options.side
     short = scaled_side(dataset, options)
     check_sizes(dataset, options, short)
+    if options.interpolation is not None and not short and recipe.window != "resized":
+        raise ValueError(
+            f"interpolation={options.interpolation!r} does nothing to {dataset.path}, whose images are cropped as they "
+            "are stored: leave it out, or give resize"
+        )
     mean, std = options.levels
     mean_image, follows = np.zeros((size, size, 3), np.float32), False
     deviation, basis = np.ones(3), np.zeros((3, 3))
@@ -65,7 +70,7 @@ def scaled_side(dataset: Split, options: LoaderOptions) -> int:
         return options.resize
     shorter = np.minimum(dataset.columns.height, dataset.columns.width)
     equal = shorter[0] > 0 and (shorter == shorter[0]).all()
-    return 0 if equal else round(STORED_SIDE * options.crop_size)
+    return 0 if equal else round(STORED_SIDE * options.side)
 
 
 def check_sizes(dataset: Split, options: LoaderOptions, short: int) -> None:
@@ -74,12 +79,12 @@ def check_sizes(dataset: Split, options: LoaderOptions, short: int) -> None:
         return
     rows = np.arange(len(dataset))[rows_of(dataset, options)]
     heights, widths = dataset.columns.height[rows], dataset.columns.width[rows]
-    small = (heights > 0) & (np.minimum(heights, widths) < options.crop_size)
+    small = (heights > 0) & (np.minimum(heights, widths) < options.side)
     if small.any():
         first = int(small.argmax())
         raise ValueError(
             f"{dataset.name(int(rows[first]))} is stored as {heights[first]}x{widths[first]}: choose a crop_size below "
-            f"{options.crop_size}, or give `resize`, the length to which shorter sides are scaled"
+            f"{options.side}, or give `resize`, the length to which shorter sides are scaled"
         )
 
 
@@ -107,7 +112,7 @@ def mean_of(source: Split, dataset: Split, options: LoaderOptions) -> tuple[np.n
 
     Where there is no mean image, a recipe falls back to the mean of each channel, and an option is a `ValueError`.
     """
-    size, mean = options.crop_size, options.settled.mean
+    size, mean = options.side, options.settled.mean
     why = "" if mean == "channel" else why_no_mean_image(source, dataset, scaled_side(dataset, options))
     if why and options.mean is not None:
         raise ValueError(f"mean={mean!r} needs a mean image, and {why}: choose mean='channel'")

@@ -98,7 +98,7 @@ def words(kind: Any, limits: Range | None = None) -> str:
         elif get_origin(each) is Sequence:
             found.append(ROWS[get_args(each)[0]].words)
         elif get_origin(each) is Callable:
-            found.append("a function that Numba compiled")
+            found.append("a function")
         elif each is bool:
             found.append("True or False")
         elif each is int:

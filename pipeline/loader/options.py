@@ -1,7 +1,7 @@
 """What a user says of a loader, and what follows from it in numbers."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache
@@ -11,13 +11,12 @@ from typing import Any, ClassVar, Literal, get_type_hints
 
 import numpy as np
 import torch
-from numba.core.dispatcher import Dispatcher
 
 from imagefeed.pipeline.dataset.fields import check_names
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.image.stored import MOST_PIXELS
-from imagefeed.pipeline.kernel.fused import Transform
 from imagefeed.pipeline.kernel.recipes import RECIPES, Recipe
+from imagefeed.pipeline.kernel.transform import Transform, is_compiled
 from imagefeed.pipeline.loader.option_check import Range, check_option
 from imagefeed.pipeline.loader.ranks import found_ranks
 from imagefeed.pipeline.sampling.order import RankSlice, balanced_length, balanced_order, epoch_order, shard_order
@@ -52,15 +51,15 @@ FOREIGN_NAMES = {
 SHUFFLE_SHARDS = 16
 # Least and most of the options that are integers; the words of the docs follow from these.
 RANGES: dict[str, Range] = {
-    "batch_size": (1, None),
+    "batch_size": (1, 2**24),
     "seed": (0, 2**64 - 1),
-    "rank": (0, None),
-    "world_size": (1, None),
+    "rank": (0, 2**24 - 1),
+    "world_size": (1, 2**24),
     "num_threads": (1, 4096),
-    "shuffle_shards": (1, None),
+    "shuffle_shards": (1, 2**31 - 1),
     "per_class": (1, 2**24),  # turns that the random draws tell apart
     "prefetch": (1, 4096),
-    "colour_epochs": (0, None),
+    "colour_epochs": (0, 2**32),  # as many as there are
     "crop_size": (1, isqrt(MOST_PIXELS)),
     "resize": (0, isqrt(MOST_PIXELS)),
 }
@@ -119,20 +118,32 @@ class LoaderOptions:
     (resnet does), and where `std` is given."""
     colour_epochs: int | None = None
     """Epochs with random colour, for recipes that have it; None: all."""
-    crop_size: int = 224
-    """Height and width of the crops, pixels."""
+    crop_size: int | Callable[[int], int] = 224
+    """Height and width of the crops, pixels; or a function that gives them for each epoch."""
     resize: int | None = None
     """Scale shorter sides to this before the crop, pixels, antialiased; 0: crop images as they are stored. None: as
     stored where their shorter sides are equal, else to 256/224 of `crop_size`. Nothing to random resized crops."""
+    scale: Sequence[float] | None = None
+    """Least and most area of a random resized crop, share of the image's. None: (0.08, 1)."""
+    ratio: Sequence[float] | None = None
+    """Least and most width over height of a random resized crop. None: (3/4, 4/3)."""
+    hflip: float | None = None
+    """How likely a random crop is mirrored, 0 to 1. None: 0.5."""
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    """Of what is resized, with antialiasing as Pillow has it. None: bilinear."""
     transform: Transform = None
-    """A function of your own, compiled by Numba, on each crop before it is mirrored: see docs/loader.md."""
+    """A function of your own. Compiled by Numba it changes each crop before it is mirrored; any other Python function
+    makes the whole of the image, uint8 tensor [3, H, W] as stored, and takes its own time: see docs/loader.md."""
     decoder: Literal["own", "turbojpeg"] = "own"
     """own: our decoder for the JPEGs that conversion writes, libjpeg-turbo (Pillow where that is not installed)
     for all others; turbojpeg: libjpeg-turbo for all. The pixels are the same."""
     verify: bool = True
     """Compare every payload with its hash before it is decoded (under 1 % of the time)."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """What becomes of a sample that is damaged, or whose transform raises. skip: its row is as one of padding, but for
+    its id; the loader warns and lists it in `skipped`."""
     pin_memory: bool = False
-    """Batches in pinned memory, which a GPU copies from while the host goes on."""
+    """Batches in pinned memory, which a GPU copies from while the host works on; ordinary memory without CUDA."""
 
     ranks_found: ClassVar[bool] = False  # True where rank and world_size were not given
 
@@ -152,10 +163,15 @@ class LoaderOptions:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 object.__setattr__(self, name, three_levels(name, value))
+        for name, lowest, highest in (("scale", 0.0, 1.0), ("ratio", 0.0, np.inf)):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, span(name, value, lowest, highest))
+        if self.hflip is not None and not 0 <= self.hflip <= 1:
+            raise ValueError(f"hflip is how likely a crop is mirrored, from 0 to 1, not {self.hflip}")
         if self.pin_memory and not torch.cuda.is_available():
-            raise ValueError("pin_memory needs CUDA, which torch does not find here: leave it out")
-        if self.transform is not None and not isinstance(self.transform, Dispatcher):
-            raise ValueError(f"transform must be compiled by Numba: put @numba.njit before {name_of(self.transform)}")
+            warnings.warn("pin_memory does nothing: torch finds no CUDA here", RuntimeWarning, stacklevel=4)
+            object.__setattr__(self, "pin_memory", False)
         if self.per_class is not None and not (RECIPES[self.recipe].shuffle if self.shuffle is None else self.shuffle):
             raise ValueError("per_class draws at random: it needs shuffle=True, or a recipe that shuffles")
         _ = self.rank_slice, self.levels  # which check their own fields
@@ -164,11 +180,21 @@ class LoaderOptions:
     def _check_that_all_is_used(self) -> None:
         """Raises `ValueError` for an option that was given and that the others leave nothing to do."""
         recipe = RECIPES[self.recipe]
+        if self.makes_images:
+            for name in MADE_BY_TRANSFORM:
+                if (value := getattr(self, name)) != DEFAULTS[name]:
+                    what = "a transform that Numba did not compile makes the whole of the image"
+                    raise ValueError(f"{name}={value!r} does nothing, as {what}: leave it out")
+        for name, windows in NEEDED_WINDOWS.items():
+            if (value := getattr(self, name)) is not None and recipe.window not in windows:
+                raise ValueError(f"{name}={value} does nothing to the crops of recipe {self.recipe}: leave it out")
+        if self.interpolation and self.resize == 0:
+            raise ValueError(f"interpolation={self.interpolation!r} does nothing with resize=0: leave one of them out")
         if self.resize and recipe.window == "resized":
             raise ValueError(
                 f"resize={self.resize} does nothing to recipe {self.recipe}, which resizes each crop: leave it out"
             )
-        if self.resize and self.resize < self.crop_size:
+        if self.resize and isinstance(self.crop_size, int) and self.resize < self.crop_size:
             raise ValueError(f"resize={self.resize} is less than crop_size={self.crop_size}: give at least as much")
         if self.mean == "window" and recipe.window == "resized":
             raise ValueError(
@@ -197,7 +223,25 @@ class LoaderOptions:
         recipe = RECIPES[self.recipe]
         mean = recipe.mean if self.mean is None else self.mean if isinstance(self.mean, str) else "channel"
         normalize = self.std is not None or (recipe.normalize if self.normalize is None else self.normalize)
-        return replace(recipe, mean=mean, normalize=normalize)
+        names = ("scale", "ratio", "hflip", "interpolation")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return replace(recipe, mean=mean, normalize=normalize, **given)
+
+    @property
+    def makes_images(self) -> bool:
+        """Whether `transform` is no step of the kernel but a function that makes the images, see `transformed`."""
+        return self.transform is not None and not is_compiled(self.transform)
+
+    @property
+    def side(self) -> int:
+        """`crop_size` as a number. Raises `ValueError` where it is a function, see `at_epoch`."""
+        if callable(self.crop_size):
+            raise ValueError("crop_size as a function of the epoch is for `Dataset.loader` alone: give a number")
+        return self.crop_size
+
+    def at_epoch(self, epoch: int) -> "LoaderOptions":
+        """The options with the `crop_size` of an epoch. Raises `TypeError` and `ValueError` where it is not one."""
+        return replace(self, crop_size=self.crop_size(epoch)) if callable(self.crop_size) else self
 
     @property
     def levels(self) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -240,6 +284,16 @@ class LoaderOptions:
         )
 
 
+DEFAULTS = {each.name: each.default for each in fields(LoaderOptions)}
+# Options that are for some kinds of crops only.
+NEEDED_WINDOWS = {"scale": ("resized",), "ratio": ("resized",), "hflip": ("random", "resized")}
+# What the recipe and its options say of images, which a transform in Python makes instead.
+MADE_BY_TRANSFORM = (
+    *("recipe", "dtype", "layout", "statistics", "mean", "std", "normalize", "colour_epochs", "crop_size", "resize"),
+    *("scale", "ratio", "hflip", "interpolation"),
+)
+
+
 @cache
 def kinds_of(options: type) -> dict[str, Any]:
     """The annotated types of the fields of a dataclass, by name."""
@@ -255,6 +309,15 @@ def three_levels(name: str, value: Any) -> tuple[float, ...]:
     if not numbers or not right:
         raise ValueError(f"{name} must be one number or three (R, G, B), {least} at most 255, not {value!r}")
     return tuple(numbers)
+
+
+def span(name: str, value: Any, lowest: float, highest: float) -> tuple[float, float]:
+    """Two numbers above `lowest`, the first not above the second, and none above `highest`. Raises `ValueError`."""
+    numbers = [float(each) for each in value]
+    if len(numbers) != 2 or not lowest < numbers[0] <= numbers[1] <= highest:
+        most = f", at most {highest:g}" if np.isfinite(highest) else ""
+        raise ValueError(f"{name} must be two numbers, least and most, above {lowest:g}{most}, not {value!r}")
+    return numbers[0], numbers[1]
 
 
 def options_of(given: Mapping[str, Any]) -> LoaderOptions:
@@ -280,11 +343,6 @@ def options_of(given: Mapping[str, Any]) -> LoaderOptions:
             cure = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
             raise TypeError(f"a loader has no option {name!r}: {cure}")
     return LoaderOptions(**options)
-
-
-def name_of(function: object) -> str:
-    """What a message calls a function."""
-    return str(getattr(function, "__name__", function)).strip("<>")
 
 
 def rows_of(dataset: Split, options: LoaderOptions) -> np.ndarray | slice:

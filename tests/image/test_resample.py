@@ -10,14 +10,21 @@ from tests.support import reference
 SIDES = st.integers(1, 90)
 
 
-def resampled(image: np.ndarray, window: tuple, size: int, crop_first: bool) -> np.ndarray:
+def resampled(image: np.ndarray, window: tuple, size: int, crop_first: bool, bicubic: bool = False) -> np.ndarray:
     out = np.empty((size, size, 3), np.uint8)
-    resample(image, np.array(window[:4], float), crop_first, out)
+    resample(image, np.array(window[:4], float), crop_first, out, bicubic)
     return out
 
 
-@given(height=SIDES, width=SIDES, size=SIDES, seed=st.integers(0, 2**32 - 1), crop_first=st.booleans())
-def test_any_window_is_pillows(height: int, width: int, size: int, seed: int, crop_first: bool) -> None:
+@given(
+    height=SIDES,
+    width=SIDES,
+    size=SIDES,
+    seed=st.integers(0, 2**32 - 1),
+    crop_first=st.booleans(),
+    bicubic=st.booleans(),
+)
+def test_any_window_is_pillows(height: int, width: int, size: int, seed: int, crop_first: bool, bicubic: bool) -> None:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (height, width, 3), np.uint8)
     down, across = rng.uniform(0.2, 1) * height, rng.uniform(0.2, 1) * width
@@ -25,8 +32,8 @@ def test_any_window_is_pillows(height: int, width: int, size: int, seed: int, cr
     if crop_first:
         top, left, down, across = int(top), int(left), max(1, int(down)), max(1, int(across))
     window = (top, left, down, across, 0)
-    expected = reference.cut(image, window, size, crop_first)
-    assert (resampled(image, window, size, crop_first) == expected).all()
+    expected = reference.cut(image, window, size, crop_first, reference.BICUBIC if bicubic else reference.BILINEAR)
+    assert (resampled(image, window, size, crop_first, bicubic) == expected).all()
 
 
 def test_a_photographs_usual_size() -> None:

@@ -22,7 +22,7 @@ from imagefeed.pipeline.interop.webdataset_stages import Count, urls_of
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions
-from tests.loader.test_batch_fields import check
+from tests.loader.test_batch_fields import check, real
 from tests.support.field_sources import FIELDS, parquet
 
 OPTIONS: dict[str, Any] = {
@@ -74,11 +74,6 @@ def test_fields_are_those_of_our_own_loader(name: Any, format: str, with_fields:
     assert check(theirs) and sorted(filter(real, check(theirs))) == sorted(filter(real, check(ours)))
     if name == "ffcv":  # which has our order, too
         assert check(theirs) == check(ours)
-
-
-def real(sample_id: int) -> bool:
-    """Whether a row does not pad."""
-    return sample_id >= 0
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """The choices are those of the paper, and each depends on (seed, epoch, sample id, turn) and the image's size only."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,8 +24,8 @@ def colours() -> Statistics:
     return statistics(moments)
 
 
-def rules(recipe: str, size: int = 224, short: int = 0, basis: np.ndarray = BLACK) -> Rules:
-    return rules_of(RECIPES[recipe], size=size, short=short, basis=basis)
+def rules(recipe: str, size: int = 224, short: int = 0, basis: np.ndarray = BLACK, **changes: Any) -> Rules:
+    return rules_of(replace(RECIPES[recipe], **changes), size=size, short=short, basis=basis)
 
 
 def windows(rules: Rules, drawn: int, height: int, width: int, seed: int = 0, epoch: int = 0, turn: int = 0) -> list:
@@ -45,6 +48,21 @@ def test_windows_are_those_of_the_slow_twin(recipe: str, short: int) -> None:
                 for top, left, down, across, mirror in found:
                     assert 0 <= top <= top + down <= height + 1e-9 and 0 <= left <= left + across <= width + 1e-9
                     assert mirror in (0, 1)
+
+
+@pytest.mark.parametrize("recipe", ["alexnet", "resnet"])
+@pytest.mark.parametrize("hflip", [0.0, 0.25, 0.5, 1.0])
+def test_so_many_windows_are_mirrored_as_was_asked(recipe: str, hflip: float) -> None:
+    mirrors = [windows(rules(recipe, hflip=hflip), i, 256, 256)[0][4] for i in range(4000)]
+    assert abs(np.mean(mirrors) - hflip) <= 4 * np.sqrt(hflip * (1 - hflip) / len(mirrors))
+
+
+def test_areas_and_shapes_are_those_that_were_asked_for() -> None:
+    asked = rules("resnet", scale=(0.25, 0.36), ratio=(0.5, 2.0))
+    _, _, heights, widths, _ = np.array([windows(asked, i, 400, 400)[0] for i in range(4000)]).T
+    areas, shapes = heights * widths / 400**2, widths / heights
+    assert areas.min() > 0.249 and areas.max() < 0.361 and abs(areas.mean() - 0.305) < 0.003
+    assert 0.49 < shapes.min() < 0.51 and 1.96 < shapes.max() < 2.04 and abs(np.log(shapes).mean()) < 0.03
 
 
 def test_a_colour_is_that_of_the_slow_twin(colours: Statistics) -> None:

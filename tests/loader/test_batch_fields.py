@@ -21,6 +21,7 @@ from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.device import to_device
+from tests.loader.test_on_error import spoil
 from tests.support.field_sources import COUNTS, DAMAGED, FIELDS, NUM_TAGS, key_of, parquet, values
 
 CHEAP: dict[str, Any] = {"recipe": "alexnet", "dtype": "uint8", "crop_size": 16, "batch_size": 4, "num_threads": 2}
@@ -71,7 +72,7 @@ def check(batches: Any, split: str = "train", fields: tuple[str, ...] = FIELDS) 
     for batch in batches:
         assert batch._fields == (*Batch._fields, *fields) and isinstance(batch, Batch)
         for i, sample_id in enumerate(batch.sample_ids.tolist()):
-            found, expected = fields_of(batch, i, fields), twin(split, sample_id)
+            found, expected = fields_of(batch, i, fields), twin(split, sample_id if batch.valid[i] else -1)
             for name in fields:
                 assert same(found[name], expected[name]), (sample_id, name, found[name], expected[name])
         ids += batch.sample_ids.tolist()
@@ -98,6 +99,55 @@ def test_fields_follow_their_samples(train: Dataset, how: dict[str, Any]) -> Non
         for batch, other in zip(batches, others, strict=True):  # and nothing else is touched
             assert type(other) is Batch
             assert all(torch.equal(one, two) for one, two in zip(batch[:4], other, strict=True))
+
+
+def corner(image: torch.Tensor) -> torch.Tensor:
+    """A transform in Python."""
+    return image[:, :9, :9]
+
+
+WAYS: list[dict[str, Any]] = [
+    {"transform": corner, "batch_size": 4, "num_threads": 1},
+    CHEAP,
+    CHEAP | {"crop_size": lambda epoch: 8 + epoch},
+]
+
+
+@pytest.mark.parametrize("how", WAYS, ids=["python", "kernel", "growing"])
+def test_a_sample_that_is_left_out_has_the_fields_of_padding(out: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    """By whichever way images are made."""
+    whole = open_dataset(out / "tar" / "train")
+    ids = whole.columns.id.tolist()
+    loader = whole.loader(fields=FIELDS, **how)
+    for _ in range(2):
+        assert sorted(filter(real, check(loader))) == ids
+    shutil.copytree(out / "tar", tmp_path / "data")
+    train = open_dataset(tmp_path / "data" / "train")
+    spoil(train, 11)
+    with pytest.warns(RuntimeWarning, match=f"sample {ids[11]} "):
+        batches: list[Any] = list(train.loader(fields=FIELDS, on_error="skip", **how))
+    assert sorted(filter(real, check(batches))) == ids
+    assert [int(batch.sample_ids[i]) for batch in batches for i in (~batch.valid).nonzero().flatten()].count(
+        ids[11]
+    ) == 1
+
+
+def real(sample_id: int) -> bool:
+    """Whether a row does not pad."""
+    return sample_id >= 0
+
+
+def test_pairs_have_fields_behind_the_labels_and_no_padding(train: Dataset) -> None:
+    options = CHEAP | {"fields": ("caption", "tags")}
+    loader, lengths = train.loader(**options), []
+    for pairs in (train.loader(**options).pairs(), to_device(train.loader(**options), "cpu").pairs()):
+        loader.set_epoch(0)
+        for batch, (images, labels, caption, tags) in zip(loader, pairs, strict=True):
+            row: Any = batch
+            assert torch.equal(images, row.images[row.valid]) and torch.equal(labels, row.labels[row.valid])
+            assert torch.equal(tags, row.tags[row.valid]) and caption == row.caption[: len(tags)]
+            lengths.append(len(labels))
+    assert lengths == 2 * [4, 4, 4, 4, 4, 2]
 
 
 def test_each_field_has_its_type(train: Dataset) -> None:

@@ -22,7 +22,6 @@ from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.files.mapped_file import page_to_ask
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
-from imagefeed.pipeline.loader.options import LoaderOptions
 from tests.dataset.test_split import forge
 from tests.support import reference
 from tests.support.threads import SOON
@@ -532,13 +531,6 @@ except KeyboardInterrupt:
 def test_options_that_cannot_be_are_refused(train: Dataset, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train.loader(**options)
-
-
-def test_pinned_memory_needs_a_gpu() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(ValueError, match="pin_memory needs CUDA"):
-        LoaderOptions(pin_memory=True)
 
 
 def test_pinned_batches_are_those_of_any_memory(train: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numba import njit
 from PIL import Image
 from webdataset import TarWriter
 
@@ -16,7 +15,6 @@ from imagefeed.pipeline.checks.statistics import make_index
 from imagefeed.pipeline.image.stored import JPEG, OTHER, RAW
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions
-from imagefeed.pipeline.sampling.rng import OWN, below, draw
 from tests.conftest import encoded, picture
 from tests.support import reference
 from tests.support.splits import Payload, write_split
@@ -151,37 +149,6 @@ def test_an_image_of_a_hostile_size_is_refused_before_memory_is_taken(tmp_path: 
     spoilt = write_split(tmp_path / "train", [Payload(bytes(data))])
     with pytest.raises(ValueError, match="has more than 178,956,970 pixels"):
         list(spoilt.loader(batch_size=1))
-
-
-# Steps of one's own
-
-
-@njit
-def erase(image, seed, epoch, sample_id, turn):
-    """A black square of 50 pixels anywhere."""
-    words = draw(seed, epoch, sample_id, OWN, turn)
-    top, left = below(words[0], 175), below(words[1], 175)
-    image[top : top + 50, left : left + 50] = 0
-
-
-@pytest.mark.parametrize("recipe", ["alexnet", "resnet"])
-def test_a_step_of_ones_own_changes_the_crop_before_it_is_mirrored(shards: Path, recipe: str) -> None:
-    train = open_dataset(shards / "tar" / "train")
-    options: dict[str, Any] = {"recipe": recipe, "dtype": "uint8", "layout": "NHWC", "batch_size": 28}
-    ((plain,), (stepped,)) = (train.loader(transform=step, **options) for step in (None, erase))
-    for i, sample_id in enumerate(plain.sample_ids.tolist()):
-        image = plain.images[i].numpy().copy()
-        mirrored = reference.windows_of(recipe, 0, 0, sample_id, 256, 256, 224)[0][4]
-        pixels = image[:, ::-1] if mirrored else image
-        words = reference.draw(0, 0, sample_id, 128)
-        top, left = words[0] * 175 // 2**32, words[1] * 175 // 2**32
-        pixels[top : top + 50, left : left + 50] = 0
-        assert (stepped.images[i].numpy() == image).all()
-
-
-def test_a_step_that_is_not_compiled_is_refused() -> None:
-    with pytest.raises(ValueError, match="transform must be compiled by Numba: put @numba.njit before lambda"):
-        LoaderOptions(transform=lambda *arguments: None)
 
 
 # Balanced classes

@@ -8,10 +8,12 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
+import torch
 from numba import njit
 
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.keywords import LoaderKeywords
+from imagefeed.pipeline.loader.option_check import alternatives
 from imagefeed.pipeline.loader.options import (
     FOREIGN_NAMES,
     OLD_NAMES,
@@ -113,11 +115,11 @@ def test_windows_are_drawn_for_samples_or_for_chunks_of_the_order() -> None:
         ({"mean": "chanel"}, ValueError, "mean must be one of window, centre, channel, .* did you mean channel"),
         ({"recipe": "resnet50"}, ValueError, "recipe must be one of .* not 'resnet50': did you mean resnet"),
         ({"resize": -5}, ValueError, "resize must be .* from 0 to 13377, None, not -5"),
-        ({"colour_epochs": -1}, ValueError, "colour_epochs must be .* at least 0"),
+        ({"colour_epochs": -1}, ValueError, "colour_epochs must be .* from 0 to 4294967296"),
         ({"seed": 1.5}, TypeError, "seed must be an integer from 0 to 18446744073709551615, not 1.5"),
         ({"seed": True}, TypeError, "seed must be an integer"),
-        ({"crop_size": 0}, ValueError, "crop_size must be an integer from 1"),
-        ({"batch_size": "8"}, TypeError, "batch_size must be an integer, at least 1, not '8'"),
+        ({"crop_size": 0}, ValueError, "crop_size must be one of an integer from 1 to 13377, a function"),
+        ({"batch_size": "8"}, TypeError, "batch_size must be an integer from 1 to 16777216, not '8'"),
         ({"shuffle": "yes"}, ValueError, "shuffle must be one of True or False, shards, None, not 'yes'"),
         ({"verify": 1}, TypeError, "verify must be True or False, not 1"),
         ({"sample_ids": [True, False]}, TypeError, "sample_ids must be one of a row of integers"),
@@ -129,6 +131,19 @@ def test_windows_are_drawn_for_samples_or_for_chunks_of_the_order() -> None:
         ({"mean": float("nan")}, TypeError, "mean must be"),
         ({"mean": (0.5, 0.5, 256)}, ValueError, "at most 255"),
         ({"std": 0}, ValueError, "std must be one number or three .* above 0"),
+        ({"batch_size": 2**70}, ValueError, "batch_size must be an integer from 1 to 16777216"),
+        ({"rank": 0, "world_size": 2**70}, ValueError, "world_size must be one of an integer from 1 to 16777216, None"),
+        ({"scale": (0.5,)}, ValueError, "scale must be two numbers, least and most, above 0, at most 1"),
+        ({"scale": (0.5, 1.5)}, ValueError, "scale must be two numbers"),
+        ({"ratio": (2, 1)}, ValueError, "ratio must be two numbers, least and most, above 0, not"),
+        ({"scale": 0.5}, TypeError, "scale must be one of a row of numbers, None"),
+        ({"hflip": -0.5}, ValueError, "hflip is how likely a crop is mirrored, from 0 to 1, not -0.5"),
+        ({"hflip": True}, TypeError, "hflip must be one of a number, None"),
+        ({"scale": (0.5, 1)}, ValueError, "scale=.* does nothing to the crops of recipe alexnet"),
+        ({"recipe": "eval", "hflip": 0.5}, ValueError, "hflip=0.5 does nothing to the crops of recipe eval"),
+        ({"interpolation": "bicubic", "resize": 0}, ValueError, "interpolation='bicubic' does nothing with resize=0"),
+        ({"interpolation": "lanczos"}, ValueError, "interpolation must be one of bilinear, bicubic, None"),
+        ({"transform": 5}, TypeError, "transform must be one of a function, None, not 5"),
         ({"mean": 0.5, "std": 58}, ValueError, r"one is in \[0, 1\] and the other in grey levels"),
         ({"std": 0.2, "normalize": False}, ValueError, "std is what normalize=True divides by"),
         ({"resize": 100}, ValueError, "resize=100 is less than crop_size=224"),
@@ -145,6 +160,15 @@ def test_a_wrong_value_is_an_error_with_the_option_and_what_is_allowed(given: di
         options_of(given)
 
 
+def test_memory_is_pinned_where_there_is_a_gpu_and_a_warning_where_not() -> None:
+    if torch.cuda.is_available():
+        assert options_of({"pin_memory": True}).pin_memory
+        return
+    with pytest.warns(RuntimeWarning, match="pin_memory does nothing: torch finds no CUDA here"):
+        options = options_of({"pin_memory": True})
+    assert not options.pin_memory
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
     options = options_of({"batch_size": np.int64(8), "verify": np.bool_(False), "mean": np.array([0.1, 0.2, 0.3])})
     assert type(options.batch_size) is int and options.verify is False and options.mean == (0.1, 0.2, 0.3)
@@ -152,7 +176,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 def test_ranges_are_those_of_integers() -> None:
-    integers = {name for name, kind in kinds_of(LoaderOptions).items() if kind in (int, int | None)}
+    integers = {name for name, kind in kinds_of(LoaderOptions).items() if int in alternatives(kind)}
     assert set(RANGES) == integers
 
 

@@ -84,7 +84,9 @@ CLAIMED = {
     "docs/loader.md": """
 assert seen == 3, seen
 assert batch.shape == (2, 224, 224, 3), batch.shape
-plain, erased = (next(iter(each)) for each in (train.loader(), loader))
+(made,) = loader
+assert made.images.shape == (128, 3, 64, 64) and made.valid.sum() == 28, made.images.shape
+plain, erased = (next(iter(each)) for each in (train.loader(), train.loader(transform=erase)))
 changed = (plain.images != erased.images).any(1).sum((1, 2))[plain.valid]
 assert ((0 < changed) & (changed <= 50 * 50)).all(), changed
 """,

@@ -12,7 +12,7 @@ from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.loader.dataset import Dataset
 
-BILINEAR = Image.Resampling.BILINEAR
+BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 ORDER, WINDOW, COLOUR, MIRROR, RESIZED = 0, 1, 2, 3, 16
 
@@ -49,31 +49,49 @@ def epoch_ids(ids: list[int], seed: int, epoch: int) -> list[int]:
 
 
 def random_window(
-    seed: int, epoch: int, draw_key: int, height: int, width: int, size: int, short: int = 0, turn: int = 0
+    seed: int,
+    epoch: int,
+    draw_key: int,
+    height: int,
+    width: int,
+    size: int,
+    short: int = 0,
+    turn: int = 0,
+    hflip: float = 0.5,
 ) -> Window:
     """A window of the crop's size anywhere in the image, scaled to a shorter side of `short` or as it is."""
     words, pitch = draw(seed, epoch, draw_key, WINDOW, turn), min(height, width) / short if short else 1
     rooms = [int(side / pitch + 1e-6) - size for side in (height, width)]
     top, left = (word * (room + 1) // 2**32 * pitch for word, room in zip(words, rooms, strict=False))
-    return top, left, size * pitch, size * pitch, words[2] * 2 // 2**32
+    return top, left, size * pitch, size * pitch, int(words[2] >= (1 - hflip) * 2**32)
 
 
-def resized_window(seed: int, epoch: int, draw_key: int, height: int, width: int, turn: int = 0) -> Window:
+def resized_window(
+    seed: int,
+    epoch: int,
+    draw_key: int,
+    height: int,
+    width: int,
+    turn: int = 0,
+    hflip: float = 0.5,
+    scale: tuple[float, float] = (0.08, 1.0),
+    shape: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Window:
     """`RandomResizedCrop.get_params` of torchvision, with our random numbers."""
-    mirror = draw(seed, epoch, draw_key, MIRROR, turn)[0] * 2 // 2**32
+    mirror = int(draw(seed, epoch, draw_key, MIRROR, turn)[0] >= (1 - hflip) * 2**32)
     for attempt in range(10):
         words = draw(seed, epoch, draw_key, RESIZED + attempt, turn)
-        area = height * width * (0.08 + 0.92 * words[0] / 2**32)
-        log_low, log_high = math.log(3 / 4), math.log(4 / 3)
+        area = height * width * (scale[0] + (scale[1] - scale[0]) * words[0] / 2**32)
+        log_low, log_high = math.log(shape[0]), math.log(shape[1])
         ratio = math.exp(log_low + (log_high - log_low) * words[1] / 2**32)
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             return words[2] * (height - h + 1) // 2**32, words[3] * (width - w + 1) // 2**32, h, w, mirror
     w, h = width, height
-    if width / height < 3 / 4:
-        h = round(width / (3 / 4))
-    elif width / height > 4 / 3:
-        w = round(height * 4 / 3)
+    if width / height < shape[0]:
+        h = round(width / shape[0])
+    elif width / height > shape[1]:
+        w = round(height * shape[1])
     return (height - h) // 2, (width - w) // 2, h, w, mirror
 
 
@@ -104,12 +122,12 @@ def augment(
         pixels = (pixels.astype(np.float32) - mean + colour) * scale
     if mirror:
         pixels = pixels[:, ::-1]
-    if layout == "NCHW":
+    if layout != "NHWC":
         pixels = pixels.transpose(2, 0, 1)
     return torch.from_numpy(pixels.copy()).to(getattr(torch, dtype))
 
 
-def cut(image: np.ndarray, window: Window, size: int, crop_first: bool) -> np.ndarray:
+def cut(image: np.ndarray, window: Window, size: int, crop_first: bool, by: Image.Resampling = BILINEAR) -> np.ndarray:
     """The window of an image as uint8 [S, S, 3], resized by Pillow in two passes where it is of another size."""
     top, left, height, width, _ = window
     if height == width == size:
@@ -118,8 +136,8 @@ def cut(image: np.ndarray, window: Window, size: int, crop_first: bool) -> np.nd
         image = image[int(top) : int(top) + int(height), int(left) : int(left) + int(width)]
         top = left = 0
     columns = image.shape[1]
-    rows_done = Image.fromarray(image).resize((columns, size), BILINEAR, box=(0, top, columns, top + height))
-    return np.asarray(rows_done.resize((size, size), BILINEAR, box=(left, 0, left + width, size)))
+    rows_done = Image.fromarray(image).resize((columns, size), by, box=(0, top, columns, top + height))
+    return np.asarray(rows_done.resize((size, size), by, box=(left, 0, left + width, size)))
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -140,13 +158,24 @@ def stored_image(dataset: Dataset, row: int) -> np.ndarray:
 
 
 def windows_of(
-    recipe: str, seed: int, epoch: int, draw_key: int, height: int, width: int, size: int, short: int = 0, turn: int = 0
+    recipe: str,
+    seed: int,
+    epoch: int,
+    draw_key: int,
+    height: int,
+    width: int,
+    size: int,
+    short: int = 0,
+    turn: int = 0,
+    **options: Any,
 ) -> list[Window]:
-    """The windows of a recipe."""
+    """The windows of a recipe, as `options` of a loader change them."""
+    hflip = options.get("hflip", 0.5)
     if recipe == "resnet":
-        return [resized_window(seed, epoch, draw_key, height, width, turn)]
+        scale, shape = options.get("scale", (0.08, 1.0)), options.get("ratio", (3 / 4, 4 / 3))
+        return [resized_window(seed, epoch, draw_key, height, width, turn, hflip, scale, shape)]
     if recipe.startswith("alexnet"):
-        return [random_window(seed, epoch, draw_key, height, width, size, short, turn)]
+        return [random_window(seed, epoch, draw_key, height, width, size, short, turn, hflip)]
     pitch = min(height, width) / short if short else 1
     down, right = int(height / pitch + 1e-6) - size, int(width / pitch + 1e-6) - size
     places = [(down // 2, right // 2)]
@@ -185,8 +214,10 @@ def sample_image(dataset: Dataset, row: int, train: Dataset, epoch: int, **optio
     mean_kind = options.get("mean", {"resnet": "channel", "alexnet-2012": "centre"}.get(recipe, "window"))
     crops = []
     draw_key = place // 32 if recipe == "alexnet-2012" else sample_id
-    for window in windows_of(recipe, seed, epoch, draw_key, height, width, size, short, turn):
-        pixels, mirror = cut(image, window, size, recipe == "resnet"), window[4]
+    changes = {name: options[name] for name in ("hflip", "scale", "ratio") if options.get(name) is not None}
+    by = BICUBIC if options.get("interpolation") == "bicubic" else BILINEAR
+    for window in windows_of(recipe, seed, epoch, draw_key, height, width, size, short, turn, **changes):
+        pixels, mirror = cut(image, window, size, recipe == "resnet", by), window[4]
         if not isinstance(mean_kind, str):
             mean = np.full((size, size, 3), levels(mean_kind), np.float32)
         elif mean_kind == "channel" or image.shape != (train.mean_image.shape if short == 0 else None):
