@@ -20,6 +20,7 @@ PACKAGES = (
     "numpy",
     "numba",
     "torch",
+    "torchvision",
     "triton",
     "pillow",
     "pyarrow",

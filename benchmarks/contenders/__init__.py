@@ -26,6 +26,8 @@ NAMES = (
     "ffcv",
     "dali",
     "torch",
+    "torchvision",
+    "transform",
     "webdataset",
     "litdata",
     "grain",

@@ -70,7 +70,7 @@ seen = 0
 def step(images, labels):
     global seen
     seen += 1
-images, sample_ids = np.zeros((2, 256, 256, 3), np.uint8), np.arange(2)
+decoded, sample_ids = np.zeros((2, 256, 256, 3), np.uint8), np.arange(2)
 """,
     "docs/remote.md": "seen = 0\n",
     "docs/decoder.md": """

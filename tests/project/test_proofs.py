@@ -38,7 +38,9 @@ PROOFS = {
         "interop.webdataset_stages"
     ),
     "jobs/test_demo.py": "convert.summary",
-    "loader/test_loader.py": "kernel.fused loader.batches loader.dataset",
+    "loader/test_dataset.py": "loader.shown loader.stored_images",
+    "loader/test_epochs.py": "loader.pairs",
+    "loader/test_loader.py": "kernel.fused loader.batches",
     "model/test_lrn.py": "model.lrn_cpu",
     "model/test_split_classifier.py": "jobs.training.distributed model.parallel",
     "project/test_imports.py": "imagefeed.ffcv imagefeed.random imagefeed.webdataset",
@@ -58,6 +60,7 @@ PROOFS = {
     "synthetic/test_ilsvrc2012.py": "synthetic.drawing",
     "training/test_train.py": "convert.sample_data jobs.train jobs.training.config jobs.training.run",
     "loader/test_options.py": "loader.keywords loader.option_check",
+    "loader/test_transform.py": "kernel.transform",
 }
 
 
