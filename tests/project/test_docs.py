@@ -82,7 +82,7 @@ train = open_dataset("/data/imagenet-256/train")
 CLAIMED = {
     "README.md": "assert len(losses) == 8 and losses[-1] < 0.8 * losses[0], losses",
     "docs/loader.md": """
-assert seen == 3, seen
+assert seen == 4, seen
 assert batch.shape == (2, 224, 224, 3), batch.shape
 (made,) = loader
 assert made.images.shape == (128, 3, 64, 64) and made.valid.sum() == 28, made.images.shape
