@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_decoder --source DIR
 
-DIR is a folder of photographs; each is brought to 256x256 (`codec.load_square`) and encoded as 4:2:0. Contenders take
+DIR is a folder of photographs; each is brought to 256x256 (`pillow.load_square`) and encoded as 4:2:0. Contenders take
 turns within a run; a figure is the time of one image, in microseconds. The loader's row is a whole epoch of the
 `alexnet` recipe, float16 channels-last: hash, decode, crop, mirror, colour, mean, batch, hand-over.
 """

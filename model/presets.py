@@ -1,7 +1,7 @@
 """The AlexNets that people mean as named sets of fields: the paper, its authors' code, Caffe, torchvision, today's.
 
 Each point in which they differ is one field of `Preset`, so that any of them can be changed alone. docs/presets.md says
-where each value comes from; `python -m model.presets` prints its table.
+where each value comes from; `python -m imagefeed.model.presets` prints its table.
 """
 
 from dataclasses import dataclass, fields

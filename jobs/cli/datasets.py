@@ -69,7 +69,7 @@ def repack_command(
     Args:
         dataset: One split, such as OUT/train, or shards that others made.
         out: The folder for the new split, such as OUT/beton/train.
-        format: The format to write. Raw pixels go into betons only, and what is no grey or RGB JPEG into tars only.
+        format: The format to write. Only betons take raw pixels, only tars take images that are no grey or RGB JPEGs.
         workers: Processes that copy; by default one for each core that may be used.
     """
     from imagefeed.pipeline.convert.repack import repack

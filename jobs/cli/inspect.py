@@ -204,7 +204,7 @@ def bench_command(
     Args:
         dataset: One split, such as OUT/train.
         options: How to measure.
-        plot: A file for the same as a picture (PNG, SVG, PDF).
+        plot: Draw the results to this file too (PNG, SVG, PDF).
     """
     from imagefeed.pipeline.bench import advice  # here: torch and matplotlib take longer than the other commands
     from imagefeed.pipeline.bench.measure import measure

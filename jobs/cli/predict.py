@@ -32,7 +32,7 @@ class PredictOptions:
     """What is asked, of which nets."""
 
     images: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Images, and folders whose images are meant, however deep they lie."""
+    """Images, or folders with images at any depth."""
     checkpoint: tuple[Path, ...] = ()
     """Checkpoints of jobs/train.py, or folders of runs, whose best is taken; several are an ensemble. By default the
     newest run below $IMAGEFEED_HOME."""
@@ -43,11 +43,11 @@ class PredictOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the nets run; auto: on CUDA where there is any."""
     json: bool = False
-    """An object a line in place of a table: image, protocol, and top or error."""
+    """Print JSON, one object per line, instead of a table: image, protocol, and top or error."""
     other_data: bool = False
     """Accept a checkpoint that was trained on other shards than DATA/train, with the same classes."""
     serve: bool = False
-    """In place of all that: a local page to drop an image on, until Ctrl-C."""
+    """Serve a local page that takes images instead, until Ctrl-C."""
     port: int = 8422
     """Of the page; 0: any that is free."""
     features: Path | None = None

@@ -8,7 +8,7 @@ class BenchOptions:
     """How to measure."""
 
     seconds: float = 30.0
-    """How long all of it takes, about, without compiling; seconds."""
+    """About how long it takes, in seconds, without compiling."""
     batch_size: int = 128
     """Samples of a batch."""
     num_threads: int | None = None

@@ -22,9 +22,9 @@ class ConvertOptions:
     side reduced to N pixels where it is longer. none: the image files as they are, nothing is encoded; in a beton, what
     FFCV cannot decode (PNG, CMYK) becomes raw pixels."""
     quality: int = 90
-    """Quality of the stored JPEGs, 1 to 100; of no meaning with --raw and --resize none."""
+    """Quality of the stored JPEGs, 1 to 100. No effect with --raw or --resize none."""
     sampling: Sampling = "4:2:0"
-    """Colour of the stored JPEGs: 4:2:0 in half as many rows and columns, as nearly every JPEG; 4:4:4 in full."""
+    """Colour of the stored JPEGs: 4:2:0, at half the height and width as in nearly every JPEG; 4:4:4, at full size."""
     huffman: HuffmanTables = "shared"
     """Codes of the stored JPEGs: shared, a pair of tables that decodes faster, or the standard's. Pixels are the
     same."""
@@ -34,7 +34,7 @@ class ConvertOptions:
     """With --resize none: decode every image all the same, once, to take statistics and to put in quarantine what does
     not decode. Without it headers alone are read, at the speed of a copy. Whatever is resized always has statistics."""
     shard_size: int = 4096
-    """Images a shard, at most; a shard of 4,096 JPEGs is about 90 MB."""
+    """Images per shard, at most; a shard of 4,096 JPEGs is about 90 MB."""
     shuffle: int | Literal["none"] = 0
     """Seed of the order in which the images are stored; none keeps the source's sorted order."""
     limit: int | None = None

@@ -1,6 +1,7 @@
 """The demo leaves nothing behind, however it ends, and does not call a failure a success."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from imagefeed.jobs.report.schema import ErrorRate, to_text
 from imagefeed.jobs.shard import ShardConfig
 from imagefeed.jobs.training.config import SAMPLE, parse
 from tests.support.made_up import made_up_report
+from tests.support.processes import words_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +27,6 @@ class Demo:
     """A running demo with a home of its own; told to end where a test leaves it early."""
 
     def __init__(self, home: Path) -> None:
-        self.before = set(Path("/tmp").glob("imagefeed-*"))
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "jobs" / "demo.py"],
             env=os.environ | {"IMAGEFEED_HOME": str(home)},
@@ -34,6 +35,7 @@ class Demo:
             text=True,
         )
         self.said = ""
+        self.folders: set[Path] = set()  # of its Ray, as its processes name them
 
     def __enter__(self) -> "Demo":
         return self
@@ -48,7 +50,9 @@ class Demo:
         while text not in (line := self.process.stdout.readline()):
             assert line, self.said
             self.said += line
-        return descendants(self.process.pid)
+        family = descendants(self.process.pid)
+        self.folders = {Path(found) for each in family for found in re.findall(r"/tmp/imagefeed-\w+", words_of(each))}
+        return family
 
     def end(self) -> int:
         if self.process.returncode is None:
@@ -58,13 +62,14 @@ class Demo:
 
     def left_behind(self, family: list[int]) -> list[object]:
         processes = [process for process in family if Path(f"/proc/{process}").exists()]
-        return [*processes, *(set(Path("/tmp").glob("imagefeed-*")) - self.before)]
+        return [*processes, *(folder for folder in self.folders if folder.exists())]
 
 
 def test_ctrl_c_in_the_middle_of_training(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         family = demo.until("epoch 1, step")
         assert len(family) > 10  # Ray, torchrun, two ranks
+        assert len(demo.folders) == 1 and all(folder.is_dir() for folder in demo.folders)
         demo.process.send_signal(signal.SIGINT)
         assert demo.end() == 130
         assert not demo.left_behind(family)

@@ -30,7 +30,7 @@ WORKERS = """
 import os, time
 from imagefeed.pipeline.runtime.executors import processes
 def work(number):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # in one piece, beside the other one's
     time.sleep(600)
 if __name__ == "__main__":
     list(processes(2)(work, range(4)))
@@ -53,10 +53,12 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
     child = CHILD.format(parent="")
     program = PARENT.format(end="print(child.stdout.readline(), flush=True); time.sleep(600)")
     with subprocess.Popen([sys.executable, "-c", program, child], cwd=ROOT, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        process = int(parent.stdout.readline())
-        assert b"asked" in parent.stdout.readline()
-        parent.kill()
+        try:
+            assert parent.stdout is not None
+            process = int(parent.stdout.readline())
+            assert b"asked" in parent.stdout.readline()
+        finally:
+            parent.kill()
     assert has_ended(process)
 
 
@@ -74,7 +76,9 @@ def test_workers_end_when_their_driver_is_killed(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(tmp_path / "work.py")]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as driver:
-        assert driver.stdout is not None
-        workers = [int(driver.stdout.readline()) for _ in range(2)]
-        driver.kill()
+        try:
+            assert driver.stdout is not None
+            workers = [int(driver.stdout.readline()) for _ in range(2)]
+        finally:
+            driver.kill()
     assert [has_ended(worker) for worker in workers] == [True, True]

@@ -32,6 +32,14 @@ def name_of(process: int) -> str:
         return ""
 
 
+def words_of(process: int) -> str:
+    """A process's command line; "" where it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def open_files(process: int) -> Iterator[str]:
     """What a process has open, by the kernel's names: paths, "socket:[INODE]"; nothing of one that has ended."""
     try:
