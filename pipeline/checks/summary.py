@@ -14,7 +14,7 @@ def numbers(dataset: Split) -> list[tuple[str, str]]:
     per_class = np.bincount(columns.label, minlength=len(dataset.classes))
     size = columns.size / 1e3
     kinds = np.bincount(columns.kind, minlength=3)
-    storage = manifest.storage
+    storage, fields = manifest.storage, sorted(manifest.fields.items())
     lines = [
         ("images", f"{len(dataset):,}, and {manifest.num_quarantined:,} in quarantine"),
         ("classes", f"{len(dataset.classes):,}, of {per_class.min():,} to {per_class.max():,} images"),
@@ -28,6 +28,9 @@ def numbers(dataset: Split) -> list[tuple[str, str]]:
     if storage:
         quality = f", quality {storage.quality}" if storage.quality else ""
         lines.append(("stored", f"{storage.resize}, {storage.encoding}{quality}"))
+    if manifest.fields:
+        said = (f"{name} {each.type}" + f" of {each.size}" * (each.size is not None) for name, each in fields)
+        lines.append(("fields", ", ".join(said)))
     if dataset.sizes_known:
         lines += [("height, pixels", range_of(columns.height)), ("width, pixels", range_of(columns.width))]
     if dataset.has_statistics:

@@ -72,6 +72,7 @@ def check_tables(dataset: Split) -> list[str]:
         return faults
     try:
         counts = np.bincount(dataset.columns.shard, minlength=len(manifest.shards))
+        dataset.fields(manifest.fields)
     except ValueError as error:
         return [str(error)]
     for shard, count in zip(manifest.shards, counts.tolist(), strict=True):

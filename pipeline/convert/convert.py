@@ -18,6 +18,7 @@ from imagefeed.pipeline.convert.write_shard import shard_name, write_shard
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, QUARANTINE, RECORDS, SAMPLES, Manifest
 from imagefeed.pipeline.dataset.publish import array_writer, publish_split, table_writer
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums, statistics
+from imagefeed.pipeline.dataset.tables import schema_of
 from imagefeed.pipeline.files.output_folder import OutputFolder, output_folder_at
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.runtime.executors import Executor, run_here
@@ -42,7 +43,7 @@ def convert(
     has a final name.
     """
     target = output_folder_at(out)
-    opened = select(open_source(source), options.classes, options.limit)
+    opened = select(open_source(source, options.fields), options.classes, options.limit)
     print(describe(opened), file=sys.stderr, flush=True)
     with target.lock() as check:
         plans = [plan_split(opened, name, target, options) for name in opened.splits]
@@ -127,7 +128,7 @@ def finish(split: SplitPlan, format: Format, check: Callable[[], None]) -> None:
         quarantine.append(record.quarantine)
         moments = None if moments is None or record.moments is None else moments + record.moments
         pixel_sums += record.pixel_sums
-    rows = pa.concat_tables(samples).sort_by("id").combine_chunks()
+    rows = with_fields(split, pa.concat_tables(samples).sort_by("id").combine_chunks())
     refused = pa.concat_tables(quarantine).sort_by("id").combine_chunks()
     if len(rows) + len(refused) != len(split.table):
         raise RuntimeError(
@@ -150,9 +151,19 @@ def finish(split: SplitPlan, format: Format, check: Callable[[], None]) -> None:
         statistics=None if moments is None else statistics(moments),
         files={},
         digest=split.digest,
+        fields=split.source.fields,
     )
     publish_split(folder, manifest, files, check)
     folder.below(RECORDS).remove()
+
+
+def with_fields(split: SplitPlan, rows: pa.Table) -> pa.Table:
+    """The table of samples `rows` with the fields of the split's source, by the samples' ids."""
+    fields = split.source.fields
+    if not fields:
+        return rows
+    columns = split.table.select(sorted(fields)).take(rows["id"])
+    return pa.table([*rows.columns, *columns.columns], schema=schema_of(fields)).combine_chunks()
 
 
 def load_records(folder: OutputFolder, names: list[str]) -> Iterator[ShardRecord]:

@@ -16,7 +16,8 @@ from imagefeed.pipeline.sources.subset import select
 
 def estimate(source: str | Path, out: str | Path, options: ConvertOptions = ConvertOptions()) -> list[Estimate]:
     """What `convert` with the same arguments would do. Raises as it does where the source cannot be used."""
-    opened, target = select(open_source(source), options.classes, options.limit), output_folder_at(out)
+    opened = select(open_source(source, options.fields), options.classes, options.limit)
+    target = output_folder_at(out)
     return [each for name in opened.splits for each in estimate_split(plan_split(opened, name, target, options))]
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from imagefeed.pipeline.dataset.fields import check_names
+from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.jpeg.codec import codec_name
 from imagefeed.pipeline.image.resize import Resize
@@ -39,8 +41,13 @@ class ConvertOptions:
     """Convert this many images of each split only, evenly spread over the source's sorted order."""
     classes: tuple[str, ...] = ()
     """Convert these classes only, by WordNet id or folder name; they are then numbered among themselves."""
+    fields: tuple[str, ...] = ()
+    """Columns of the source that become fields of the samples, such as score,tags,caption: numbers, lists of numbers
+    and text, for the loader to put into its batches; see docs/conversion.md."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(name for each in self.fields for name in each.split(",")))
+        check_names(self.fields, SAMPLES_SCHEMA.names)
         resize = Resize.parse(self.resize)
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality {self.quality}: choose 1 to 100")

@@ -13,7 +13,7 @@ from imagefeed.pipeline.dataset.digests import spell_storage
 from imagefeed.pipeline.files.output_folder import OutputFolder
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.sampling.shard_plan import costliest_first, shard_ids, split_evenly
-from imagefeed.pipeline.sources.image_table import Source
+from imagefeed.pipeline.sources.image_table import SCHEMA, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class SplitPlan:
         parts = shard_ids(len(self.table), self.options.shard_size, shuffle)
         for number in costliest_first(parts, self.table["size"].to_numpy()):
             ids = parts[number]
-            rows = self.table.take(ids)
+            rows = self.table.select(SCHEMA.names).take(ids)  # of fields the shards know nothing
             stamps = rows["stamp"].to_numpy().astype("<i8").tobytes()
             yield ShardTask(
                 number=number,

@@ -107,7 +107,7 @@ def copy_shard(task: RepackTask) -> Repacked:
                 offset = writer.add(row["key"], row["label"], payload, kind, height, width)
                 rows.append(row | {"offset": offset, "kind": kind, "height": height, "width": width, "xxh3": digest})
     shard = replace(task.shard, num_bytes=path.stat().st_size, sha256=file_sha256(path), modified_ns=None)
-    return Repacked(shard=shard, rows=pa.Table.from_pylist(rows, SAMPLES_SCHEMA))
+    return Repacked(shard=shard, rows=pa.Table.from_pylist(rows, task.rows.schema))
 
 
 def kind_and_size(payload: bytes, row: dict, jpeg: JpegCodec) -> tuple[int, int, int]:

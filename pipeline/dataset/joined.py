@@ -4,7 +4,7 @@ A sample's id is its own, moved up by the largest id before it plus 1: the ids o
 of the first, and so on. `name` tells a sample's shard, own id and key.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from imagefeed.pipeline.dataset.fields import FieldColumn, concatenated
 from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.dataset.sample_store import Columns, SampleStore
 from imagefeed.pipeline.dataset.statistics import Moments, Statistics
@@ -84,6 +85,12 @@ class Joined(SampleStore):
             for table, below, new, first in zip(tables, past, labels, self._first_shards, strict=False)
         ]
         return Columns(*map(np.concatenate, zip(*moved, strict=True)))
+
+    def fields(self, names: Iterable[str]) -> dict[str, FieldColumn]:
+        """The fields `names` of all parts, one behind the other, see `SampleStore.fields`."""
+        names = list(names)
+        found, owners = [part.fields(names) for part in self.parts], [part.called for part in self.parts]
+        return {name: concatenated([columns[name] for columns in found], name, owners) for name in names}
 
     @cached_property
     def shard_bytes(self) -> np.ndarray:

@@ -4,10 +4,11 @@ A complete example stands in `docs/format.md`; a test loads that very example.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imagefeed.pipeline.dataset.fields import Field
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.dataset.type_check import type_check
 from imagefeed.pipeline.files.atomic import write_atomically
@@ -55,6 +56,7 @@ class Manifest:
     statistics: Statistics | None  # None in an index and of files that were copied, unless they were asked for
     files: dict[str, str]  # sha256 of the other files of the split, by name
     digest: str  # sha256 of the source's listing and the options: what the split was made from
+    fields: dict[str, Field] = field(default_factory=dict)  # columns of the table beyond its own; see `fields.py`
 
     @property
     def is_index(self) -> bool:
@@ -63,7 +65,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """Canonical text: the same manifest gives the same bytes."""
-        return json.dumps({"imagefeed": VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        record = {"imagefeed": VERSION, **asdict(self)}
+        if not self.fields:  # as it was before there were any
+            del record["fields"]
+        return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
     def save(self, split_dir: Path) -> None:
         """Writes `manifest.json` atomically. Everything that it names must be on disk already."""
@@ -105,6 +110,7 @@ def from_record(record: dict[str, Any]) -> Manifest:
         statistics=None
         if statistics is None
         else Statistics(**{key: freeze(value) for key, value in statistics.items()}),
+        fields={name: Field(**each) for name, each in record.pop("fields", {}).items()},
         **record,
     )
     type_check(manifest, Manifest, "")

@@ -1,11 +1,12 @@
 """What a loader asks of a dataset: its table of samples, its shards in memory, the statistics of its pixels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from imagefeed.pipeline.dataset.fields import FieldColumn
 from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.files.cache import GB, Cache
@@ -51,6 +52,13 @@ class SampleStore(ABC):
     @abstractmethod
     def columns(self) -> Columns:
         """The table's numbers, proved to lie within the shards: a reader need not look again."""
+
+    @abstractmethod
+    def fields(self, names: Iterable[str]) -> dict[str, FieldColumn]:
+        """The fields `names`, what samples say beside their labels, for all samples.
+
+        Raises `ValueError` for a name that is not there, and where the table was altered.
+        """
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 import pyarrow as pa
 
+from imagefeed.pipeline.dataset.fields import FieldColumn, check_there
 from imagefeed.pipeline.dataset.index import index_of, shards_of
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, Class, Manifest
 from imagefeed.pipeline.dataset.remote import Remote
 from imagefeed.pipeline.dataset.sample_store import Columns, SampleStore
 from imagefeed.pipeline.dataset.statistics import Statistics
-from imagefeed.pipeline.dataset.tables import count_samples, read_mean_image, read_numbers, read_samples
+from imagefeed.pipeline.dataset.tables import count_samples, read_fields, read_mean_image, read_numbers, read_samples
 from imagefeed.pipeline.files.cache import Cache, CacheOptions
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import MappedFile, check_unchanged
@@ -121,9 +122,9 @@ class Split(SampleStore):
 
     @cached_property
     def samples(self) -> pa.Table:
-        """The table of samples, `tables.SAMPLES_SCHEMA`. Raises `ValueError` where it was altered."""
+        """The table of samples, see `tables.schema_of`. Raises `ValueError` where it was altered."""
         self._check_file(SAMPLES)
-        return read_samples(self.path)
+        return read_samples(self.path, self.manifest.fields)
 
     @cached_property
     def columns(self) -> Columns:
@@ -132,7 +133,8 @@ class Split(SampleStore):
         Raises `ValueError` with the sample and the shard where one does not.
         """
         self._check_file(SAMPLES)
-        columns = Columns(*read_numbers(self.path, Columns._fields))  # the keys wait until somebody asks for a name
+        numbers = read_numbers(self.path, Columns._fields, self.manifest.fields)
+        columns = Columns(*numbers)  # the keys wait until somebody asks for a name
         for wrong, what in self._faults(columns):
             if wrong.any():
                 row = int(wrong.argmax())
@@ -169,6 +171,18 @@ class Split(SampleStore):
     def cache(self) -> Cache | None:
         """Where a remote split's shards are kept."""
         return None if self.remote is None else self.remote.cache
+
+    def fields(self, names: Iterable[str]) -> dict[str, FieldColumn]:
+        """The fields `names`, what samples say beside their labels, for all samples.
+
+        Raises `ValueError` for a name that the split lacks, and where the table was altered.
+        """
+        names, there = list(names), sorted(self.manifest.fields)
+        if not names:
+            return {}
+        check_there(names, there, str(self.source or self.path), "field")
+        self._check_file(SAMPLES)
+        return read_fields(self.path, names, self.manifest.fields)
 
     def name(self, row: int) -> str:
         """A sample as messages name it: the shard's file, the id and the key."""

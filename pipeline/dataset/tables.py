@@ -1,14 +1,16 @@
 """The tables beside a split's shards, and how to read them: a damaged file is an error that names it."""
 
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagefeed.pipeline.dataset.fields import ARROW, Field, FieldColumn, check_names, read_column
 from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, SAMPLES
 
 SAMPLES_SCHEMA = pa.schema(
@@ -36,6 +38,7 @@ QUARANTINE_SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
+NO_FIELDS: Mapping[str, Field] = MappingProxyType({})
 
 # What parsers raise; NumPy's reads its header as Python.
 DAMAGE = (
@@ -62,17 +65,26 @@ def count_samples(split_dir: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
 
 
-def read_samples(split_dir: Path) -> pa.Table:
-    """The table of samples (`SAMPLES_SCHEMA`), sorted by id. Raises `ValueError` where it is another or no table."""
+def schema_of(fields: Mapping[str, Field]) -> pa.Schema:
+    """Of the table of samples of a split with these fields: they follow the columns of every table, sorted by name.
+
+    Raises `ValueError` for a name that no field can have.
+    """
+    check_names(fields, SAMPLES_SCHEMA.names)
+    return pa.schema([*SAMPLES_SCHEMA, *(pa.field(name, ARROW[fields[name].type]) for name in sorted(fields))])
+
+
+def read_samples(split_dir: Path, fields: Mapping[str, Field] = NO_FIELDS) -> pa.Table:
+    """The table of samples (`schema_of`), sorted by id. Raises `ValueError` where it is another or no table."""
     path = Path(split_dir) / SAMPLES
     with parsing(path):
         table = pq.read_table(path)
         table.validate(full=True)
-    check_columns(path, table.schema)
-    return table
+    check_columns(path, table.schema, fields)
+    return table.cast(schema_of(fields))  # in which parts of a type may have other names, and so other bytes on disk
 
 
-def read_numbers(split_dir: Path, names: Iterable[str]) -> list[np.ndarray]:
+def read_numbers(split_dir: Path, names: Iterable[str], fields: Mapping[str, Field] = NO_FIELDS) -> list[np.ndarray]:
     """Columns of the table of samples, without nulls, read one after the other: memory never holds more than these.
 
     Raises `ValueError` where it is another or no table.
@@ -80,22 +92,38 @@ def read_numbers(split_dir: Path, names: Iterable[str]) -> list[np.ndarray]:
     path, numbers = Path(split_dir) / SAMPLES, []
     with parsing(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        for name in names if schema.equals(SAMPLES_SCHEMA) else ():
+        for name in names if schema.equals(schema_of(fields)) else ():
             column = file.read(columns=[name]).column(0)
             if column.null_count:
                 raise ValueError(f"{name} has places without a number")
             if len(column) != file.metadata.num_rows:
                 raise ValueError(f"{name} has {len(column)} rows and not {file.metadata.num_rows}")
             numbers.append(column.to_numpy())
-    check_columns(path, schema)
+    check_columns(path, schema, fields)
     pa.default_memory_pool().release_unused()
     return numbers
 
 
-def check_columns(path: Path, schema: pa.Schema) -> None:
-    """Raises `ValueError` where a table's columns are not those of `SAMPLES_SCHEMA`."""
-    if not schema.equals(SAMPLES_SCHEMA):
-        raise ValueError(f"{path} has other columns than {SAMPLES_SCHEMA.names}: convert the source again")
+def read_fields(split_dir: Path, names: Iterable[str], fields: Mapping[str, Field]) -> dict[str, FieldColumn]:
+    """The fields `names`, each one of `fields`. Raises `ValueError` where the table does not hold what they say."""
+    path = Path(split_dir) / SAMPLES
+    with parsing(path), pq.ParquetFile(path) as file:
+        check_columns(path, file.schema_arrow, fields)
+        found = {}
+        for name in names:
+            column = file.read(columns=[name]).column(0)
+            try:
+                found[name] = read_column(fields[name], column)
+            except ValueError as error:
+                raise ValueError(f"field {name}: {error}") from error
+        return found
+
+
+def check_columns(path: Path, schema: pa.Schema, fields: Mapping[str, Field]) -> None:
+    """Raises `ValueError` where a table's columns are not those of a split with these fields."""
+    expected = schema_of(fields)
+    if not schema.equals(expected):
+        raise ValueError(f"{path} has other columns than {expected.names}: convert the source again")
 
 
 def read_mean_image(split_dir: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 
 from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.dataset.split import Split
+from imagefeed.pipeline.loader.batch_fields import BatchFields
 from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, blank_images
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
 from imagefeed.pipeline.loader.ranks import check_process
@@ -48,6 +49,7 @@ class OtherLoader(Resumable, ABC):
         }.items():
             if given:
                 raise ValueError(f"{name} is not for the loader {self.name}: use imagefeed")
+        self._fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
         self.num_samples = num_samples_of(dataset, options)  # of a whole epoch, over all ranks
         super().__init__(options.seed, self.num_samples, str(dataset.path))
 
@@ -85,4 +87,5 @@ class OtherLoader(Resumable, ABC):
             return torch.from_numpy(np.concatenate([values.astype(np.int64), np.full(missing, fill)]))
 
         valid = torch.arange(self.options.batch_size) < len(rows)
-        return Batch(images, column(columns.label[rows], PAD_LABEL), column(columns.id[rows], PAD), valid)
+        batch = Batch(images, column(columns.label[rows], PAD_LABEL), column(columns.id[rows], PAD), valid)
+        return self._fields.added(batch, np.concatenate([rows, np.full(missing, PAD)]))

@@ -31,6 +31,7 @@ from imagefeed.pipeline.kernel.fused import (
 )
 from imagefeed.pipeline.kernel.transform import entry_of
 from imagefeed.pipeline.kernel.write import new_row_buffers
+from imagefeed.pipeline.loader.batch_fields import BatchFields
 from imagefeed.pipeline.loader.buffers import DTYPES, Buffers
 from imagefeed.pipeline.loader.normalization import normalizations
 from imagefeed.pipeline.loader.options import LoaderOptions
@@ -52,7 +53,8 @@ class Batch(NamedTuple):
     """One rank's part of a global batch, always `batch_size` rows (B); it is the caller's for as long as it is held.
 
     Rows that pad a last batch have images 0, label -100, sample id -1 and valid False. So have those of samples that
-    were left out by on_error="skip", but for their ids.
+    were left out by on_error="skip", but for their ids. A loader with `fields` gives a subclass, which has them
+    behind `valid`, as `dataset/fields.py` says of each type.
     """
 
     images: torch.Tensor  # [B, 3, S, S] for NCHW and channels_last, [B, S, S, 3] for NHWC; ten-crop: [B, 10, ...]
@@ -106,6 +108,7 @@ class BatchPlanner:
             raise ValueError("a transform in Python makes the whole of the image, so that nothing is left to augment")
         self.dataset, self.options, self.recipe = dataset, options, options.settled
         self.with_colour, self.without_colour = normalizations(dataset, options)
+        self.fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
         self.written_shape, stored = output_shapes(options)
         self.buffers = Buffers(stored, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
         self._transform = entry_of(options.transform)
@@ -149,8 +152,9 @@ class BatchPlanner:
             turns=np.where(valid, turns, 0),
         )
         labels = column(columns.label.astype(np.int64), PAD_LABEL)
-        batch = Batch(images, *map(torch.from_numpy, (labels, ids, valid)))
-        return BatchTask(self, job, np.where(valid, rows, PAD), batch, wait, locate or self.dataset.payload_addresses)
+        rows = np.where(valid, rows, PAD)
+        batch = self.fields.added(Batch(images, *map(torch.from_numpy, (labels, ids, valid))), rows)
+        return BatchTask(self, job, rows, batch, wait, locate or self.dataset.payload_addresses)
 
     def memory(self, samples: int) -> tuple[torch.Tensor, np.ndarray]:
         """Images of unknown content as the caller sees them ([samples, ...]), and the same memory as an array."""
@@ -251,6 +255,8 @@ class BatchTask:
                 raise ValueError(next(iter(failures.values())))
             for i in failures:
                 self._batch.labels[i], self._batch.valid[i] = PAD_LABEL, False
+            rows = np.where(self._batch.valid.numpy(), self._rows, PAD)
+            return self._planner.fields.added(Batch(*self._batch[: len(Batch._fields)]), rows)
         return self._batch
 
     def failures(self) -> dict[int, str]:

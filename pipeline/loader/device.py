@@ -9,7 +9,7 @@ Copies from pinned memory run on a stream of their own, while the device is at t
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -36,6 +36,11 @@ class Sent(NamedTuple):
     batch: Batch
     arrived: torch.cuda.Event | None
     state: dict[str, int]  # of a loader that has handed it out
+
+
+def sent_to(device: torch.device, part: Any) -> Any:
+    """A part of a batch on the device; text, a list, stays on the host."""
+    return part.to(device, non_blocking=True) if isinstance(part, torch.Tensor) else part
 
 
 class DeviceLoader:
@@ -106,14 +111,14 @@ class DeviceLoader:
         """Begins the copies; `before` is the loader's state before it gave `batch`."""
         with torch.cuda.stream(self._stream):  # None changes nothing
             # The small ones first: they are not pinned, and the host waits for its turn on the stream.
-            small = [part.to(self.device, non_blocking=True) for part in batch[1:]]
+            small = [sent_to(self.device, part) for part in batch[1:]]
             images = batch.images.to(self.device, non_blocking=True)
             if self._finish is not None:
                 seed, epoch = before["seed"], before["epoch"]
                 position = self.loader.options.rank_slice.first(before["position"])
                 images = self._finish(images, batch.sample_ids.numpy(), seed=seed, epoch=epoch, position=position)
             arrived = self._stream.record_event() if self._stream is not None else None
-        return Sent(Batch(images, *small), arrived, self.loader.state_dict())
+        return Sent(type(batch)._make((images, *small)), arrived, self.loader.state_dict())
 
     def _receive(self, sent: Sent) -> Batch:
         """The batch; whatever the caller's stream does from now on comes after its copies."""
@@ -121,5 +126,6 @@ class DeviceLoader:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(sent.arrived)
             for part in sent.batch:  # its memory must not be used again before the caller's stream has done with it
-                part.record_stream(current)
+                if isinstance(part, torch.Tensor):
+                    part.record_stream(current)
         return sent.batch

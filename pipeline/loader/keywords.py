@@ -28,6 +28,7 @@ class LoaderKeywords(TypedDict, total=False):
     shuffle_shards: int
     per_class: int | None
     sample_ids: Sequence[int] | np.ndarray | None
+    fields: Sequence[str] | None
     drop_last: bool
     prefetch: int
     statistics: Path | str | None

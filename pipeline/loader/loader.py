@@ -12,7 +12,8 @@ import numpy as np
 
 from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.jit.clib import libc
-from imagefeed.pipeline.loader.batches import Batch, BatchPlanner, BatchTask, at_once, note_skipped
+from imagefeed.pipeline.loader.batch_fields import BatchFields
+from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, BatchPlanner, BatchTask, at_once, note_skipped
 from imagefeed.pipeline.loader.options import LoaderOptions, check_mixture, num_samples_of, order_of, residency_of
 from imagefeed.pipeline.loader.pairs import Pairs
 from imagefeed.pipeline.loader.prefetch import Prefetcher
@@ -50,6 +51,7 @@ class Loader(Resumable):
         if options.makes_images:
             if dataset.cache is not None:
                 raise ValueError(f"{dataset.called} is elsewhere and a transform in Python needs local files: copy it")
+            self._fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
             self._blank = blank_of(dataset, options)
         else:
             self._planners = Planners(dataset, options)
@@ -76,11 +78,14 @@ class Loader(Resumable):
         check_process(self.options.rank_slice, found=self.options.ranks_found)
         cursor, rest = self.begin(), (self.num_samples, self.skipped)
         if self.options.makes_images:
-            return TransformedEpoch(self.dataset, self.options, self._blank, cursor, *rest)
+            return TransformedEpoch(self.dataset, self.options, self._blank, self._fields, cursor, *rest)
         return Epoch(self._planners, cursor, *rest)
 
     def pairs(self) -> "Pairs":
-        """The same epochs as pairs of images and labels, as a `DataLoader` gives them: without rows of padding."""
+        """The same epochs as pairs of images and labels, as a `DataLoader` gives them: without rows of padding.
+
+        The fields, where there are any, follow the labels.
+        """
         return Pairs(self)
 
 

@@ -6,20 +6,30 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import numpy as np
 
 Range = tuple[int, int | None]  # least and most, None: no limit
+
+
+class Row(NamedTuple):
+    """A row of values of one type, as an option."""
+
+    kinds: str  # NumPy's letters for the types of its values
+    words: str
+
+
+ROWS = {int: Row("iu", "a row of integers"), float: Row("iuf", "a row of numbers"), str: Row("U", "a row of text")}
 MOST_NAMED = 80  # characters of a wrong value in a message
 
 
 def check_option(name: str, value: Any, kind: Any, limits: Range | None = None) -> Any:
     """`value`, NumPy's numbers as Python's, where it is of the type `kind` and within `limits`.
 
-    Knows Literal, bool, int (no bool), float (finite), Sequence of numbers (no text), paths, functions, None and unions
-    of them. Raises `TypeError` for another type and `ValueError` for another value, with the option and what is
-    allowed.
+    Knows Literal, bool, int (no bool), float (finite), Sequence of numbers or of text (which is none itself), paths,
+    functions, None and unions of them. Raises `TypeError` for another type and `ValueError` for another value, with the
+    option and what is allowed.
     """
     kinds, choices = alternatives(kind), choices_of(kind)
     if not any(fits(value, each) for each in kinds):
@@ -51,7 +61,7 @@ def fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return isinstance(value, str) and value in get_args(kind)
     if get_origin(kind) is Sequence:
-        return is_row(value, "iu" if get_args(kind)[0] is int else "iuf")
+        return is_row(value, ROWS[get_args(kind)[0]].kinds)
     if get_origin(kind) is Callable:
         return callable(value)
     if kind is bool:
@@ -67,14 +77,16 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def is_row(value: Any, kinds: str) -> bool:
-    """Whether `value` is a row of numbers, NumPy's or others', of one of these kinds of type; any empty row is one."""
+    """Whether `value` is a row, NumPy's or others', of one of these kinds of type; any empty row is one."""
     if isinstance(value, str | bytes | dict | set) or not hasattr(value, "__len__"):
         return False
     try:
         row = np.asarray(value)
     except (ValueError, TypeError):  # rows of several lengths
         return False
-    return row.ndim == 1 and (row.dtype.kind in kinds or not row.size) and bool(np.isfinite(row).all())
+    if row.ndim != 1 or not (row.dtype.kind in kinds or not row.size):
+        return False
+    return row.dtype.kind == "U" or bool(np.isfinite(row).all())
 
 
 def words(kind: Any, limits: Range | None = None) -> str:
@@ -84,7 +96,7 @@ def words(kind: Any, limits: Range | None = None) -> str:
         if get_origin(each) is Literal:
             found += get_args(each)
         elif get_origin(each) is Sequence:
-            found.append("a row of integers" if get_args(each)[0] is int else "a row of numbers")
+            found.append(ROWS[get_args(each)[0]].words)
         elif get_origin(each) is Callable:
             found.append("a function")
         elif each is bool:

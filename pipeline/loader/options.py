@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, get_type_hints
 import numpy as np
 import torch
 
+from imagefeed.pipeline.dataset.fields import check_names
 from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.image.stored import MOST_PIXELS
 from imagefeed.pipeline.kernel.recipes import RECIPES, Recipe
@@ -104,6 +105,9 @@ class LoaderOptions:
     """Samples of each class in an epoch, the same for all: rare ones come again. None: every sample once."""
     sample_ids: Sequence[int] | np.ndarray | None = field(default=None, compare=False)
     """Ids of the samples that are used at all, each once; None: all. The others' absence changes nothing for these."""
+    fields: Sequence[str] | None = None
+    """Fields of the samples that batches have behind `valid`, by name, in this order: what `imagefeed convert --fields`
+    stored. None: a batch is images, labels, sample_ids and valid."""
     drop_last: bool = False
     """Leave out the samples that do not fill a last global batch; otherwise that batch is padded."""
     prefetch: int = 2
@@ -154,6 +158,9 @@ class LoaderOptions:
     def __post_init__(self) -> None:
         for name, kind in kinds_of(LoaderOptions).items():
             object.__setattr__(self, name, check_option(name, getattr(self, name), kind, RANGES.get(name)))
+        if self.fields is not None:
+            object.__setattr__(self, "fields", tuple(self.fields))
+            check_names(self.fields, ())
         if (self.rank is None) != (self.world_size is None):
             raise ValueError(f"give both rank and world_size, or neither: {self.rank} and {self.world_size}")
         if self.rank is None:

@@ -1,7 +1,8 @@
 """A loader as training loops of others know it: pairs of images and labels."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from itertools import compress
+from typing import Any, Protocol
 
 import torch
 
@@ -19,6 +20,7 @@ class Batches(Protocol):
 class Pairs:
     """A loader's epochs as (images [n, ...], labels int64 [n]), without rows of padding: the last batch may be shorter.
 
+    Fields follow, where the loader was asked for some.
     Each `for` is the loader's next epoch.
     """
 
@@ -29,9 +31,12 @@ class Pairs:
         """Batches of a whole epoch."""
         return len(self.loader)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for batch in self.loader:
-            if batch.valid.all():
-                yield batch.images, batch.labels
-            else:
-                yield batch.images[batch.valid], batch.labels[batch.valid]
+            parts = (batch.images, batch.labels, *batch[len(Batch._fields) :])
+            yield parts if batch.valid.all() else tuple(kept(part, batch.valid) for part in parts)
+
+
+def kept(part: Any, valid: torch.Tensor) -> Any:
+    """The rows of a part of a batch, a tensor [B, ...] or a list of B, where `valid` (bool [B]) says so."""
+    return part[valid] if isinstance(part, torch.Tensor) else list(compress(part, valid.tolist()))

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from imagefeed.pipeline.dataset.sample_store import SampleStore
+from imagefeed.pipeline.loader.batch_fields import BatchFields
 from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, note_skipped
 from imagefeed.pipeline.loader.options import LoaderOptions, order_of, rows_of
 from imagefeed.pipeline.loader.stored_images import StoredImages
@@ -139,11 +140,12 @@ class TransformedEpoch:
         dataset: SampleStore,
         options: LoaderOptions,
         blank: Blank,
+        fields: BatchFields,
         cursor: Cursor,
         num_samples: int,
         skipped: list[str],
     ) -> None:
-        self._dataset, self._options, self._blank = dataset, options, blank
+        self._dataset, self._options, self._blank, self._fields = dataset, options, blank, fields
         self._cursor, self._num_samples, self._skipped = cursor, num_samples, skipped
         self._batches: Iterator[tuple[np.ndarray, Made]] | None = None
 
@@ -208,4 +210,5 @@ class TransformedEpoch:
         labels[failed], valid[failed] = PAD_LABEL, False
         if len(images) < len(entries):
             images = torch.cat([images, self._blank.images(len(entries) - len(images))])
-        return Batch(images, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(valid))
+        batch = Batch(images, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(valid))
+        return self._fields.added(batch, np.where(valid, entries % len(self._dataset), PAD))

@@ -12,6 +12,8 @@ def describe(source: Source) -> str:
     named = ", ".join(classes[:MOST_CLASSES] + ["..."] * (len(classes) > MOST_CLASSES))
     sample = next(iter(source.splits.values()))["key"][0]
     line = f"{source.root} ({source.kind}): {splits} images of {len(classes):,} classes ({named}), such as {sample}"
+    if source.fields:
+        line += f"; fields {', '.join(f'{name} ({source.fields[name].type})' for name in sorted(source.fields))}"
     if not source.left_out:
         return line
     return f"{line}\nleft out: {len(source.left_out):,} images in no class folder, such as {source.left_out[0]}"

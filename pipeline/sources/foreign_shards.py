@@ -4,6 +4,7 @@ They may lie in `train/` and `val/`, or have these words in their names. The sam
 finds, from the headers alone. In a beton a sample has no name: its key is the file and its number.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.classes import label_all
+from imagefeed.pipeline.dataset.fields import check_there, joined
 from imagefeed.pipeline.dataset.manifest import MANIFEST
 from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named
 from imagefeed.pipeline.formats.containers import LISTERS
@@ -19,6 +21,7 @@ from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.sources.class_names import read_names
 from imagefeed.pipeline.sources.ilsvrc2012 import FILES
 from imagefeed.pipeline.sources.image_table import Source, by_key, rows
+from imagefeed.pipeline.sources.sample_members import read_columns
 from imagefeed.pipeline.sources.split_names import by_split
 
 SHARD = r"(?:(?:train|val|valid|validation|test)/)?[^/]*\.(?:tar|beton)"
@@ -30,33 +33,44 @@ def recognises(files: pa.Table) -> bool:
     return len(found) > 0 and not len(named(files, f"(?:.*/)?{MANIFEST}"))
 
 
-def open_source(origin: InputFolder, files: pa.Table) -> Source:
-    """Lists the images. Raises `ValueError` with the file and the sample where a shard is not whole."""
+def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()) -> Source:
+    """Lists the images, with `fields` of the samples in tars behind the columns of `SCHEMA`.
+
+    Raises `ValueError` with the file and the sample where a shard is not whole.
+    """
     kinds = {name.rpartition(".")[2] for name in named(files, SHARD)["name"].to_pylist()}
     if len(kinds) > 1:
         raise ValueError(f"{origin.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
+    if kinds == {"beton"}:
+        check_there(fields, (), origin.root, "column")
     parts = by_split(named(files, SHARD), origin.root)
     found = [(split, file) for split, table in parts.items() for file in table.to_pylist()]
     with ThreadPoolExecutor(REQUESTS) as pool:
-        listings = list(pool.map(lambda each: list_shard(origin, each[1]), found))
+        listed = list(pool.map(lambda each: list_shard(origin, each[1], fields), found))
+    listings, columns = [each for each, _ in listed], [each for _, each in listed]
     paths = [origin.path(file["name"]) for _, file in found]
     labels, classes = label_all(listings, paths, read_names(origin, files))
     ends = np.cumsum([len(each.label) for each in listings])
     tables: dict[str, list[pa.Table]] = {split: [] for split in parts}
-    for (split, file), listing, end in zip(found, listings, ends.tolist(), strict=True):
-        tables[split].append(images(file, listing, labels[end - len(listing.label) : end]))
+    for (split, file), listing, more, end in zip(found, listings, columns, ends.tolist(), strict=True):
+        table = images(file, listing, labels[end - len(listing.label) : end])
+        for name, column in more.items():
+            table = table.append_column(name, column)
+        tables[split].append(table)
     return Source(
         kind=kinds.pop(),
         root=origin.root,
         classes=classes,
-        splits={split: by_key(pa.concat_tables(each), origin.root) for split, each in tables.items()},
+        splits={split: by_key(joined(each, origin.root), origin.root) for split, each in tables.items()},
     )
 
 
-def list_shard(origin: InputFolder, file: dict) -> Listing:
-    """What a shard (a row of `origin.FILES`) holds."""
+def list_shard(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[Listing, dict[str, pa.Array]]:
+    """What a shard (a row of `origin.FILES`) holds, and the columns `fields` of its samples."""
+    name = origin.path(file["name"])
     with origin.open(file["name"], file["size"]) as opened:
-        return LISTERS[file["name"].rpartition(".")[2]](opened, file["size"], origin.path(file["name"]))
+        listing = LISTERS[file["name"].rpartition(".")[2]](opened, file["size"], name)
+        return listing, read_columns(opened, file["size"], name, listing.key, fields)
 
 
 def images(file: dict, listing: Listing, labels: np.ndarray) -> pa.Table:

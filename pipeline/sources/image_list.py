@@ -1,26 +1,30 @@
 """A list file: one image a line, its path and then its label, `images/gold fish.jpg 1`, as Caffe has it.
 
-A path is relative to the list's folder. Labels are numbers from 0 on, or names, which are numbered in sorted order.
-`train.txt` and `val.txt` side by side are two splits, a list of another name is "train". `classes.txt` beside them
-names the classes.
+Or a file with named columns, see `list_table.py`. A path is relative to the list's folder. Labels are numbers from 0
+on, or names, which are numbered in sorted order. `train.txt` and `val.txt` side by side are two splits, a list of
+another name is "train". `classes.txt` beside them names the classes.
 """
 
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 
 from imagefeed.pipeline.dataset.classes import CLASSES
+from imagefeed.pipeline.dataset.fields import check_there, joined
 from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named, table_of
 from imagefeed.pipeline.formats.listing import MOST_CLASSES
 from imagefeed.pipeline.sources.class_names import read_names
 from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, labels_of, whole_files
+from imagefeed.pipeline.sources.list_table import parse_list
 from imagefeed.pipeline.sources.split_names import by_split
 
 SPLIT_LISTS = r"(?:train|val|valid|validation)\.(?:txt|lst)"
-ANY_LIST = r"[^/]*\.(?:txt|lst)"
+TABLES = r"[^/]*\.(?i:csv|tsv|jsonl)"
+ANY_LIST = rf"[^/]*\.(?:txt|lst)|{TABLES}"
 LINE = re.compile(r"(?P<path>.*\S)[ \t]+(?P<label>\S+)")
 NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -30,37 +34,52 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, SPLIT_LISTS)) > 0 or (len(named(files, ANY_LIST)) == len(files) > 0)
 
 
-def open_source(origin: InputFolder, files: pa.Table) -> Source:
-    """Lists the images. Raises `ValueError` with the line that cannot be read, `OSError` for a missing image."""
+def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()) -> Source:
+    """Lists the images, with the columns `fields` behind those of `SCHEMA`.
+
+    Raises `ValueError` with the line that cannot be read, `OSError` for a missing image.
+    """
     lists = named(files, SPLIT_LISTS)
     lists = lists if len(lists) else files.filter([name != CLASSES for name in files["name"].to_pylist()])
     parts = {
-        split: read_lists(origin, each["name"].to_pylist()) for split, each in by_split(lists, origin.root).items()
+        split: read_lists(origin, each["name"].to_pylist(), fields)
+        for split, each in by_split(lists, origin.root).items()
     }
     try:
         given = read_names(origin, table_of([[origin.found(CLASSES)]]))
     except FileNotFoundError:
         given = None
-    words = {label for _, labels in parts.values() for label in labels}
+    words = {label for _, labels, _ in parts.values() for label in labels}
     if all(NUMBER.fullmatch(label) for label in words):
         classes = number_classes({int(label) for label in words}, given, origin.root)
         parts = {
-            split: (names, [classes[int(each)].wnid for each in labels]) for split, (names, labels) in parts.items()
+            split: (names, [classes[int(each)].wnid for each in labels], columns)
+            for split, (names, labels, columns) in parts.items()
         }
     else:
         classes = given or tuple(Class(word, word) for word in sorted(words))
     splits = {}
-    for split, (names, labels) in parts.items():
+    for split, (names, labels, columns) in parts.items():
         found = describe(origin, names)
         numbers = labels_of(pa.array(labels, pa.string()), classes, origin.root)
-        splits[split] = by_key(whole_files(found, key_of(found["name"]), numbers), origin.root)
+        table = whole_files(found, key_of(found["name"]), numbers)
+        for name in fields:
+            table = table.append_column(name, columns[name])
+        splits[split] = by_key(table, origin.root)
     return Source(kind="list", root=origin.root, classes=classes, splits=splits)
 
 
-def read_lists(origin: InputFolder, lists: list[str]) -> tuple[list[str], list[str]]:
-    """The paths and the labels of the lists of a split."""
-    names, labels = [], []
+def read_lists(origin: InputFolder, lists: list[str], fields: Sequence[str]) -> tuple[list[str], list[str], pa.Table]:
+    """The paths, the labels and the columns `fields` of the lists of a split."""
+    names, labels, tables = [], [], []
     for name in lists:
+        if re.fullmatch(TABLES, name):
+            paths, words, columns = parse_list(origin.read(name), origin.path(name), fields)
+            names += [path.removeprefix("./") for path in paths]
+            labels += words
+            tables.append(pa.table(columns))
+            continue
+        check_there(fields, (), origin.path(name), "column")
         for number, line in enumerate(origin.read(name).decode("utf-8", "surrogateescape").splitlines(), 1):
             if line.strip():
                 found = LINE.fullmatch(line.strip())
@@ -70,7 +89,7 @@ def read_lists(origin: InputFolder, lists: list[str]) -> tuple[list[str], list[s
                 labels.append(found["label"])
     if not names:
         raise ValueError(f"{origin.root}: {', '.join(lists)} names not one image")
-    return names, labels
+    return names, labels, joined(tables, origin.root) if tables else pa.table({})
 
 
 def number_classes(labels: set[int], given: tuple[Class, ...] | None, where: str) -> tuple[Class, ...]:

@@ -1,13 +1,15 @@
 """One table for every kind of source: a row says which bytes of which file are an image, and its class."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.digests import spell_classes
+from imagefeed.pipeline.dataset.fields import Field, settled, spell
 from imagefeed.pipeline.dataset.manifest import Class
 
 SCHEMA = pa.schema(
@@ -28,13 +30,14 @@ IMAGE = f"(?:.*/)?{FLAT}"  # and in folders, however deep
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Images, ready to be read: `splits` maps "train", "val" to tables of `SCHEMA`, sorted by key."""
+    """Images, ready to be read: `splits` maps "train", "val" to tables of `SCHEMA`, sorted by key, and of fields."""
 
     kind: str
     root: str  # an absolute path or a URL
     classes: tuple[Class, ...]
     splits: dict[str, pa.Table]
     left_out: tuple[str, ...] = ()  # files that look like images and lie where none is expected
+    fields: dict[str, Field] = field(default_factory=dict)  # columns that every table has behind those of `SCHEMA`
 
     def digest(self, split: str) -> str:
         """SHA-256 of all that names the images of a split, and of nothing that depends on where they lie or when."""
@@ -46,7 +49,22 @@ class Source:
                 state.update(("\n" * (start > 0) + text).encode("utf-8", "surrogateescape"))
         for name in ("label", "offset", "size"):
             state.update(table[name].to_numpy().astype("<i8").tobytes())
+        for name in sorted(self.fields):
+            state.update(name.encode())
+            for part in spell(self.fields[name], table[name]):
+                state.update(part)
         return state.hexdigest()
+
+
+def with_fields(source: Source, names: Sequence[str]) -> Source:
+    """`source` with the columns `names`, which its tables have as they were found, as fields.
+
+    Raises `ValueError` with the sample where a value cannot be one.
+    """
+    for name in names:
+        found, splits = settled(name, source.splits, source.root)
+        source = replace(source, splits=splits, fields={**source.fields, name: found})
+    return source
 
 
 def rows(

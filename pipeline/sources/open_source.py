@@ -5,11 +5,13 @@ row can read the image, on any machine that sees the files. A kind is a function
 there (`recognises`) and one that lists them (`open_source`).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pyarrow as pa
 
+from imagefeed.pipeline.dataset.fields import check_there
 from imagefeed.pipeline.files.input_folder import list_files
 from imagefeed.pipeline.sources import (
     class_folders,
@@ -21,7 +23,7 @@ from imagefeed.pipeline.sources import (
     own_dataset,
     parquet,
 )
-from imagefeed.pipeline.sources.image_table import Source
+from imagefeed.pipeline.sources.image_table import Source, with_fields
 
 NAMES = {
     ilsvrc2012: "the ILSVRC2012 downloads (ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, the development kit)",
@@ -30,19 +32,27 @@ NAMES = {
     own_dataset: "a dataset of imagefeed's own (train/manifest.json)",
     parquet: "Parquet with columns image and label, as Hugging Face has it",
     foreign_shards: "WebDataset tars or FFCV betons",
-    image_list: "a list of paths and labels (train.txt, or any .txt that is named itself)",
+    image_list: "a list of paths and labels (train.txt, or any .txt, .csv, .tsv or .jsonl that is named itself)",
     class_folders: "a folder a class with images in it, or such folders under train/ and val/",
 }
+WITH_COLUMNS = (own_dataset, parquet, foreign_shards, image_list)  # kinds whose samples may say more than a class
 
 
-def open_source(where: str | Path) -> Source:
+def open_source(where: str | Path, fields: Sequence[str] = ()) -> Source:
     """Lists the images of a source, whatever kind it is: a folder, files, or a URL of either.
+
+    `fields` are the columns that become fields of its samples. Raises `ValueError` where it lacks one, with those that
+    it has, or where a value cannot be one.
 
     Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken, and for a URL
     `ConnectionError` and `PermissionError`.
     """
     origin, files = list_files(str(where))
-    return kind_of(files, str(where)).open_source(origin, files)
+    kind = kind_of(files, str(where))
+    if kind not in WITH_COLUMNS:
+        check_there(fields, (), f"{where}, {NAMES[kind]},", "column")
+        return kind.open_source(origin, files)
+    return with_fields(kind.open_source(origin, files, fields), fields)
 
 
 def kind_of(files: pa.Table, where: str) -> ModuleType:

@@ -7,6 +7,7 @@ Hugging Face's own description of the file gives.
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from imagefeed.pipeline.dataset.fields import check_there, joined, widened
 from imagefeed.pipeline.dataset.manifest import MANIFEST, Class
 from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named
 from imagefeed.pipeline.formats.listing import check_labels
@@ -30,14 +32,17 @@ def recognises(files: pa.Table) -> bool:
     return len(named(files, r".*\.parquet")) > 0 and not len(named(files, f"(?:.*/)?{MANIFEST}"))
 
 
-def open_source(origin: InputFolder, files: pa.Table) -> Source:
-    """Lists the images. Raises `ValueError` for a file that is damaged, or has other columns."""
+def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()) -> Source:
+    """Lists the images, with the columns `fields` behind those of `SCHEMA`.
+
+    Raises `ValueError` for a file that is damaged, or has other columns.
+    """
     parts = by_split(named(files, r".*\.parquet"), origin.root)
     splits, words = {}, []
     for split, found in parts.items():
         with ThreadPoolExecutor(REQUESTS) as pool:
-            listed = list(pool.map(lambda file: list_file(origin, file), found.to_pylist()))
-        table = pa.concat_tables([each for each, _ in listed])
+            listed = list(pool.map(lambda file: list_file(origin, file, fields), found.to_pylist()))
+        table = joined([each for each, _ in listed], origin.root)
         words += [each for _, each in listed if each]
         paths = key_of(last_part(table["path"]))
         if not paths.null_count and len(pc.unique(paths)) == len(paths):
@@ -50,8 +55,8 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
     return Source(kind="parquet", root=origin.root, classes=names, splits=splits)
 
 
-def list_file(origin: InputFolder, file: dict) -> tuple[pa.Table, list[str]]:
-    """The images of a file (a row of `FILES`) as `image_table.SCHEMA` and a column `path`; the words of the classes."""
+def list_file(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The images of a file (a row of `FILES`) as `image_table.SCHEMA`, `path` and `fields`; the classes' words."""
     name = origin.path(file["name"])
     try:
         with origin.open(file["name"], file["size"], HEADER) as opened:
@@ -62,9 +67,10 @@ def list_file(origin: InputFolder, file: dict) -> tuple[pa.Table, list[str]]:
                 raise ValueError(
                     f"its columns are {', '.join(leaves(reader))}: expected one of struct{{bytes, path}} and a label"
                 )
+            check_there(fields, reader.schema_arrow.names, name, "column")
             pages = find_values(opened, reader.metadata, images[0], name)
             path, (label,) = leaves(reader)[images[0]].removesuffix("bytes") + "path", labels
-            table = reader.read(columns=[label, *({path} & set(leaves(reader)))])
+            table = reader.read(columns=[label, *({path} & set(leaves(reader))), *fields])
     except (pa.ArrowException, ValueError, OverflowError) as error:
         if str(error).startswith(name):
             raise
@@ -86,7 +92,10 @@ def list_file(origin: InputFolder, file: dict) -> tuple[pa.Table, list[str]]:
     )
     column = path.partition(".")[0]
     names = pc.struct_field(table[column], "path") if column in table.column_names else pa.nulls(count, pa.string())
-    return listed.append_column("path", names.cast(pa.string())), class_words(reader.schema_arrow.metadata or {}, label)
+    listed = listed.append_column("path", names.cast(pa.string()))
+    for field in fields:
+        listed = listed.append_column(field, widened(table[field], f"{name}: column {field}"))
+    return listed, class_words(reader.schema_arrow.metadata or {}, label)
 
 
 def leaves(reader: pq.ParquetFile) -> list[str]:

@@ -12,6 +12,8 @@ import pytest
 import torch
 import webdataset
 
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.interop.base import OtherLoader
 from imagefeed.pipeline.interop.make_loader import make_loader
 from imagefeed.pipeline.interop.threads import threads_unchanged
@@ -20,6 +22,8 @@ from imagefeed.pipeline.interop.webdataset_stages import Count, urls_of
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, concat, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions
+from tests.loader.test_batch_fields import check, real
+from tests.support.field_sources import FIELDS, parquet
 
 OPTIONS: dict[str, Any] = {
     "recipe": "alexnet",
@@ -53,6 +57,23 @@ def beton(shards: Path) -> Dataset:
 @pytest.fixture(scope="module")
 def tar(shards: Path) -> Dataset:
     return open_dataset(shards / "tar" / "train")
+
+
+@pytest.fixture(scope="module")
+def with_fields(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both formats of images with fields."""
+    folder = tmp_path_factory.mktemp("fields")
+    convert(parquet(folder / "source"), folder / "out", ConvertOptions(format="both", fields=FIELDS, shard_size=7))
+    return folder / "out"
+
+
+@pytest.mark.parametrize(("name", "format"), [("ffcv", "beton"), ("webdataset", "tar")])
+def test_fields_are_those_of_our_own_loader(name: Any, format: str, with_fields: Path) -> None:
+    dataset, options = open_dataset(with_fields / format / "train"), LoaderOptions(**OPTIONS, fields=FIELDS)
+    ours, theirs = list(make_loader("imagefeed", dataset, options)), list(make_loader(name, dataset, options))
+    assert check(theirs) and sorted(filter(real, check(theirs))) == sorted(filter(real, check(ours)))
+    if name == "ffcv":  # which has our order, too
+        assert check(theirs) == check(ours)
 
 
 @pytest.fixture(scope="module")

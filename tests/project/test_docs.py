@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.formats.beton_merge import merge
 from imagefeed.pipeline.loader.dataset import open_dataset
+from tests.support.field_sources import FIELDS, parquet
 from tests.support.servers import s3_bucket
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +82,7 @@ train = open_dataset("/data/imagenet-256/train")
 CLAIMED = {
     "README.md": "assert len(losses) == 8 and losses[-1] < 0.8 * losses[0], losses",
     "docs/loader.md": """
-assert seen == 3, seen
+assert seen == 4, seen
 assert len(both) == 39 and len(loader_of_both) == 1 and loader_of_mix.num_samples == 1000
 assert "700 from the 28 of" in repr(weighted) and "each 25 times on average" in repr(weighted)
 assert batch.shape == (2, 224, 224, 3), batch.shape
@@ -99,10 +102,13 @@ def test_the_examples_of_a_page_run(page: str, shards: Path, more: Path, tmp_pat
     text = (ROOT / page).read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks and text.count("```python") == len(blocks)
+    if "/data/photos" in text:
+        convert(parquet(tmp_path / "photos"), tmp_path / "out", ConvertOptions(fields=FIELDS))
     program = GIVEN[page] + "\n".join(blocks) + CLAIMED[page]
     for what, by in {
         '"/data/imagenet-256/train"': repr(str(shards / "tar" / "train")),
         '"/data/flowers/train"': repr(str(more / "tar" / "train")),
+        '"/data/photos/train"': repr(str(tmp_path / "out" / "train")),
         "range(90)": "range(8)" if page == "README.md" else "range(2)",
         "optimizer.step()\n": "optimizer.step(); losses.append(loss.item())\n",
         "    ...\n": "    seen += 1\n",
