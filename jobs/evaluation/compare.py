@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from imagefeed.jobs.evaluation.metrics import mcnemar
 from imagefeed.jobs.evaluation.predictions import SCORE_FIELDS, column
 from imagefeed.jobs.report.comparison_schema import AnswerErrors, ClassChange, Comparison, Origin, ProtocolComparison
-from imagefeed.jobs.report.evaluation_page import short
 from imagefeed.jobs.report.schema import REPORT, Report, headline, read_report
 from imagefeed.pipeline.files.hashing import file_sha256
 
@@ -130,7 +129,7 @@ def class_changes(one: Report, other: Report, protocol: str) -> tuple[ClassChang
     return tuple(
         ClassChange(
             label=label,
-            words=short(one.classes[label]),
+            words=one.classes[label].short,
             total=int(total[label]),
             A=float(wrong[0][label] / total[label]),
             B=float(wrong[1][label] / total[label]),

@@ -19,7 +19,6 @@ from imagefeed.jobs.report.paper import beside, is_ilsvrc
 from imagefeed.jobs.report.pictures import data_url, kernel_grid, thumbnail
 from imagefeed.jobs.report.schema import ClassCounts, Mistake, Query, Report
 from imagefeed.jobs.report.training_charts import training_charts
-from imagefeed.pipeline.dataset.manifest import Class
 
 NUM_MISTAKES = 8  # shown of each kind; report.json names more
 EXTREMES = 8  # classes listed at each end
@@ -63,7 +62,7 @@ def render(inputs: ReportInputs) -> str:
     """The page. The same inputs give the same characters."""
     report = inputs.report
     result = report.protocols[report.headline]
-    words = [short(each) for each in report.classes]
+    words = [each.short for each in report.classes]
     by_error = classes_by_error(result.per_class, words)
     half = len(inputs.kernels) // 2
     splits = report.data.splits
@@ -98,11 +97,6 @@ def render(inputs: ReportInputs) -> str:
         thumbnails={number: data_url(thumbnail(image)) for number, image in inputs.images.items()},
         neighbours={number: data_url(thumbnail(image)) for number, image in inputs.train_images.items()},
     )
-
-
-def short(of: Class) -> str:
-    """What a class is called in little room: the first of its words, or its id where it has none."""
-    return of.words.split(",")[0] or of.wnid
 
 
 def classes_by_error(counts: ClassCounts, words: Sequence[str]) -> list[ClassError]:

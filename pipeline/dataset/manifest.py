@@ -30,6 +30,11 @@ class Class:
     wnid: str
     words: str
 
+    @property
+    def short(self) -> str:
+        """What it is called in little room: the first of its words, or its id where it has none."""
+        return self.words.split(",")[0] or self.wnid
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:

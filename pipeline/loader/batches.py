@@ -75,6 +75,7 @@ class BatchLoader(Protocol):
     """What can be used as a `Loader`: our own, or one of others with our code around it (`pipeline/interop`)."""
 
     options: LoaderOptions
+    num_samples: int  # of a whole epoch, over all ranks
 
     @property
     def dataset(self) -> SampleStore:

@@ -59,7 +59,7 @@ class DeviceLoader:
 
     def pairs(self) -> Pairs:
         """See `Loader.pairs`."""
-        return Pairs(self)
+        return Pairs(self, self.loader.options.rank_slice, self.loader.num_samples)
 
     def set_epoch(self, epoch: int) -> None:
         """See `Loader.set_epoch`."""

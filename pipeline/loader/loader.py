@@ -86,7 +86,7 @@ class Loader(Resumable):
 
         The fields, where there are any, follow the labels.
         """
-        return Pairs(self)
+        return Pairs(self, self.options.rank_slice, self.num_samples)
 
 
 class Planners:

@@ -34,7 +34,7 @@ def html_of(dataset: SampleStore) -> str:
     cells = []
     for row in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).astype(int).tolist():
         image, its_class = stored(row), dataset.classes[int(dataset.columns.label[row])]
-        (height, width, _), name = image.shape, escape(its_class.words or its_class.wnid)
+        (height, width, _), name = image.shape, escape(its_class.short)
         shown = f'<img src="{picture(image)}" alt="{name}"><br>{name}<br>{width} x {height}'
         cells.append(f'<td style="text-align: center">{shown}</td>')
     return f"<p>{escape(repr(dataset))}</p><table><tr>{''.join(cells)}</tr></table>"

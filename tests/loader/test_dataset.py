@@ -70,7 +70,7 @@ def test_a_notebook_shows_pictures_with_their_classes(shards: Path) -> None:
     page = train._repr_html_()
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)" alt="([^"]+)"', page)
     rows = np.linspace(0, 27, SHOWN).astype(int)
-    assert [name for _, name in pictures] == [train.classes[train.targets[row]].words for row in rows]
+    assert [name for _, name in pictures] == [train.classes[train.targets[row]].short for row in rows]
     for (data, _), row in zip(pictures, rows, strict=True):
         shown = Image.open(io.BytesIO(base64.b64decode(data)))
         expected = Image.fromarray(reference.stored_image(train, int(row)))

@@ -31,11 +31,32 @@ def test_crops_of_another_size_each_epoch(shards: Path) -> None:
         Augmenter(train, LoaderOptions(crop_size=lambda epoch: 64))
 
 
+def test_pairs_of_no_row_are_refused_before_they_can_come(shards: Path) -> None:
+    train = open_dataset(shards / "tar" / "train")  # 28 samples
+    for batch_size, world_size, drop_last, good in (
+        (10, 1, False, True),  # 8 are left
+        (5, 2, False, True),  # 8: 5 and 3
+        (4, 3, False, False),  # 4, for one rank alone
+        (4, 3, True, True),
+        (7, 4, False, True),  # none
+        (20, 2, False, True),  # 20 and 8
+        (30, 2, False, False),
+    ):
+        loader = train.loader(batch_size=batch_size, rank=0, world_size=world_size, drop_last=drop_last)
+        if good:
+            assert len(loader.pairs()) == len(loader)
+            continue
+        with pytest.raises(ValueError, match=f"not enough for a row on each of {world_size} ranks: give"):
+            loader.pairs()
+        with pytest.raises(ValueError, match="not enough for a row"):
+            to_device(loader, "cpu").pairs()
+
+
 def test_pairs_are_the_batches_without_their_padding(shards: Path) -> None:
     train = open_dataset(shards / "tar" / "train")
     loader, again = (train.loader(batch_size=10, num_threads=2) for _ in range(2))
     pairs = loader.pairs()
-    assert len(pairs) == len(loader) == 3
+    assert len(pairs) == len(loader) == 3 and pairs.sampler is loader
     for epoch in range(2):
         for (images, labels), batch in zip(pairs, again, strict=True):
             assert torch.equal(images, batch.images[batch.valid]) and torch.equal(labels, batch.labels[batch.valid])
