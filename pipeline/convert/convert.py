@@ -23,7 +23,7 @@ from imagefeed.pipeline.files.output_folder import OutputFolder, output_folder_a
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
-from imagefeed.pipeline.sources.describe import describe
+from imagefeed.pipeline.sources.describe import describe_source
 from imagefeed.pipeline.sources.open_source import open_source
 from imagefeed.pipeline.sources.subset import select
 
@@ -44,7 +44,7 @@ def convert(
     """
     target = output_folder_at(out)
     opened = select(open_source(source, options.fields), options.classes, options.limit)
-    print(describe(opened), file=sys.stderr, flush=True)
+    print(describe_source(opened), file=sys.stderr, flush=True)
     with target.lock() as check:
         plans = [plan_split(opened, name, target, options) for name in opened.splits]
         splits = [split for split in plans if not is_finished(split)]

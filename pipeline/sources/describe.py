@@ -5,7 +5,7 @@ from imagefeed.pipeline.sources.image_table import Source
 MOST_CLASSES = 3  # that are named
 
 
-def describe(source: Source) -> str:
+def describe_source(source: Source) -> str:
     """One line: kind, splits, classes, one sample; and another where files that look like images are left out."""
     splits = " and ".join(f"{name} {len(table):,}" for name, table in source.splits.items())
     classes = [each.wnid for each in source.classes]

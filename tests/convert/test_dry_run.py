@@ -22,10 +22,14 @@ from tests.conftest import encoded, picture
         ConvertOptions(format="both", classes=("ant", "cat")),
     ],
 )
-def test_a_dry_run_is_near_the_truth(options: ConvertOptions, images: Path, tmp_path: Path) -> None:
+def test_a_dry_run_is_near_the_truth(
+    options: ConvertOptions, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     estimates = {Path(str(each.folder)): each for each in estimate(images, tmp_path, options)}
     assert not list(tmp_path.iterdir())
+    understood = capsys.readouterr().err
     made = convert(images, tmp_path, options)
+    assert understood.startswith(f"{images} (folder): train ") and capsys.readouterr().err.startswith(understood)
     assert estimates.keys() == made.keys()
     for folder, manifest in made.items():
         said, size = estimates[folder], sum(shard.num_bytes for shard in manifest.shards)

@@ -11,7 +11,7 @@ import pytest
 import scipy.io
 
 from imagefeed.pipeline.sources import ilsvrc2012, ilsvrc2012_devkit
-from imagefeed.pipeline.sources.describe import describe
+from imagefeed.pipeline.sources.describe import describe_source
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.open_source import open_source
 from imagefeed.pipeline.sources.reader import read_rows
@@ -117,7 +117,7 @@ def test_a_loose_image_is_named(images: Path, tmp_path: Path) -> None:
     assert source.left_out == ("logo.png", "stray/deep.jpg", "train/loose.png")
     assert source.splits == open_source(images).splits
     assert open_source(tmp_path / "classes").left_out == ("loose.png",)
-    assert describe(source).endswith("\nleft out: 3 images in no class folder, such as logo.png")
+    assert describe_source(source).endswith("\nleft out: 3 images in no class folder, such as logo.png")
 
 
 def test_a_source_is_described_in_a_line(images: Path) -> None:
@@ -125,9 +125,9 @@ def test_a_source_is_described_in_a_line(images: Path) -> None:
     classes = ", ".join(each.wnid for each in source.classes)
     sample = source.splits["train"]["key"][0]
     expected = f"{images} (folder): train 29 and val 9 images of 3 classes ({classes}), such as {sample}"
-    assert describe(source) == expected
+    assert describe_source(source) == expected
     many = replace(source, classes=(*source.classes, *source.classes))
-    assert f"of 6 classes ({classes}, ...), such as" in describe(many)
+    assert f"of 6 classes ({classes}, ...), such as" in describe_source(many)
 
 
 def test_the_digest_names_the_data_and_not_the_place(images: Path, tmp_path: Path) -> None:
