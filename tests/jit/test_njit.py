@@ -1,9 +1,11 @@
 """Compiled code is found again by the next process, and not after a change of any function that went into it."""
 
+import os
 import pickle
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numba
@@ -20,29 +22,74 @@ OUTER = (
 CALL = "from imagefeed.pipeline.kernel.outer import outer; print(outer(), sum(outer.stats.cache_hits.values()))"
 
 
-@pytest.mark.parametrize("place", ["beside the sources", "NUMBA_CACHE_DIR"])
+HOME = ".cache/imagefeed/compiled"
+
+
+class Checkout:
+    """A package like this one, of two compiled functions."""
+
+    def __init__(self, root: Path, home: Path) -> None:
+        self.root, self.environment = root, {"PYTHONPATH": str(root), "HOME": str(home)}
+        package = root / "imagefeed" / "pipeline"
+        self.kernels = package / "kernel"  # another room than that of `njit`
+        for folder in (package / "jit", self.kernels):
+            folder.mkdir(parents=True)
+        shutil.copy(PACKAGE / "jit" / "njit.py", package / "jit")
+        (self.kernels / "inner.py").write_text(INNER)
+        (self.kernels / "outer.py").write_text(OUTER)
+
+    def call(self, **environment: str) -> str:
+        """The result, and how often it was found on disk."""
+        done = subprocess.run(
+            [sys.executable, "-c", CALL],
+            cwd=self.root,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+
+@pytest.mark.parametrize("place", ["the user's cache", "beside the sources", "NUMBA_CACHE_DIR"])
 def test_a_change_in_a_file_that_is_called_is_compiled(tmp_path: Path, place: str) -> None:
-    package = tmp_path / "imagefeed" / "pipeline"
-    kernels = package / "kernel"  # another room than that of `njit`
-    for folder in (package / "jit", kernels):
-        folder.mkdir(parents=True)
-    shutil.copy(PACKAGE / "jit" / "njit.py", package / "jit")
-    (kernels / "inner.py").write_text(INNER)
-    (kernels / "outer.py").write_text(OUTER)
-    environment = {"PYTHONPATH": str(tmp_path)}
-    if place == "NUMBA_CACHE_DIR":
-        environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    home = tmp_path / "home"
+    checkout = Checkout(tmp_path / "checkout", Path(os.devnull) if place == "beside the sources" else home)
+    named = {"NUMBA_CACHE_DIR": str(tmp_path / "named")} if place == "NUMBA_CACHE_DIR" else {}
+    assert [checkout.call(**named) for _ in range(2)] == ["1 0", "1 1"]
+    (checkout.kernels / "inner.py").write_text(INNER.replace("1", "2"))
+    assert [checkout.call(**named) for _ in range(2)] == ["2 0", "2 1"]
+    folders = {
+        "the user's cache": home / HOME,
+        "beside the sources": checkout.kernels / "__pycache__",
+        "NUMBA_CACHE_DIR": tmp_path / "named",
+    }
+    assert [where for where, folder in folders.items() if any(folder.rglob("*.nbi"))] == [place]
 
-    def call() -> str:
-        command = [sys.executable, "-c", CALL]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout
 
-    assert call() == "1 0\n"  # the result, and how often it was found on disk
-    assert call() == "1 1\n"
-    (kernels / "inner.py").write_text(INNER.replace("1", "2"))
-    assert call() == "2 0\n"
-    assert (tmp_path / "cache").exists() == (place == "NUMBA_CACHE_DIR")
+def test_another_checkout_finds_what_the_first_has_compiled(tmp_path: Path) -> None:
+    first, second = (Checkout(tmp_path / name, tmp_path / "home") for name in ("first", "second"))
+    assert first.call() == "1 0" and second.call() == "1 1"
+    assert second.call(NUMBA_BOUNDSCHECK="1") == "1 0"  # other code
+    assert second.call(NUMBA_OPT="1") == "1 0"
+    assert first.call() == "1 1"
+    (second.kernels / "inner.py").write_text(INNER.replace("1", "2"))
+    assert second.call() == "2 0" and first.call() == "1 1"  # side by side
+
+
+def test_what_nobody_used_for_a_month_goes(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "checkout", tmp_path / "home")
+    place = tmp_path / "home" / HOME
+    old, young = place / "old", place / "young"
+    for folder, days in ((old, 31), (young, 29)):
+        (folder / "kernel").mkdir(parents=True)
+        os.utime(folder, (0, time.time() - days * 24 * 3600))
+    assert checkout.call() == "1 0"
+    assert young.exists() and not old.exists()
+    (mine,) = set(place.iterdir()) - {young}
+    os.utime(mine, (0, 0))
+    assert checkout.call() == "1 1"
+    assert mine.stat().st_mtime > time.time() - 3600  # it was used
 
 
 def test_an_index_of_a_class_that_is_gone_is_outdated(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from imagefeed.pipeline.loader.device import to_device
 from imagefeed.pipeline.loader.loader import Loader
 from imagefeed.pipeline.loader.options import LoaderOptions
 from tests.support.pictures import encoded, picture
+from tests.support.processes import run_whole
 from tests.support.splits import Payload, write_split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,9 +141,9 @@ def run(*words: str) -> None:
     more = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", *words]
     with tempfile.TemporaryFile("w+") as said:  # no pipe, which a worker that is left would keep open
-        done = subprocess.run(command, env=os.environ | more, stdout=said, stderr=said, timeout=500)
+        status = run_whole(command, env=os.environ | more, stdout=said, stderr=said)
         said.seek(0)
-        assert done.returncode == 0, said.read()[-3000:]
+        assert status == 0, said.read()[-3000:]
 
 
 # Workers of a DataLoader

@@ -4,7 +4,6 @@ Programs of their own: worker processes that outlive a test would disturb the ne
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import torch
 
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+from tests.support.processes import run_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,9 +47,7 @@ def run(program: str, path: Path, tmp_path: Path) -> None:
     with (tmp_path / "said").open("w+") as said:  # no pipe, which a worker could keep open
         command = [sys.executable, "-W", "error", str(file), str(path)]
         env = os.environ | {"PYTHONPATH": str(ROOT)}  # this checkout, whatever is installed
-        status = subprocess.run(
-            command, cwd=ROOT, env=env, stdout=said, stderr=said, check=False, timeout=300
-        ).returncode
+        status = run_whole(command, cwd=ROOT, env=env, stdout=said, stderr=said)
         said.seek(0)
         assert status == 0, said.read()
 

@@ -2,10 +2,13 @@
 
 import os
 import re
+import signal
 import socket
-from collections.abc import Iterable, Iterator
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _LISTENS = "0A"  # linux/net/tcp_states.h
 
@@ -14,6 +17,19 @@ def send(process: int, number: int) -> None:
     """A signal to a process; nothing where it has ended."""
     with suppress(ProcessLookupError):
         os.kill(process, number)
+
+
+def run_whole(command: Sequence[str | Path], **options: Any) -> int:
+    """Runs a command and returns its status; what it has started and not ended ends with it.
+
+    torch 2.13: a worker of a DataLoader whose parent ends while it starts waits for ever.
+    """
+    with subprocess.Popen(command, start_new_session=True, **options) as process:
+        try:
+            return process.wait(timeout=500)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def alive(process: int) -> bool:
