@@ -68,7 +68,8 @@ def note_skipped(skipped: list[str], failures: Mapping[int, str]) -> None:
     skipped += failures.values()
     if failures:
         first = next(iter(failures.values()))
-        warnings.warn(f"left out {len(failures)} samples of a batch: {first}", RuntimeWarning, stacklevel=3)
+        count = "1 sample" if len(failures) == 1 else f"{len(failures)} samples"
+        warnings.warn(f"left out {count} of a batch: {first}", RuntimeWarning, stacklevel=3)
 
 
 class BatchLoader(Protocol):

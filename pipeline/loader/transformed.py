@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from imagefeed.pipeline.dataset.sample_store import SampleStore
 from imagefeed.pipeline.loader.batch_fields import BatchFields
@@ -57,22 +57,24 @@ class Images:
     def __getitems__(self, entries: np.ndarray) -> Made:
         """The images of `entries` (int64 [n], see `sampling.order`); a DataLoader calls it with all of a batch."""
         assert self._blank is not None
-        images, failures = self._blank.images(len(entries)), {}
+        images, failures = [], {}
         for i, entry in enumerate(entries.tolist()):
             try:
-                images[i] = self.make(entry)
+                images.append(self.make(entry))
             except Exception as error:
+                images.append(self._blank.images(1)[0])
                 failures[i] = str(error)
                 if self._options.on_error == "raise":
                     break
-        return Made(images, failures)
+        # In a worker this stacks them in memory that is shared: then nothing is copied on the way.
+        return Made(default_collate(images) if images else self._blank.images(0), failures)
 
     def make(self, entry: int) -> torch.Tensor:
         """The image of one entry. Raises `ValueError` with shard, sample and reason."""
         if self._stored is None:
             self._stored = StoredImages(self._dataset, self._options.decoder, self._options.verify)
         turn, row = divmod(entry, len(self._dataset))
-        image = torch.from_numpy(self._stored(row)).permute(2, 0, 1)
+        image = torch.from_numpy(self._stored(row)).permute(2, 0, 1).contiguous()  # transforms take half the time then
         words = draw(np.uint64(self._seed), self._epoch, int(self._dataset.columns.id[row]), OWN, turn)
         seed_all([int(word) for word in words])
         transform = self._options.transform
