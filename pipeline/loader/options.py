@@ -196,7 +196,7 @@ class LoaderOptions:
         for name, windows in NEEDED_WINDOWS.items():
             if (value := getattr(self, name)) is not None and recipe.window not in windows:
                 raise ValueError(f"{name}={value} does nothing to the crops of recipe {self.recipe}: leave it out")
-        if self.interpolation and self.resize == 0:
+        if self.interpolation and self.resize == 0 and recipe.window != "resized":
             raise ValueError(f"interpolation={self.interpolation!r} does nothing with resize=0: leave one of them out")
         if self.resize and recipe.window == "resized":
             raise ValueError(

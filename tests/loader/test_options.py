@@ -160,6 +160,10 @@ def test_a_wrong_value_is_an_error_with_the_option_and_what_is_allowed(given: di
         options_of(given)
 
 
+def test_interpolation_is_of_resized_crops_whatever_resize_says() -> None:
+    assert options_of({"recipe": "resnet", "interpolation": "bicubic", "resize": 0}).settled.interpolation == "bicubic"
+
+
 def test_memory_is_pinned_where_there_is_a_gpu_and_a_warning_where_not() -> None:
     if torch.cuda.is_available():
         assert options_of({"pin_memory": True}).pin_memory
