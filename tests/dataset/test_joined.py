@@ -28,6 +28,7 @@ from tests.dataset.test_split import edit_manifest
 from tests.loader.test_loader import ids, rows
 from tests.support.pictures import encoded, picture
 from tests.support.servers import FileServer, always, file_server
+from tests.support.threads import SOON
 
 pytestmark = pytest.mark.usefixtures("leaves_no_thread")
 
@@ -349,7 +350,9 @@ def test_leaving_early_does_not_wait_for_a_stalled_server(small: Path, more: Pat
         storage = StorageOptions(timeout=0.5, attempts=100)
         there = open_dataset(f"{server.url}/train", cache=CacheOptions(folder=tmp_path), storage=storage)
         epoch = iter(concat([open_dataset(more / "tar" / "train"), there]).loader(**BY_SHARDS))
+        deadline = time.monotonic() + SOON
         while "shard-00001.tar" not in server.requests:
+            assert time.monotonic() < deadline, "the shard elsewhere was never asked for"
             time.sleep(0.01)
         epoch.close()
         del epoch  # and no thread stays, says `leaves_no_thread`
