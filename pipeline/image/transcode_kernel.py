@@ -15,7 +15,7 @@ from imagefeed.pipeline.image.decoder import Decoder, decode_box, examine, new_d
 from imagefeed.pipeline.image.jpeg.encoder import Encoder, encode, most_bytes
 from imagefeed.pipeline.image.jpeg.huffman_tables import OTHERS_WINDOW
 from imagefeed.pipeline.image.jpeg.idct import STEP
-from imagefeed.pipeline.image.jpeg.planes import bytes_needed, paint, planes_in
+from imagefeed.pipeline.image.jpeg.planes import bytes_needed, no_planes, paint, planes_in
 from imagefeed.pipeline.image.resample import apply, filters, reach
 from imagefeed.pipeline.image.resize import LONGEST_SIDE, Rule, crop_geometry
 from imagefeed.pipeline.image.stored import MOST_PIXELS
@@ -96,7 +96,7 @@ def transcode_jpeg(scratch: TranscodeScratch, data: np.ndarray, rule: Rule, code
     if decode_box(scratch.decoder, found, data, (top, left, bottom, right), True):
         apply(image, down, across, resized, planes_of(scratch.decoder, found))
     elif decompress(data, image) == OK:
-        apply(image, down, across, resized, None)
+        apply(image, down, across, resized, no_planes())
     else:
         return Transcoded(CORRUPT, 0, 0, 0)
     return store(scratch, resized, coded)
@@ -111,7 +111,7 @@ def transcode(scratch: TranscodeScratch, image: np.ndarray, rule: Rule, coded: b
         return Transcoded(state, height, width, image_bytes(0, 0))
     resized = pixels_in(scratch.resized, height, width)
     down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
-    apply(image, down, across, resized, None)
+    apply(image, down, across, resized, no_planes())
     return store(scratch, resized, coded)
 
 

@@ -21,6 +21,8 @@ import llvmlite
 import numba
 from numba.core import caching
 
+from imagefeed.pipeline.jit.parts import any_njit, with_part
+
 config: Any = numba.config
 PACKAGE = Path(__file__).parents[1]
 PLACE = Path("~/.cache/imagefeed/compiled")  # unless NUMBA_CACHE_DIR names another
@@ -117,4 +119,9 @@ class Index(caching.IndexDataCacheFile):
 
 caching.IndexDataCacheFile = Index  # type: ignore[misc]
 
-njit = numba.njit(cache=True, nogil=True)
+_compile = any_njit(cache=True, nogil=True, no_cfunc_wrapper=True)
+
+
+def njit(function: Any) -> Any:
+    """Compiles a function when it is called first, from Python or from other compiled code. It runs without the GIL."""
+    return with_part(_compile(function))

@@ -34,7 +34,8 @@ class Checkout:
         self.kernels = package / "kernel"  # another room than that of `njit`
         for folder in (package / "jit", self.kernels):
             folder.mkdir(parents=True)
-        shutil.copy(PACKAGE / "jit" / "njit.py", package / "jit")
+        for name in ("njit.py", "parts.py"):
+            shutil.copy(PACKAGE / "jit" / name, package / "jit")
         (self.kernels / "inner.py").write_text(INNER)
         (self.kernels / "outer.py").write_text(OUTER)
 
