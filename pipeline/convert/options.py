@@ -6,9 +6,9 @@ from typing import Literal
 from imagefeed.pipeline.dataset.fields import check_names
 from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.formats.containers import Format
-from imagefeed.pipeline.image.jpeg.codec import codec_name
 from imagefeed.pipeline.image.resize import Resize
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling, Storage
+from imagefeed.pipeline.image.transcoder import codec_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,10 @@ from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import check_unchanged
 from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.formats.containers import Format, shard_writer
-from imagefeed.pipeline.image.jpeg.codec import JpegCodec, codec_name
+from imagefeed.pipeline.image.jpeg.codec import JpegCodec
 from imagefeed.pipeline.image.pillow import open_header
 from imagefeed.pipeline.image.stored import JPEG, OTHER, RAW, Storage
+from imagefeed.pipeline.image.transcoder import codec_name
 from imagefeed.pipeline.image.turbojpeg import OK
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.runtime.executors import Executor, run_here
