@@ -27,7 +27,7 @@ from imagefeed.pipeline.image.turbojpeg import OK, tell_of_pillow
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 
 PROBE = 64  # pixels a side, see `codec_name`
-# For `transcode`, which takes either; an array that may not be written is another type to Numba.
+# For `transcode`, which takes either.
 NO_BYTES, NO_IMAGE = np.frombuffer(b"", np.uint8), np.empty((0, 0, 3), np.uint8)
 
 
@@ -85,7 +85,7 @@ class Transcoder:
 
     def _made(self, data: np.ndarray, image: np.ndarray) -> Transcoded:
         """What `transcode` makes of an image, once the desk has room for it."""
-        data.flags.writeable = False  # some callers' bytes may be written to, which Numba would compile anew for
+        data.flags.writeable = image.flags.writeable = False  # some may be written to, for which Numba compiles anew
         made = transcode(self._scratch, data, image, self.resize.rule, self.coded)
         if made.state == NO_ROOM:
             self._scratch = with_room(self._scratch, made)

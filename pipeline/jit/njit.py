@@ -25,7 +25,8 @@ def one_at_a_time(function: Any) -> Any:
     folder = Path(function._cache.cache_path)
 
     def compile_in_turn(signature: Any) -> Any:
-        with in_turn(folder, name), announced(f"compiling {name} for this machine, which happens once"):
+        words = f"compiling {name} for this machine, which happens once"
+        with in_turn(folder, name), announced(words, f"compiled {name}"):
             return compile(signature)
 
     function.compile = compile_in_turn
@@ -38,7 +39,7 @@ def saying_so(function: Any) -> Any:
 
     def compile_here(signature: Any) -> Any:
         not_kept("anywhere: no folder of the user can be written")
-        with announced(f"compiling {name}"):
+        with announced(f"compiling {name}", f"compiled {name}"):
             return compile(signature)
 
     function.compile = compile_here

@@ -20,10 +20,10 @@ def say(words: str) -> None:
 
 
 @contextmanager
-def announced(words: str) -> Iterator[None]:
-    """Says `words` once the block takes longer than `SILENCE`, and how long it took at its end."""
+def announced(begin_words: str, end_words: str) -> Iterator[None]:
+    """Says `begin_words` once the block takes longer than `SILENCE`, and at its end `end_words` with the seconds."""
     begin = time.monotonic()
-    timer = threading.Timer(SILENCE, say, [words])
+    timer = threading.Timer(SILENCE, say, [begin_words])
     timer.daemon = True
     timer.start()
     try:
@@ -31,7 +31,7 @@ def announced(words: str) -> Iterator[None]:
     finally:
         timer.cancel()
     if time.monotonic() - begin > SILENCE:
-        say(f"it took {time.monotonic() - begin:.0f} s")
+        say(f"{end_words} in {time.monotonic() - begin:.0f} s")
 
 
 @contextmanager
@@ -47,6 +47,7 @@ def in_turn(folder: Path, name: str) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                with announced(f"waiting for another process, which compiles {name} for this machine"):
+                words = f"waiting for another process, which compiles {name} for this machine"
+                with announced(words, f"{name} was compiled by another process"):
                     fcntl.flock(lock, fcntl.LOCK_EX)
         yield

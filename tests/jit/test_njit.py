@@ -158,17 +158,17 @@ def test_one_process_compiles_and_the_others_wait_and_say_so(tmp_path: Path) -> 
                 assert not index.exists()
                 fcntl.flock(lock, fcntl.LOCK_UN)
                 assert process.stdout.read() == "1 0\n"
-                assert process.stderr.readline().startswith("it took ")
+                assert process.stderr.readline().startswith("outer was compiled by another process in ")
             finally:
                 process.kill()
 
 
 def test_what_takes_long_is_said(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "SILENCE", 0.05)
-    with turns.announced("compiling a kernel"):
+    with turns.announced("compiling a kernel", "compiled it"):
         pass
     assert capfd.readouterr().err == ""
-    with turns.announced("compiling a kernel"):
+    with turns.announced("compiling a kernel", "compiled it"):
         time.sleep(0.5)
     first, second = capfd.readouterr().err.splitlines()
-    assert first == "compiling a kernel" and re.fullmatch(r"it took \d+ s", second)
+    assert first == "compiling a kernel" and re.fullmatch(r"compiled it in \d+ s", second)
