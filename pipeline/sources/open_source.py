@@ -6,13 +6,15 @@ there (`recognises`) and one that lists them (`open_source`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.fields import check_there
-from imagefeed.pipeline.files.input_folder import list_files
+from imagefeed.pipeline.files.input_folder import InputFolder, list_files
 from imagefeed.pipeline.sources import (
     class_folders,
     foreign_shards,
@@ -24,6 +26,7 @@ from imagefeed.pipeline.sources import (
     parquet,
 )
 from imagefeed.pipeline.sources.image_table import Source, with_fields
+from imagefeed.pipeline.sources.own_folders import without_ours
 
 NAMES = {
     ilsvrc2012: "the ILSVRC2012 downloads (ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, the development kit)",
@@ -47,12 +50,27 @@ def open_source(where: str | Path, fields: Sequence[str] = ()) -> Source:
     Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken, and for a URL
     `ConnectionError` and `PermissionError`.
     """
-    origin, files = list_files(str(where))
+    origin, every = list_files(str(where))
+    files, notes = without_ours(origin, every, lambda rest: any(kind.recognises(rest) for kind in NAMES))
     kind = kind_of(files, str(where))
-    if kind not in WITH_COLUMNS:
+    if kind in WITH_COLUMNS:
+        source = with_fields(kind.open_source(origin, files, fields), fields)
+    else:
         check_there(fields, (), f"{where}, {NAMES[kind]},", "column")
-        return kind.open_source(origin, files)
-    return with_fields(kind.open_source(origin, files, fields), fields)
+        source = kind.open_source(origin, files)
+    check_files(origin, source)
+    return replace(source, notes=(*notes, *source.notes))
+
+
+def check_files(origin: InputFolder, source: Source) -> None:
+    """Raises `FileNotFoundError` with the first image that is a dead link, a pipe or a device."""
+    for table in source.splits.values():
+        dead = table.filter(pc.less(table["size"], 0))
+        if len(dead):
+            raise FileNotFoundError(
+                f"{origin.path(dead['file'][0].as_py())} is no file (a link that leads nowhere, a pipe, a device): "
+                f"restore what it leads to, or remove it" + f"; {len(dead):,} are such" * (len(dead) > 1)
+            )
 
 
 def kind_of(files: pa.Table, where: str) -> ModuleType:

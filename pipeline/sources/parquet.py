@@ -21,7 +21,8 @@ from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named
 from imagefeed.pipeline.formats.listing import check_labels
 from imagefeed.pipeline.formats.parquet_pages import HEADER, Seekable, find_values
 from imagefeed.pipeline.sources.class_names import read_names
-from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, last_part, rows
+from imagefeed.pipeline.sources.class_order import BY_FILE
+from imagefeed.pipeline.sources.image_table import BY_NUMBER, Source, by_key, key_of, last_part, rows
 from imagefeed.pipeline.sources.split_names import by_split
 
 WNID = r"^(?P<wnid>n[0-9]{8})_"
@@ -49,10 +50,12 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
             table = table.set_column(0, "key", paths)
         splits[split] = by_key(table.drop_columns("path"), origin.root)
     number = 1 + max(int(pc.max(table["label"]).as_py()) for table in splits.values())
-    names = read_names(origin, files) or name_classes(list(splits.values()), words[0] if words else [], number)
+    given = read_names(origin, files)
+    names = given or name_classes(list(splits.values()), words[0] if words else [], number)
     if number > len(names):
         raise ValueError(f"{origin.root} has the label {number - 1}, and {len(names)} classes have names")
-    return Source(kind="parquet", root=origin.root, classes=names, splits=splits)
+    rule = BY_FILE if given else BY_NUMBER
+    return Source(kind="parquet", root=origin.root, classes=names, splits=splits, rule=rule)
 
 
 def list_file(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[pa.Table, list[str]]:
