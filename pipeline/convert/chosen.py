@@ -1,6 +1,5 @@
 """The source of a conversion, as its options ask for it, said to the user and kept apart from the output."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.convert.options import ConvertOptions
-from imagefeed.pipeline.files.object_store import is_url
 from imagefeed.pipeline.files.output_folder import OutputFolder
+from imagefeed.pipeline.files.paths import real
 from imagefeed.pipeline.sources.class_order import in_order
 from imagefeed.pipeline.sources.describe import describe_source
 from imagefeed.pipeline.sources.image_table import Source
@@ -24,18 +23,13 @@ def chosen_source(source: str | Path, out: OutputFolder, options: ConvertOptions
     """
     if real(source) == str(out):
         raise ValueError(f"{out} is both the source and the output: choose another folder, such as {out}/shards")
-    opened = in_order(open_source(source, options.fields), options.order)
+    opened = in_order(open_source(source, options.fields, str(out)), options.order)
     opened = select(opened, options.classes, options.limit)
     for split, table in opened.splits.items():
         for folder in options.folders(split).values():
             check_apart(real(opened.root), table["file"], f"{out}/{folder}")
     print(describe_source(opened), file=sys.stderr, flush=True)
     return opened
-
-
-def real(place: str | Path) -> str:
-    """A place as an output folder names it: links followed, without a stroke at the end."""
-    return str(place).rstrip("/") if is_url(place) else os.path.realpath(place)
 
 
 def check_apart(root: str, files: pa.Array, folder: str) -> None:

@@ -242,8 +242,9 @@ def folders_of_ours(files: pa.Table) -> dict[str, str]:
     """The folders below the root, or it itself, that hold a dataset of ours: `a/b/`, "" for the root, and the mark."""
     found: dict[str, str] = {}
     for mark in MARKS[:2]:
-        for name in named(files, rf"(?:.*/)?\{mark}")["name"].to_pylist():
-            found.setdefault(name.removesuffix(mark), mark)
+        for name in files["name"].filter(pc.ends_with(files["name"], mark)).to_pylist():
+            if name.rpartition("/")[2] == mark:
+                found.setdefault(name.removesuffix(mark), mark)
     return dict(sorted(found.items()))
 
 

@@ -11,7 +11,7 @@ MOST = 1_000_000  # files by braces; more is a slip of the finger
 
 
 def matches(pattern: str) -> list[Path]:
-    """The files that match. Raises `FileNotFoundError` where there is none, `OSError` for a folder that is not listed."""
+    """The files that match. Raises `FileNotFoundError` where there is none, `OSError` where a folder cannot be read."""
     found = _matching(pattern) if glob.has_magic(pattern) else [pattern]
     if not found:
         raise FileNotFoundError(f"{pattern}: no file matches")

@@ -35,6 +35,8 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
     images = named(files, f"[^/]+/[^/]+/{IMAGE}")
     tops = pc.unique(top(images["name"])).to_pylist()
     roots = {SPLITS[name]: name for name in tops if name in SPLITS}
+    if roots and "train" not in roots:  # a class may be called val
+        tops = pc.unique(top(named(files, f"[^/]+/{IMAGE}")["name"])).to_pylist()
     if len(roots) < len([name for name in tops if name in SPLITS]):
         raise ValueError(f"{origin.root} has both val/ and validation/: remove or rename one of them")
     if odd := sorted(set(tops) - set(SPLITS)) if roots else []:

@@ -22,7 +22,7 @@ from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.sources.class_names import read_names
 from imagefeed.pipeline.sources.class_order import BY_FILE
 from imagefeed.pipeline.sources.ilsvrc2012 import FILES
-from imagefeed.pipeline.sources.image_table import BY_NAME, BY_NUMBER, Source, by_key, relative_name, rows
+from imagefeed.pipeline.sources.image_table import BY_NAME, BY_NUMBER, Source, by_key, relative, rows
 from imagefeed.pipeline.sources.sample_members import read_columns
 from imagefeed.pipeline.sources.split_names import by_split
 
@@ -87,9 +87,7 @@ def keys_of(file: str, listing: Listing) -> pa.Array:
     """The keys (text [n]) of the samples of a shard."""
     if file.endswith(".beton"):
         return numbered_in(file, pa.array([f"{number:08d}" for number in range(len(listing.key))], pa.string()))
-    if not pc.any(pc.match_substring_regex(listing.key, r"^/|(?:^|/)\.\.(?:/|$)")).as_py():
-        return listing.key
-    return pa.array([relative_name(key) for key in listing.key.to_pylist()], pa.string())
+    return relative(listing.key)
 
 
 def numbered_in(file: str, keys: pa.Array) -> pa.Array:

@@ -26,7 +26,7 @@ from imagefeed.pipeline.sources.image_table import (
     Source,
     by_key,
     labels_of,
-    relative_name,
+    relative,
     unique_keys,
     whole_files,
 )
@@ -43,7 +43,12 @@ NUMERIC = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 def recognises(files: pa.Table) -> bool:
     """Whether lists were named and nothing else, or lie in a folder under the names of splits."""
-    return len(named(files, SPLIT_LISTS)) > 0 or (len(named(files, ANY_LIST)) == len(files) > 0)
+    return has_splits(files) or (len(named(files, ANY_LIST)) == len(files) > 0)
+
+
+def has_splits(files: pa.Table) -> bool:
+    """Whether there are lists under the names of splits."""
+    return len(named(files, SPLIT_LISTS)) > 0
 
 
 def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()) -> Source:
@@ -78,8 +83,7 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
     for split, (names, labels, columns) in parts.items():
         found = describe(origin, names)
         numbers = labels_of(pa.array(labels, pa.string()), classes, origin.root)
-        keys = pa.array([relative_name(name) for name in found["name"].to_pylist()], pa.string())
-        table = whole_files(found, unique_keys(keys), numbers)
+        table = whole_files(found, unique_keys(relative(found["name"])), numbers)
         for name in fields:
             table = table.append_column(name, columns[name])
         splits[split] = by_key(table, origin.root)

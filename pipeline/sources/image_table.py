@@ -149,11 +149,15 @@ def unique_keys(names: pa.Array) -> pa.Array:
     return keys
 
 
-def relative_name(name: str) -> str:
-    """A name that leads nowhere but down: `/a/x` and `../a/x` are `a/x`, `b/../a/x` too."""
-    if name.startswith("/") or not {"", ".", ".."}.isdisjoint(name.split("/")):
-        return re.sub(r"^(?:\.\./|/)+", "", posixpath.normpath(name))
-    return name
+def relative(names: pa.Array) -> pa.Array:
+    """Names that lead nowhere but down: of `/a/x` and `../a/x`, and of `b/../a/x`, `a/x` is left."""
+    if isinstance(names, pa.ChunkedArray):
+        names = names.combine_chunks()
+    odd = pc.match_substring_regex(names, r"^/|(?:^|/)\.\.(?:/|$)")
+    if not pc.any(odd).as_py():
+        return names
+    fixed = [re.sub(r"^(?:\.\./|/)+", "", posixpath.normpath(name)) for name in names.filter(odd).to_pylist()]
+    return pc.replace_with_mask(names, odd, pa.array(fixed, pa.string()))
 
 
 def last_part(names: pa.Array) -> pa.Array:
