@@ -74,7 +74,7 @@ class LocalInput:
                     continue
                 found = [FileInfo(prefix + mark, 0, 0) for mark in marks_of(names)]
                 for name, entry in entries:
-                    if _hidden(name):
+                    if name.startswith("."):
                         continue
                     status = _status(entry)
                     if status is None or not stat.S_ISDIR(status.st_mode):

@@ -68,7 +68,7 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
         root=origin.root,
         classes=classes,
         rule=BY_NAME,
-        notes=tuple(notes(roots, folders, names)),
+        notes=(*empty_splits(files, roots), *notes(roots, folders, names)),
         left_out=tuple(left_out.to_pylist()),
         splits={
             split: by_key(
@@ -95,6 +95,14 @@ def empty_and_others(files: pa.Table, at: int) -> tuple[set[str], set[str]]:
     with_files = set(pc.unique(top(below.filter(pc.invert(nothing)))).to_pylist())
     empty = set(pc.unique(top(below.filter(nothing))).to_pylist()) - with_files
     return empty, with_files - set(pc.unique(top(below.filter(image))).to_pylist())
+
+
+def empty_splits(files: pa.Table, roots: dict[str, str]) -> Iterator[str]:
+    """What is to be said of folders that are called like a split and are none."""
+    if roots:
+        empty, _ = empty_and_others(files, 0)
+        for name in sorted(empty & set(SPLITS)):
+            yield f"no split: {name}, with nothing in it"
 
 
 def notes(roots: dict[str, str], folders: dict[str, tuple[set[str], set[str]]], classes: list[str]) -> Iterator[str]:

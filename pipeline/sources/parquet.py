@@ -81,7 +81,7 @@ def list_file(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[p
     count = len(table)
     stem = file["name"].removesuffix(".parquet")
     key = pa.array([f"{stem}/{row:08d}" for row in range(count)], pa.string())
-    numbers = table[label].cast(pa.int64()).to_numpy()
+    numbers = label_numbers(table[label], name, key)
     check_labels(numbers, name, key)
     places = pc.cast(pa.array(pages.place), pa.string())
     address = pc.binary_join_element_wise(f"{file['name']}#{pages.codec.name}/{pages.codec.levels}/", places, "")
@@ -99,6 +99,18 @@ def list_file(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[p
     for field in fields:
         listed = listed.append_column(field, widened(table[field], f"{name}: column {field}"))
     return listed, class_words(reader.schema_arrow.metadata or {}, label)
+
+
+def label_numbers(column: pa.ChunkedArray, name: str, keys: pa.Array) -> np.ndarray:
+    """The labels (int64 [n]) of the samples `keys`. Raises `ValueError` where one is missing, or no whole number."""
+    try:
+        numbers = column.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{name}: labels are numbers from 0 on, and one is something else ({error})") from error
+    if numbers.null_count:
+        row = pc.index(numbers.is_null(), True).as_py()
+        raise ValueError(f"{name}: sample {keys[row]} has no label: leave out what has none")
+    return numbers.to_numpy()
 
 
 def leaves(reader: pq.ParquetFile) -> list[str]:

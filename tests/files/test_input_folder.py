@@ -9,6 +9,7 @@ import pytest
 
 from imagefeed.pipeline.files.input_folder import LocalInput, folders_of_ours, list_files
 from tests.support.ordinary import ordinary
+from tests.support.servers import file_server
 
 LIST = (
     "import json, sys; from imagefeed.pipeline.files.input_folder import *\n"
@@ -71,6 +72,16 @@ def test_empty_folders_and_marks_are_told(tmp_path: Path) -> None:
     assert said == ["bee/", "dog/deep/", "made/.lock", "made/train/", "made/train/.records", "made/val/.finished"]
     assert folders_of_ours(files) == {"made/train/": ".records", "made/val/": ".finished"}
     assert list_files(f"{tmp_path}/*/*.jpg")[1]["name"].to_pylist() == ["ant/0.jpg"]
+
+
+def test_a_server_is_listed_as_a_disk_is(tmp_path: Path) -> None:
+    touch(tmp_path / "ant/0.jpg", tmp_path / "bee/.hidden", tmp_path / "node_modules/x/0.jpg", tmp_path / "dog/.lock")
+    touch(tmp_path / "made/train/.records/begun", tmp_path / "env/pyvenv.cfg", tmp_path / "env/x/0.jpg")
+    touch(*(tmp_path / "made/val" / name for name in ("manifest.json", "samples.parquet")))
+    (tmp_path / "cow/deep").mkdir(parents=True)
+    with file_server(tmp_path) as server:
+        _, remote = list_files(server.url)
+    assert listed(tmp_path) == remote["name"].to_pylist()
 
 
 def test_a_pattern_takes_files_of_ours_only_by_name(tmp_path: Path) -> None:

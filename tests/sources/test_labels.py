@@ -6,6 +6,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.dataset.manifest import Class, Manifest
 from imagefeed.pipeline.sources.class_order import in_order, natural_key
 from imagefeed.pipeline.sources.describe import describe_source
-from imagefeed.pipeline.sources.image_table import Source
+from imagefeed.pipeline.sources.image_table import Source, key_of, unique_keys
 from imagefeed.pipeline.sources.open_source import open_source
 from tests.conftest import encoded, picture
 
@@ -59,6 +61,10 @@ def test_an_empty_class_folder_of_a_split(tmp_path: Path) -> None:
     assert names(source) == ["ant", "bee", "cow"]
     assert labels(source, "val") == {"cow/0": 2}
     assert source.notes == ("no class: val/dog, with nothing in it",)
+    (tmp_path / "val/cow/0.jpg").unlink()
+    source = open_source(tmp_path)
+    assert list(source.splits) == ["train"]
+    assert source.notes == ("no split: val, with nothing in it",)
 
 
 def test_a_folder_with_files_and_no_image_is_no_class_and_that_is_said(tmp_path: Path) -> None:
@@ -141,10 +147,6 @@ def test_images_of_one_stem_keep_their_suffixes(tmp_path: Path) -> None:
 
 @given(st.sets(st.text("ab._", min_size=1, max_size=4), min_size=1, max_size=12))
 def test_keys_are_unique_and_have_no_dots(stems: set[str]) -> None:
-    import pyarrow as pa
-
-    from imagefeed.pipeline.sources.image_table import key_of, unique_keys
-
     files = sorted(f"{stem}.{suffix}" for stem in stems for suffix in ("jpg", "png"))
     keys = unique_keys(pa.array(files)).to_pylist()
     assert len(set(keys)) == len(files) and "." not in "".join(keys)
@@ -295,6 +297,23 @@ def test_other_ends_of_lines_belong_to_names(tmp_path: Path) -> None:
     touch(tmp_path, ["a\u2028b.jpg", "\u3000c.jpg"])
     (tmp_path / "list.txt").write_text("a\u2028b.jpg 0\r\n\u3000c.jpg 1\r\n")
     assert labels(open_source(tmp_path / "list.txt")) == {"a\u2028b": 0, "\u3000c": 1}
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([0, None, 2], r"a\.parquet: sample a/00000001 has no label"),
+        ([0.0, float("nan"), 2.0], r"a\.parquet: labels are numbers from 0 on, and one is something else"),
+        ([0, 0.5, 2], r"a\.parquet: labels are numbers from 0 on, and one is something else"),
+        (["ant", "bee", "cow"], r"a\.parquet: labels are numbers from 0 on, and one is something else"),
+        ([0, -1, 2], r"a\.parquet: sample a/00000001 has the label -1"),
+    ],
+)
+def test_parquet_without_a_label_names_file_and_sample(column: list, message: str, tmp_path: Path) -> None:
+    images = [{"bytes": encoded(picture(0, 32, 32)), "path": None}] * 3
+    pq.write_table(pa.table({"image": images, "label": column}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=message):
+        open_source(tmp_path)
 
 
 # The order of names
