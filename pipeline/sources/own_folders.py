@@ -4,6 +4,7 @@ Else whoever makes shards in a folder below the photographs would convert the sh
 conversion would take its own for its source.
 """
 
+import re
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -15,6 +16,7 @@ from imagefeed.pipeline.files.marks import FINISHED, LOCK, MARKS, RECORDS
 from imagefeed.pipeline.sources.image_table import IMAGE
 from imagefeed.pipeline.sources.split_names import SPLITS
 
+OF_ROOT = re.compile(rf"(?:(?:tar|beton)/)?(?:{'|'.join(SPLITS)})/")  # where a conversion into the root puts splits
 NAMES = {FINISHED: "a dataset", RECORDS: "a conversion that has not finished"}
 
 
@@ -43,7 +45,7 @@ def without_ours(
         return files.filter(outside(files, [each for each in ours if each])), ()
     rest = files.filter(outside(files, ours))
     if is_source(rest):
-        if splits := [folder for folder in ours if folder.rstrip("/") in SPLITS]:
+        if splits := [folder for folder in ours if OF_ROOT.fullmatch(folder)]:
             raise ValueError(
                 f"{root} holds both what imagefeed has written ({splits[0]}: {NAMES[ours[splits[0]]]}) and something "
                 "else to convert: name the folder that is meant, or move one of them elsewhere"

@@ -60,12 +60,15 @@ def test_a_dataset_that_is_named_is_the_source(source: Path, tmp_path: Path) -> 
     assert open_source(source / "shards").kind == "imagefeed"
 
 
+@pytest.mark.parametrize("format", ["tar", "both"])
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_dataset_and_something_else_side_by_side_are_refused(source: Path, tmp_path: Path, killed: bool) -> None:
-    convert(source, tmp_path / "out", ConvertOptions(shard_size=9))
+def test_a_dataset_and_something_else_side_by_side_are_refused(
+    source: Path, tmp_path: Path, killed: bool, format: str
+) -> None:
+    splits = convert(source, tmp_path / "out", ConvertOptions(shard_size=9, format=format))  # type: ignore[arg-type]
     shutil.copytree(source / "bee", tmp_path / "out" / "bee")
-    if killed:
-        unfinished(tmp_path / "out" / "train")
+    for split in splits if killed else ():
+        unfinished(split)
     with pytest.raises(ValueError, match="holds both what imagefeed has written .*name the folder that is meant"):
         open_source(tmp_path / "out")
 
