@@ -9,6 +9,7 @@ from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.resize import Resize
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling, Storage
 from imagefeed.pipeline.image.transcoder import codec_name
+from imagefeed.pipeline.sources.class_order import ClassOrder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class ConvertOptions:
     """Convert this many images of each split only, evenly spread over the source's sorted order."""
     classes: tuple[str, ...] = ()
     """Convert these classes only, by WordNet id or folder name; they are then numbered among themselves."""
+    order: ClassOrder = "alphabetical"
+    """Order of classes that are numbered by their names: alphabetical (1, 10, 2), or natural (1, 2, 10)."""
     fields: tuple[str, ...] = ()
     """Columns of the source that become fields of the samples, such as score,tags,caption: numbers, lists of numbers
     and text, for the loader to put into its batches; see docs/conversion.md."""

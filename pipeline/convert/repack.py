@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from imagefeed.pipeline.convert.write_shard import shard_name
 from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Manifest, Shard
-from imagefeed.pipeline.dataset.publish import copy_writer, publish_split, table_writer
+from imagefeed.pipeline.dataset.publish import begin, copy_writer, publish_split, table_writer, tidy
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.atomic import atomic, sweep
@@ -65,6 +65,7 @@ def repack(dataset: Split, out: Path, format: Format, run: Executor = run_here) 
     with LocalOutput(out).lock():
         if (out / MANIFEST).exists():
             raise FileExistsError(f"{out} already holds a split: choose another folder, or remove this one")
+        begin(LocalOutput(out))
         try:
             copies = run(copy_shard, tasks_of(dataset, out, format))
             done = list(track(copies, len(dataset), "copying", "images", lambda each: each.shard.num_samples))
@@ -132,4 +133,6 @@ def finish(dataset: Split, out: Path, format: Format, done: list[Repacked]) -> M
     )
     table = pa.concat_tables([each.rows for each in done]).sort_by("id").combine_chunks()
     files = {name: copy_writer(dataset.path / name) for name in dataset.manifest.files if name != SAMPLES}
-    return publish_split(LocalOutput(out), manifest, {SAMPLES: table_writer(table), **files})
+    manifest = publish_split(LocalOutput(out), manifest, {SAMPLES: table_writer(table), **files})
+    tidy(LocalOutput(out), manifest)
+    return manifest

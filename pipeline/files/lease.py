@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from imagefeed.pipeline.files.marks import LOCK
 from imagefeed.pipeline.files.object_store import FileInfo, ObjectStore
 
-FOLDER = ".lock"
 BEAT = 10.0  # seconds between two signs of life
 SILENCE = 4.5  # beats without one, after which a holder counts as dead
 
@@ -52,7 +52,7 @@ def number_of(holder: FileInfo) -> int:
 def highest(storage: ObjectStore) -> FileInfo | None:
     """The file of the last holder, if there is one."""
     try:
-        files, _, _ = storage.folder(FOLDER)
+        files, _, _ = storage.folder(LOCK)
     except FileNotFoundError:
         return None
     return max((each for each in files if each.name.rpartition("/")[2].isdigit()), key=number_of, default=None)
@@ -60,7 +60,7 @@ def highest(storage: ObjectStore) -> FileInfo | None:
 
 def claimed(storage: ObjectStore, number: int, token: dict) -> bool:
     """Whether this holder has the number: one of all that try gets it."""
-    file = f"{FOLDER}/{number}"
+    file = f"{LOCK}/{number}"
     content = json.dumps(token | {"beat": 0}).encode()
     # The answer to a request that succeeded may get lost, and the second one then finds the file of the first.
     return storage.create(content, file) or storage.read(file) == content
@@ -105,7 +105,7 @@ class Holding:
         if self._failed is not None:
             return
         try:
-            self._storage.below(FOLDER).remove()
+            self._storage.below(LOCK).remove()
         except OSError as error:  # all else is done, or has failed for a reason of its own
             url = self._storage.url
             print(f"{url}: the mark of this conversion stays, the next one will watch it ({error})", file=sys.stderr)
@@ -121,7 +121,7 @@ class Holding:
                         f"another conversion has taken {self._storage.url}, because this one gave no sign of life for "
                         f"{SILENCE * BEAT:.0f} s: see that only one runs, then run it again"
                     )
-                self._storage.write(json.dumps(self._token | {"beat": count}).encode(), f"{FOLDER}/{self._number}")
+                self._storage.write(json.dumps(self._token | {"beat": count}).encode(), f"{LOCK}/{self._number}")
             except Exception as error:
                 self._failed = error
                 return

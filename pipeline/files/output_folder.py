@@ -1,6 +1,7 @@
 """Where a conversion writes: a folder on a disk or in an object store. A file is in it whole, or it is not there."""
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from imagefeed.pipeline.files.atomic import atomic, sweep
 from imagefeed.pipeline.files.lease import lease
 from imagefeed.pipeline.files.locks import exclusive
+from imagefeed.pipeline.files.marks import LOCK
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, is_url
 
 # Where an upload is seen when it is complete, and not before; elsewhere (sftp, http, ...) half a file has its name.
@@ -37,6 +39,14 @@ class OutputFolder(Protocol):
 
     def size(self, name: str) -> int | None:
         """Bytes in a file; None where it is not there."""
+        ...
+
+    def names(self) -> list[str]:
+        """The names of the files and folders in it; none where it is not there."""
+        ...
+
+    def discard(self, name: str) -> None:
+        """Removes a file that is in it."""
         ...
 
     def remove(self) -> None:
@@ -113,6 +123,15 @@ class LocalOutput:
         except FileNotFoundError:
             return None
 
+    def names(self) -> list[str]:
+        try:
+            return os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+
+    def discard(self, name: str) -> None:
+        (self.path / name).unlink()
+
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -130,7 +149,7 @@ class LocalOutput:
         """By a lock that the kernel takes back when the process dies."""
         self.path.mkdir(parents=True, exist_ok=True)
         refusal = f"another conversion is writing to {self}: wait for it, or choose another folder"
-        with exclusive(self.path / ".lock", refusal):
+        with exclusive(self.path / LOCK, refusal):
             yield lambda: None  # nobody can take it
 
 
@@ -164,6 +183,16 @@ class RemoteOutput:
             return self.storage.size(name)
         except FileNotFoundError:
             return None
+
+    def names(self) -> list[str]:
+        try:
+            files, bare, folders = self.storage.folder()
+        except FileNotFoundError:
+            return []
+        return [*(each.name for each in files), *bare, *folders]
+
+    def discard(self, name: str) -> None:
+        self.storage.below(name).remove()
 
     def remove(self) -> None:
         self.storage.remove()

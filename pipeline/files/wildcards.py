@@ -1,6 +1,8 @@
 """Paths with braces and wildcards, written out."""
 
+import fnmatch
 import glob
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +11,25 @@ MOST = 1_000_000  # files by braces; more is a slip of the finger
 
 
 def matches(pattern: str) -> list[Path]:
-    """The files that match. Raises `FileNotFoundError` where there is none."""
-    found = glob.glob(pattern) if glob.has_magic(pattern) else [pattern]
+    """The files that match. Raises `FileNotFoundError` where there is none, `OSError` where a folder cannot be read."""
+    found = _matching(pattern) if glob.has_magic(pattern) else [pattern]
     if not found:
         raise FileNotFoundError(f"{pattern}: no file matches")
     return [Path(file) for file in found]
+
+
+def _matching(pattern: str) -> list[str]:
+    """As `glob.glob`, which passes over folders that it cannot list."""
+    head, tail = os.path.split(pattern)
+    folders = _matching(head) if glob.has_magic(head) else [head]
+    if not glob.has_magic(tail):
+        return [path for folder in folders if os.path.lexists(path := os.path.join(folder, tail))]
+    found = []
+    for folder in folders:
+        names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        shown = [name for name in names if not name.startswith(".") or tail.startswith(".")]
+        found += [os.path.join(folder, name) for name in fnmatch.filter(shown, tail)]
+    return found
 
 
 def braces(text: str) -> Iterator[str]:

@@ -46,7 +46,7 @@ def _read_here(origin: LocalInput, rows: pa.Table) -> Iterator[bytes]:
             if path not in files:
                 if len(files) == OPEN_FILES:
                     os.close(files.popitem(last=False)[1])
-                files[path] = os.open(path, os.O_RDONLY)
+                files[path] = os.open(origin.real(address.file), os.O_RDONLY)
             files.move_to_end(path)
             data = os.pread(files[path], row["size"], row["offset"])
             if len(data) != row["size"]:
