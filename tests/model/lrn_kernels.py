@@ -82,8 +82,8 @@ RELUS = "none", "before", "after"
 def cases() -> Iterator[Any]:
     """Shapes, types, layouts and places of ReLU: all of them on a GPU; for the slow interpreter a third, in which each
     three of the four meet in every way."""
-    choices = (list(enumerate(each)) for each in (SHAPES, DTYPES, LAYOUTS, RELUS))
-    for (s, shape), (d, dtype), (x, layout), (r, relu) in product(*choices):
+    sets: tuple[Any, ...] = SHAPES, DTYPES, LAYOUTS, RELUS
+    for (s, shape), (d, dtype), (x, layout), (r, relu) in product(*(list(enumerate(each)) for each in sets)):
         if not INTERPRETED or (s + d + x + r) % 3 == 0:
             yield pytest.param(shape.values[0], dtype, layout, relu, id=f"{shape.id}-{dtype}-{layout}-{relu}")
 
