@@ -15,7 +15,6 @@ from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.jit.code_cache import folder
 from imagefeed.pipeline.jit.turns import announced
-from imagefeed.pipeline.loader.dataset import open_dataset
 from imagefeed.pipeline.runtime.executors import processes
 from imagefeed.pipeline.synthetic.ilsvrc2012 import SampleConfig, make_sample
 
@@ -49,6 +48,8 @@ def use_conversion(scratch: Path) -> None:
 
 def use_loader(scratch: Path) -> None:
     """Loads a batch from a tar of an image."""
+    from imagefeed.pipeline.loader.dataset import open_dataset  # imports torch, which takes seconds
+
     stream = io.BytesIO()
     Image.new("RGB", (64, 64)).save(stream, "JPEG")
     with tarfile.open(scratch / "shard.tar", "w") as tar:

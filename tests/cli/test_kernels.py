@@ -38,3 +38,7 @@ def test_after_it_nothing_is_compiled(images: Path, tmp_path: Path) -> None:
     folder = Path(said.removeprefix("compiled code of this version lies in ").rstrip("\n"))
     assert any(folder.rglob("*.nbc"))
     assert json.loads(run("-c", USES, images, tmp_path / "out")) == []
+
+
+def test_the_command_line_is_there_before_torch() -> None:
+    assert run("-c", "import sys, imagefeed.jobs.cli.main; print('torch' in sys.modules)") == "False\n"
