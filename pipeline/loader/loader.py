@@ -135,7 +135,7 @@ class Epoch:
         cursor, planner = self._cursor, self._planners.at(self._cursor.epoch)
         options = planner.options
         rank_slice, seed, epoch, start = options.rank_slice, cursor.seed, cursor.epoch, cursor.position
-        self._begun_at = epoch, start
+        self._begun_at = seed, epoch, start
         order = order_of(planner.dataset, options, seed, epoch)
         give_back()
         prefetcher = prefetcher_of(planner.dataset, options, order[start:])
@@ -164,7 +164,7 @@ class Epoch:
         cursor = self._cursor
         if not cursor.asked:
             cursor.ask()
-            if self._begun_at != (cursor.epoch, cursor.position):  # `set_epoch` came after `iter`
+            if self._begun_at != (cursor.seed, cursor.epoch, cursor.position):  # it was set or loaded after `iter`
                 self.close()
                 self._begin()
         try:

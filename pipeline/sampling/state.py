@@ -53,13 +53,9 @@ class Resumable:
         """
         if not 0 <= epoch < 2**32:
             raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
-        cursor = self._cursor
-        if cursor.asked:
-            self._cursor = Cursor(cursor.seed, epoch)
-            return
-        if cursor.epoch != epoch:
-            cursor.epoch, cursor.position = epoch, 0
-        cursor.begun = False  # whoever is asked first has it
+        if self._cursor.asked or self._cursor.epoch != epoch:
+            self._move(self._cursor.seed, epoch, 0)
+        self._cursor.begun = False
 
     @property
     def sampler(self) -> Self:
@@ -74,7 +70,10 @@ class Resumable:
         return {key: getattr(self._cursor, key) for key in STATE}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next `for` continues where `state` was taken, with its seed. Raises `ValueError` for any other state."""
+        """The next `for` continues where `state` was taken, with its seed. Raises `ValueError` for any other state.
+
+        So does the iterator made last, if nobody has asked it for a batch, as with `set_epoch`.
+        """
         if sorted(state) != sorted(STATE) or not all(isinstance(value, int) for value in state.values()):
             raise ValueError(f"a loader's state has the integers {', '.join(STATE)}, not {dict(state)}")
         if not (0 <= state["seed"] < 2**64 and 0 <= state["epoch"] < 2**32):
@@ -84,4 +83,12 @@ class Resumable:
                 f"the state's position {state['position']} is beyond the {self._most} samples of an epoch of "
                 f"{self._of}: it belongs to another dataset"
             )
-        self._cursor = Cursor(state["seed"], state["epoch"], state["position"])
+        self._move(state["seed"], state["epoch"], state["position"])
+
+    def _move(self, seed: int, epoch: int, position: int) -> None:
+        """Where the next iterator begins, and the one made last if nobody has asked it: whichever is asked first."""
+        if self._cursor.asked:
+            self._cursor = Cursor(seed, epoch, position)
+        else:
+            self._cursor.seed, self._cursor.epoch, self._cursor.position = seed, epoch, position
+            self._cursor.begun = False
