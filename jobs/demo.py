@@ -75,7 +75,8 @@ def main(config: DemoConfig) -> None:
 def stages(config: DemoConfig, folder: Path) -> list[tuple[str, list[str]]]:
     """What follows on the start of Ray: (title, command)."""
     submit = ["ray", "job", "submit", "--working-dir", ".", "--", "python"]
-    train = ["torchrun", "--standalone", f"--nproc_per_node={config.ranks}", "jobs/train.py"]
+    # By its own name a machine may not find itself, and torchrun would wait for minutes.
+    train = ["torchrun", "--standalone", "--local-addr=127.0.0.1", f"--nproc_per_node={config.ranks}", "jobs/train.py"]
     train += [] if config.epochs is None else [f"--epochs={config.epochs}"]
     return [
         ("draw images, packed like the ILSVRC2012 downloads", ["imagefeed", "sample", str(folder / "sample")]),

@@ -4,6 +4,7 @@ There is no state of a random generator in it: the loader's draws and dropout's 
 rank, all of which are here.
 """
 
+import errno
 import os
 import pickle
 import secrets
@@ -11,7 +12,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import IO, Any, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -40,20 +41,63 @@ class Checkpoint(TypedDict):
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes under a temporary name, forces it to disk, renames it to `path`; only then an older one is gone."""
+    """Writes under a temporary name, forces it to disk, renames it to `path`; only then an older one is gone.
+
+    Raises `OSError` with `path` where the disk is full, or fails otherwise.
+    """
     temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
     try:
         with temporary.open("wb") as file:
-            torch.save(dict(checkpoint), file)
+            _save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)  # the rename itself is durable only when the folder is
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def _save(checkpoint: Checkpoint, file: IO[bytes]) -> None:
+    """Of a write that fails torch says a place in its own source; what the system said is raised instead."""
+    target = _Target(file)
     try:
-        os.fsync(folder)  # the rename itself is durable only when the folder is
+        torch.save(dict(checkpoint), cast(IO[bytes], target))
+    except RuntimeError as error:
+        raise target.error or error from error
+
+
+class _Target:
+    """A file for `torch.save`, which keeps the error of a write."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _sync_folder(path: Path) -> None:
+    """Forces a folder's entries to disk; nothing on a file system that cannot do that."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(folder)
 

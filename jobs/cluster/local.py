@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +24,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
+from imagefeed.jobs.cluster.connect import session_folder
 from imagefeed.jobs.cluster.processes import contained, start
 from imagefeed.pipeline.files.atomic import write_atomically
 from imagefeed.pipeline.files.locks import try_lock
@@ -49,8 +49,7 @@ def local_cluster() -> Iterator[Cluster]:
 
     Raises RuntimeError with the end of Ray's own log if the head does not come up.
     """
-    # Not $TMPDIR: the names of Ray's sockets, which lie below, may have no more than 107 characters.
-    with tempfile.TemporaryDirectory(prefix="imagefeed-", dir="/tmp") as folder, contained():
+    with session_folder() as folder, contained():
         token = Path(folder, "token")
         with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))

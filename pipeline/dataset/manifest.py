@@ -14,6 +14,7 @@ from imagefeed.pipeline.dataset.type_check import type_check
 from imagefeed.pipeline.files.atomic import write_atomically
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.stored import Storage
+from imagefeed.pipeline.runtime.os_errors import doing
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.parquet"
@@ -87,9 +88,12 @@ class Manifest:
         is no manifest of this version.
         """
         path = Path(split_dir) / MANIFEST
-        if not path.is_file():
-            raise FileNotFoundError(missing(Path(split_dir)))
-        return Manifest.parse(path.read_bytes(), str(path))
+        try:
+            with doing("read", path):
+                content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise FileNotFoundError(missing(Path(split_dir))) from error
+        return Manifest.parse(content, str(path))
 
     @staticmethod
     def parse(content: bytes, name: str) -> "Manifest":

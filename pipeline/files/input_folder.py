@@ -6,11 +6,13 @@ Names of files are relative to the root, with `/` between their parts, so that a
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +20,7 @@ import pyarrow.compute as pc
 from imagefeed.pipeline.files.object_store import FileInfo, ObjectStore, StorageOptions, is_url, stamp_of
 from imagefeed.pipeline.files.ranged import AHEAD, Readable
 from imagefeed.pipeline.files.wildcards import braces
+from imagefeed.pipeline.runtime.os_errors import doing, explained
 
 FILES = pa.schema(
     [
@@ -42,8 +45,11 @@ class LocalInput:
         return os.path.join(self.root, name)
 
     def batches(self) -> Iterator[list[FileInfo]]:
-        """The files below, a folder at a time, but those of programs and what begins with a dot."""
-        for folder, below, files in os.walk(self.root, followlinks=True):
+        """The files below, a folder at a time, but those of programs and what begins with a dot.
+
+        Raises `OSError` where a folder cannot be listed: what it holds would be missing.
+        """
+        for folder, below, files in os.walk(self.root, onerror=_not_listed, followlinks=True):
             if ENVIRONMENT in files and folder != self.root:
                 below.clear()
                 continue
@@ -58,18 +64,24 @@ class LocalInput:
     def found(self, name: str) -> FileInfo:
         """One file. Raises `FileNotFoundError`."""
         path = self.path(name)
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        return _found(name, os.stat(path))
+        try:
+            with doing("read", path):
+                found = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{path}: no such file or folder") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(f"{path}: no such file")
+        return _found(name, found)
 
     def read(self, name: str) -> bytes:
         """The whole of a small file."""
-        return Path(self.path(name)).read_bytes()
+        with doing("read", self.path(name)):
+            return Path(self.path(name)).read_bytes()
 
     @contextmanager
     def open(self, name: str, size: int, ahead: int = AHEAD) -> Iterator[Readable]:
         """A file of `size` bytes, to have ranges of it read."""
-        with open(self.path(name), "rb", buffering=0) as file:
+        with doing("read", self.path(name)), open(self.path(name), "rb", buffering=0) as file:
             yield file.fileno()
 
 
@@ -200,13 +212,17 @@ def named(files: pa.Table, pattern: str) -> pa.Table:
     return files.filter(pc.match_substring_regex(files["name"], f"^(?:{pattern})$"))
 
 
-def stamp_here(stat: os.stat_result) -> int:
+def stamp_here(status: os.stat_result) -> int:
     """The stamp of a file of this machine. Its size is in it, because tools that copy files may set their times."""
-    return stamp_of(stat.st_mtime_ns, stat.st_size)
+    return stamp_of(status.st_mtime_ns, status.st_size)
 
 
-def _found(name: str, stat: os.stat_result) -> FileInfo:
-    return FileInfo(name, stat.st_size, stamp_here(stat))
+def _found(name: str, status: os.stat_result) -> FileInfo:
+    return FileInfo(name, status.st_size, stamp_here(status))
+
+
+def _not_listed(error: OSError) -> NoReturn:
+    raise explained(error, "listed", error.filename) from error
 
 
 def _hidden(name: str) -> bool:

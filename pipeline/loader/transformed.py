@@ -6,6 +6,7 @@ epoch, sample id, turn): so what it makes does not depend on who calls it, or wh
 """
 
 import random
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +135,8 @@ def as_it_is(made: Any) -> Any:
 class TransformedEpoch:
     """One pass over what is left of an epoch, which keeps `cursor` up to date; made by `iter(loader)`.
 
-    The processes begin with the first `next`, and end with the epoch, on `close` and when this object is dropped.
+    The processes begin with the first `next`, and end with the epoch, on `close` and when this object is dropped. Of
+    several threads that ask, one is served at a time.
     """
 
     def __init__(
@@ -150,11 +152,16 @@ class TransformedEpoch:
         self._dataset, self._options, self._blank, self._fields = dataset, options, blank, fields
         self._cursor, self._num_samples, self._skipped = cursor, num_samples, skipped
         self._batches: Iterator[tuple[np.ndarray, Made]] | None = None
+        self._serving = threading.Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Batch:
+        with self._serving:
+            return self._next()
+
+    def _next(self) -> Batch:
         cursor, rank_slice = self._cursor, self._options.rank_slice
         if not cursor.asked:
             cursor.ask()
