@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 FORMAT = 2
+_LONGEST_END = 2**16 + 22  # bytes of the record that ends a zip
 _CURE = "give another checkpoint, or train again with jobs/train.py"
 
 
@@ -150,16 +151,22 @@ def _copied(value: Any) -> Any:
 def load_checkpoint(path: Path, *, num_classes: int | None = None) -> Checkpoint:
     """Reads `path` with all tensors on the CPU; no code in it is run.
 
-    Raises FileNotFoundError where there is none, and ValueError where it is cut short, altered (every record has
-    its CRC), another program's, of another format, or made for another number of classes than `num_classes`.
+    Raises FileNotFoundError where there is none, OSError where the disk fails, and ValueError where it is cut short,
+    altered (every record has its CRC), another program's, of another format, or made for another number of classes than
+    `num_classes`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; jobs/train.py writes one into its --out folder")
     try:
+        _read_end(path)
         with zipfile.ZipFile(path) as archive:
             altered = archive.testzip()
         if altered is None:
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: cut short, or no checkpoint ({error}); {_CURE}") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
@@ -168,6 +175,13 @@ def load_checkpoint(path: Path, *, num_classes: int | None = None) -> Checkpoint
         raise ValueError(f"{path}: the record {altered} was altered after it was written; {_CURE}")
     _check(path, content, num_classes)
     return cast(Checkpoint, content)
+
+
+def _read_end(path: Path) -> None:
+    """Raises `OSError` where the disk fails at the end of a file: zipfile would take it for another kind of file."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_END))
+        file.read()
 
 
 def _check(path: Path, content: object, num_classes: int | None) -> None:

@@ -28,7 +28,7 @@ from imagefeed.jobs.cluster.connect import session_folder
 from imagefeed.jobs.cluster.processes import contained, start
 from imagefeed.pipeline.files.atomic import write_atomically
 from imagefeed.pipeline.files.locks import try_lock
-from imagefeed.pipeline.files.paths import checkout, home
+from imagefeed.pipeline.files.paths import checkout, home, in_home
 from imagefeed.pipeline.runtime.command import run_command
 
 PATIENCE = 120.0  # seconds for the head to come up, or to end
@@ -165,7 +165,7 @@ def main(action: Annotated[Literal["start", "stop", "keep"], tyro.conf.Positiona
     Args:
         action: start prints what a shell must set; stop ends it; keep runs it in the foreground.
     """
-    {"start": start_cluster, "stop": stop_cluster, "keep": keep}[action](home() / "cluster")
+    {"start": start_cluster, "stop": stop_cluster, "keep": keep}[action](in_home("cluster"))
 
 
 if __name__ == "__main__":

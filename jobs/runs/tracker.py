@@ -91,8 +91,9 @@ class Tracker:
             file.write(json.dumps({"kind": kind, "epoch": epoch, "step": step, **figures}) + "\n")
             file.flush()
             os.fsync(file.fileno())  # a checkpoint that follows must not know more than the record
-        for name, value in figures.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        with doing("written", self._board.log_dir):
+            for name, value in figures.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def _say(self, line: str) -> None:
         self._last_line = time.monotonic()
@@ -113,7 +114,8 @@ def tracking(folder: Path, *, total_steps: int, step: int) -> Iterator[Tracker]:
         TextColumn("steps, {task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
+    with doing("written", folder / TENSORBOARD):
+        board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
     try:
         if sys.stderr.isatty():
             with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -121,7 +123,8 @@ def tracking(folder: Path, *, total_steps: int, step: int) -> Iterator[Tracker]:
         else:
             yield Tracker(folder, board, None, total_steps, step)
     finally:
-        board.close()
+        with doing("written", board.log_dir):
+            board.close()
 
 
 def cut(path: Path, step: int) -> None:

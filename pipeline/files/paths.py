@@ -15,7 +15,7 @@ def home() -> Path:
     try:
         return Path(os.environ.get("IMAGEFEED_HOME") or "~/.cache/imagefeed").expanduser().resolve()
     except RuntimeError as error:
-        raise RuntimeError(f"this user has no home folder (HOME is not set): {CURE}") from error
+        raise RuntimeError(f"no home folder is known for this user: {CURE}") from error
 
 
 @contextmanager
@@ -24,6 +24,12 @@ def below_home(path: Path) -> Iterator[Path]:
     with doing("written", path, CURE):
         path.mkdir(parents=True, exist_ok=True)
         yield path
+
+
+def in_home(name: str) -> Path:
+    """A file or folder below `home`, which is made."""
+    with below_home(home()) as folder:
+        return folder / name
 
 
 def indexes() -> Path:

@@ -22,6 +22,7 @@ from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, note_skipped
 from imagefeed.pipeline.loader.options import LoaderOptions, order_of, rows_of
 from imagefeed.pipeline.loader.stored_images import StoredImages
 from imagefeed.pipeline.runtime.cores import cores_per_rank
+from imagefeed.pipeline.runtime.executors import shared_memory
 from imagefeed.pipeline.sampling.order import PAD
 from imagefeed.pipeline.sampling.rng import OWN, draw
 from imagefeed.pipeline.sampling.state import Cursor
@@ -195,15 +196,17 @@ class TransformedEpoch:
         batches = [rank_slice.entries(order, start + number * rank_slice.global_batch) for number in range(count)]
         wanted = [entries[entries != PAD] for entries in batches]
         num_workers = max(1, min(options.num_threads or cores_per_rank(), count))
+        images = Images(self._dataset, options, cursor.seed, cursor.epoch, self._blank)
         loader: Any = DataLoader(
-            Images(self._dataset, options, cursor.seed, cursor.epoch, self._blank),  # type: ignore[arg-type]
+            images,  # type: ignore[arg-type]
             batch_sampler=wanted,
             num_workers=num_workers,
             prefetch_factor=-(-options.prefetch // num_workers) + 1,
             collate_fn=as_it_is,
             pin_memory=options.pin_memory,
         )
-        return zip(batches, loader, strict=True)
+        with shared_memory():
+            return zip(batches, loader, strict=True)
 
     def _batch(self, entries: np.ndarray, made: Made) -> Batch:
         """A whole batch, or `ValueError` for the first sample of it that failed."""

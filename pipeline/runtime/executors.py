@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -26,6 +27,11 @@ GUARD = (
     "workers begin with the lines of the script that starts them: put it into a file, and what it does behind "
     "`if __name__ == '__main__':`, or use one worker"
 )
+
+
+def shared_memory() -> AbstractContextManager[None]:
+    """Around what makes locks and memory that processes share: where Linux has no place for them, that is said."""
+    return doing("written", "/dev/shm", "mount it as a tmpfs that can be written to, or use one worker")
 
 
 def run_here(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
@@ -52,7 +58,7 @@ def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) 
     others = set(multiprocessing.active_children())
     # "spawn": a fork would copy whatever threads and locks the caller holds.
     context = multiprocessing.get_context("spawn")
-    with doing("written", "/dev/shm", "mount it, as a tmpfs that can be written to, or use one worker"):
+    with shared_memory():
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     started: set[multiprocessing.process.BaseProcess] = set()
     try:

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class InTurn(Generic[T]):
-    """The items of `generator`; of several threads that ask, one is served at a time, and at the end each of them ends."""
+    """The items of `generator`; of several threads that ask, one is served at a time, and each comes to the end."""
 
     def __init__(self, generator: Generator[T, None, None]) -> None:
         self._generator, self._serving = generator, threading.Lock()

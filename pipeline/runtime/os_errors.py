@@ -49,10 +49,11 @@ def cure_of(error: OSError) -> str:
 def explained(error: OSError, action: str, where: Path | str | int, cure: str = "") -> OSError:
     """An error of the same kind whose text says that `where`, a path or a descriptor, cannot be `action` ("read").
 
-    `cure` is for the place at hand, instead of the one for the number. An error that says all this already, or that is
-    not of the operating system, is returned as it is.
+    `cure` is for the place at hand, instead of the one for the number. An error that says all this already, or in other
+    words than the system's, is returned as it is.
     """
-    if error.errno is None or _CANNOT in (error.strerror or ""):
+    said = error.strerror or ""
+    if error.errno is None or os.strerror(error.errno) not in said or _CANNOT in said:
         return error
     path = path_of(where) if isinstance(where, int) else os.fspath(where)
     inner = f" at {error.filename}" if error.filename not in (None, where, path) else ""

@@ -2,12 +2,14 @@
 
 FAULT="CALLS ERRNO PART [BYTES]": each of CALLS, joined by commas, fails with ERRNO where the path has PART in it. A
 write fails after BYTES bytes have been written to such paths. FAULT_LOG names a file that gets a line for each failure.
+Both may change while the process runs.
 */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,18 +19,20 @@ write fails after BYTES bytes have been written to such paths. FAULT_LOG names a
 #include <sys/uio.h>
 #include <unistd.h>
 
-static char calls[256], part[256];
+static char parsed[1024], calls[256], part[256];
 static int number;
 static long left;
-
-__attribute__((constructor)) static void begin(void) {
-  const char *fault = getenv("FAULT");
-  if (!fault || sscanf(fault, "%255s %d %255s %ld", calls, &number, part, &left) < 3) calls[0] = 0;
-}
 
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
 static int chosen(const char *call) {
+  const char *fault = getenv("FAULT");
+  if (!fault || strlen(fault) >= sizeof parsed) return 0;
+  if (strcmp(fault, parsed)) {
+    strcpy(parsed, fault);
+    left = 0;
+    if (sscanf(fault, "%255s %d %255s %ld", calls, &number, part, &left) < 3) calls[0] = 0;
+  }
   size_t length = strlen(call);
   for (const char *at = calls; (at = strstr(at, call)); at += length)
     if ((at == calls || at[-1] == ',') && (at[length] == ',' || !at[length])) return 1;
@@ -113,6 +117,19 @@ int posix_fallocate(int file, off_t at, off_t size) {  /* returns the number */
 }
 int posix_fallocate64(int file, off64_t at, off64_t size) {
   return failed_open("fallocate", file) ? number : ((int (*)(int, off64_t, off64_t))real("posix_fallocate64"))(file, at, size);
+}
+sem_t *sem_open(const char *name, int flags, ...) {  /* of what lies in /dev/shm */
+  mode_t mode = 0;
+  unsigned value = 0;
+  if (flags & O_CREAT) {
+    va_list more;
+    va_start(more, flags);
+    mode = va_arg(more, mode_t);
+    value = va_arg(more, unsigned);
+    va_end(more);
+  }
+  if (failed("sem_open", name)) return SEM_FAILED;
+  return ((sem_t * (*)(const char *, int, mode_t, unsigned)) real("sem_open"))(name, flags, mode, value);
 }
 CALL(int, rename, (const char *from, const char *to), (from, to), failed("rename", to))
 CALL(int, link, (const char *from, const char *to), (from, to), failed("link", to))
