@@ -16,6 +16,7 @@ from imagefeed.pipeline.files.paths import import_path
 from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.parts import part
 
+RAY = "ray"  # in the folder of a session
 ANSWER = 10.0  # seconds for a Ray's address to take a connection
 RayAddress = Annotated[
     str | None,
@@ -65,13 +66,14 @@ def _start(folder: Path) -> None:
         # Workers start in the driver's folder and know nothing of the path that its first lines set.
         runtime_env={"env_vars": import_path()},
         logging_level=logging.WARNING,
-        _temp_dir=str(folder),
+        _temp_dir=str(folder / RAY),
     )
 
 
 @contextmanager
 def session_folder() -> Iterator[Path]:
-    """A folder for the files of a Ray, which nobody else may enter, and which is gone after the block.
+    """A folder that nobody else may enter, and that is gone after the block. Ray's own files go into a folder in it, as
+    Ray opens that one to all users.
 
     Not in $TMPDIR, where schedulers give long ones: the names of Ray's sockets, which lie below, may have no more than
     107 characters.

@@ -24,7 +24,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
-from imagefeed.jobs.cluster.connect import session_folder
+from imagefeed.jobs.cluster.connect import RAY, session_folder
 from imagefeed.jobs.cluster.processes import contained, start
 from imagefeed.pipeline.files.atomic import write_atomically
 from imagefeed.pipeline.files.locks import try_lock
@@ -63,7 +63,7 @@ def local_cluster() -> Iterator[Cluster]:
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | access
-        command = ["ray", "start", "--head", "--block", f"--temp-dir={folder}", f"--port={port}"]
+        command = ["ray", "start", "--head", "--block", f"--temp-dir={folder / RAY}", f"--port={port}"]
         command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
         command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
         command += [f"--object-store-memory={OBJECT_STORE_BYTES}"]
