@@ -75,7 +75,7 @@ def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) 
             child.join(1)
         if any(child.exitcode == UNGUARDED for child in started):
             raise RuntimeError(GUARD) from error
-        raise RuntimeError(
+        raise BrokenProcessPool(
             "a worker process has ended before its work was done: often memory is short, then use fewer workers"
         ) from error
     except BaseException:

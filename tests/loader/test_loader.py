@@ -452,7 +452,7 @@ def test_several_loaders_and_iterators_at_once(shards: Path, train: Dataset) -> 
 def test_threads_that_share_an_iterator_get_each_sample_once_and_end(kind: str, train: Dataset) -> None:
     options = {"transform": torch.clone} if kind == "transform" else CHEAP
     loader = train.loader(batch_size=3, **options)
-    given = loader.pairs() if kind == "pairs" else to_device(loader, "cpu") if kind == "device" else loader
+    given: Any = loader.pairs() if kind == "pairs" else to_device(loader, "cpu") if kind == "device" else loader
     found = shared(given)
     if kind == "pairs":
         assert sum(len(labels) for _, labels in found) == len(train)
