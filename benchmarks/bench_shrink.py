@@ -32,9 +32,10 @@ from imagefeed.pipeline.image.transcode_kernel import (
     TranscodeScratch,
     new_scratch,
     pixels_in,
-    transcode_jpeg,
+    transcode,
     with_room,
 )
+from imagefeed.pipeline.image.transcoder import NO_IMAGE
 from imagefeed.pipeline.image.turbojpeg import OK, decompress, jpeg_size
 from imagefeed.pipeline.jit.njit import njit
 
@@ -55,7 +56,7 @@ class BenchConfig:
 
 @njit
 def up_to(scratch: TranscodeScratch, rule: Rule, stage: int, data: np.ndarray) -> int:
-    """The work of `transcode_jpeg` on a JPEG of a common kind as far as a stage; returns that stage."""
+    """The work of `transcode` on a JPEG of a common kind as far as a stage; returns that stage."""
     if stage == 0:
         return 0
     found = examine(scratch.decoder, data)
@@ -86,10 +87,10 @@ def prepared(
     """The desk with room for all photographs, and those that our own decoder takes."""
     taken = []
     for data in photographs:
-        made = transcode_jpeg(scratch, data, rule, True)
+        made = transcode(scratch, data, NO_IMAGE, rule, True)
         if made.state == NO_ROOM:
             scratch = with_room(scratch, made)
-            made = transcode_jpeg(scratch, data, rule, True)
+            made = transcode(scratch, data, NO_IMAGE, rule, True)
         if made.state == OK and examine(scratch.decoder, data).own:
             taken.append(data)
     return scratch, taken

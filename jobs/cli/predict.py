@@ -8,12 +8,13 @@ docs/predict.md says what the nets are shown.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import tyro
 
@@ -148,15 +149,19 @@ def images_of(paths: Sequence[Path]) -> list[Path]:
             continue
         if not path.is_dir():
             raise FileNotFoundError(f"{path}: no such file or folder")
-        below = sorted(
-            each for each in path.rglob("*") if each.suffix.lower().removeprefix(".") in SUFFIXES and each.is_file()
-        )
+        every = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_refuse) for name in names)
+        below = sorted(each for each in every if each.suffix.lower().removeprefix(".") in SUFFIXES and each.is_file())
         if not below:
             raise ValueError(f"{path} holds no images ({', '.join(SUFFIXES)})")
         found += below
     if not found:
         raise ValueError("name the images: files, or folders of them")
     return found
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """What a folder cannot be listed for ends the command: its images would be missing."""
+    raise error
 
 
 def answers_to(predictor: "Predictor", paths: Sequence[Path]) -> Iterator[Answer]:

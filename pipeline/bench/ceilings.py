@@ -23,7 +23,7 @@ from imagefeed.pipeline.image.stored import MOST_PIXELS, RAW
 from imagefeed.pipeline.image.turbojpeg import NOT_RGB, OK
 from imagefeed.pipeline.jit.intrinsics import add_atomically
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import bytes_at
+from imagefeed.pipeline.jit.views import address_of, bytes_at
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.kernel.fused import BatchJob, Normalization, Scratch, as_stored, choose, fill
 from imagefeed.pipeline.kernel.recipes import TOO_SMALL
@@ -196,10 +196,10 @@ def decode_some(job: BatchJob, scratch: Scratch, normalization: Normalization, w
 
 @njit
 def colour_windows(planes: Planes, windows: np.ndarray, size: int) -> None:
-    """Each row of each window (float64 [V, 5], of the crop's `size`) becomes RGB, as for `kernel.write.planes_row`."""
+    """Each row of each window (float64 [V, 5], of the crop's `size`) becomes RGB, as for `kernel.write.view_row`."""
     for window in windows:
         for y in range(size):
-            pixel_row(planes, int(window[0]) + y, int(window[1]), size, planes.row.ctypes.data)
+            pixel_row(planes, int(window[0]) + y, int(window[1]), size, address_of(planes.row))
 
 
 @njit

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from imagefeed.pipeline.checks.scan import scan
 from imagefeed.pipeline.checks.statistics import differences
 from imagefeed.pipeline.dataset.manifest import QUARANTINE, Shard
+from imagefeed.pipeline.dataset.publish import files_of, strays
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.formats.containers import LISTERS, Format
@@ -47,6 +48,9 @@ def verify(dataset: Split, *, quick: bool = False, run: Executor = run_here) -> 
     faults = check_tables(dataset)
     if faults:  # what the tables say is not to be relied on
         return faults
+    if not dataset.manifest.is_index:
+        for name in strays(os.listdir(dataset.path), files_of(dataset.manifest)):
+            faults.append(f"{dataset.path / name} is not of this split, an interrupted run has left it: remove it")
     num_shards = len(dataset.manifest.shards)
     checked = run(check_shard, shards_of(dataset, hashed=not quick))
     for found in track(checked, num_shards, "verifying", "shards", lambda _: 1):

@@ -1,6 +1,5 @@
 """From a source to finished splits: plan, make the shards wherever the runner makes them, then the manifest, last."""
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,22 +9,22 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from imagefeed.pipeline.convert.altered import check_unaltered
+from imagefeed.pipeline.convert.chosen import chosen_source
 from imagefeed.pipeline.convert.estimate import estimate_split
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.plan import SplitPlan, plan_split
 from imagefeed.pipeline.convert.shard_record import ShardRecord, load_record
 from imagefeed.pipeline.convert.write_shard import shard_name, write_shard
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, QUARANTINE, RECORDS, SAMPLES, Manifest
-from imagefeed.pipeline.dataset.publish import array_writer, publish_split, table_writer
+from imagefeed.pipeline.dataset.publish import array_writer, begin, publish_split, table_writer, tidy
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums, statistics
 from imagefeed.pipeline.dataset.tables import schema_of
 from imagefeed.pipeline.files.output_folder import OutputFolder, output_folder_at
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.runtime.executors import Executor, run_here
 from imagefeed.pipeline.runtime.progress import track
-from imagefeed.pipeline.sources.describe import describe_source
-from imagefeed.pipeline.sources.open_source import open_source
-from imagefeed.pipeline.sources.subset import select
+from imagefeed.pipeline.sources.class_order import class_order
 
 READERS = 16  # threads that read records: an object store takes a while for each
 
@@ -43,12 +42,20 @@ def convert(
     has a final name.
     """
     target = output_folder_at(out)
-    opened = select(open_source(source, options.fields), options.classes, options.limit)
-    print(describe_source(opened), file=sys.stderr, flush=True)
+    opened = chosen_source(source, target, options)
+    plans = [plan_split(opened, name, target, options) for name in opened.splits]
+    finished = [split for split in plans if is_finished(split)]
+    for split in finished:
+        for folder in split.out.values():
+            check_unaltered(split, folder, load(folder))
+    if len(finished) == len(plans) and not any(map(left_over, plans)):
+        return manifests_of(plans, type(out))  # without a lock: the folder may be read-only
     with target.lock() as check:
-        plans = [plan_split(opened, name, target, options) for name in opened.splits]
         splits = [split for split in plans if not is_finished(split)]
         check_space(target, splits)
+        for split in splits:
+            for folder in split.out.values():
+                begin(folder)
         try:
             tasks = (task for split in splits for task in split.tasks())
             total = sum(len(split.table) for split in splits)
@@ -62,8 +69,21 @@ def convert(
         for split in splits:
             for format in split.out:
                 finish(split, format, check)
-        kind = type(out) if isinstance(out, str) else Path
-        return {kind(str(folder)): load(folder) for split in plans for folder in split.out.values()}
+        for split in plans:
+            for folder in left_over(split):
+                tidy(folder, load(folder))
+        return manifests_of(plans, type(out))
+
+
+def manifests_of(plans: list[SplitPlan], kind: type[Target]) -> dict[Target, Manifest]:
+    """The manifest of each folder, which is named as the user names folders."""
+    named = str if issubclass(kind, str) else Path
+    return {named(str(folder)): load(folder) for split in plans for folder in split.out.values()}
+
+
+def left_over(split: SplitPlan) -> list[OutputFolder]:
+    """Its finished folders in which a conversion was killed before it had tidied them."""
+    return [folder for folder in split.out.values() if {MANIFEST, RECORDS} <= set(folder.names())]
 
 
 def load(folder: OutputFolder) -> Manifest:
@@ -152,9 +172,10 @@ def finish(split: SplitPlan, format: Format, check: Callable[[], None]) -> None:
         files={},
         digest=split.digest,
         fields=split.source.fields,
+        class_order=class_order(split.source),
     )
-    publish_split(folder, manifest, files, check)
-    folder.below(RECORDS).remove()
+    manifest = publish_split(folder, manifest, files, check)
+    tidy(folder, manifest)
 
 
 def with_fields(split: SplitPlan, rows: pa.Table) -> pa.Table:

@@ -3,17 +3,14 @@
 The time is that of one core, divided among the workers; it holds for a cluster only if it has such cores.
 """
 
-import sys
 from math import inf
 from pathlib import Path
 
+from imagefeed.pipeline.convert.chosen import chosen_source
 from imagefeed.pipeline.convert.estimate import Estimate, estimate_split
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.plan import plan_split
 from imagefeed.pipeline.files.output_folder import output_folder_at
-from imagefeed.pipeline.sources.describe import describe_source
-from imagefeed.pipeline.sources.open_source import open_source
-from imagefeed.pipeline.sources.subset import select
 
 
 def estimate(source: str | Path, out: str | Path, options: ConvertOptions = ConvertOptions()) -> list[Estimate]:
@@ -22,9 +19,8 @@ def estimate(source: str | Path, out: str | Path, options: ConvertOptions = Conv
     As there, what was understood of the source is said on standard error first. Raises as it does where the source
     cannot be used.
     """
-    opened = select(open_source(source, options.fields), options.classes, options.limit)
-    print(describe_source(opened), file=sys.stderr, flush=True)
     target = output_folder_at(out)
+    opened = chosen_source(source, target, options)
     return [each for name in opened.splits for each in estimate_split(plan_split(opened, name, target, options))]
 
 

@@ -6,9 +6,10 @@ from typing import Literal
 from imagefeed.pipeline.dataset.fields import check_names
 from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.formats.containers import Format
-from imagefeed.pipeline.image.jpeg.codec import codec_name
 from imagefeed.pipeline.image.resize import Resize
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling, Storage
+from imagefeed.pipeline.image.transcoder import codec_name
+from imagefeed.pipeline.sources.class_order import ClassOrder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class ConvertOptions:
     """An image file that the disk cannot read: raise ends with its name, and the same command goes on from there;
     quarantine puts it into quarantine with the reason, as what does not decode always is. That is for good: to have it
     tried again, remove the split."""
+    order: ClassOrder = "alphabetical"
+    """Order of classes that are numbered by their names: alphabetical (1, 10, 2), or natural (1, 2, 10)."""
     fields: tuple[str, ...] = ()
     """Columns of the source that become fields of the samples, such as score,tags,caption: numbers, lists of numbers
     and text, for the loader to put into its batches; see docs/conversion.md."""

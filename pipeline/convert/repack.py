@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from imagefeed.pipeline.convert.write_shard import shard_name
 from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Manifest, Shard
-from imagefeed.pipeline.dataset.publish import copy_writer, publish_split, table_writer
+from imagefeed.pipeline.dataset.publish import begin, copy_writer, publish_split, table_writer, tidy
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.atomic import atomic, sweep
@@ -23,9 +23,10 @@ from imagefeed.pipeline.files.mapped_file import check_unchanged
 from imagefeed.pipeline.files.output_folder import LocalOutput
 from imagefeed.pipeline.files.ranged import pread
 from imagefeed.pipeline.formats.containers import Format, shard_writer
-from imagefeed.pipeline.image.jpeg.codec import JpegCodec, codec_name
+from imagefeed.pipeline.image.jpeg.codec import JpegCodec
 from imagefeed.pipeline.image.pillow import open_header
 from imagefeed.pipeline.image.stored import JPEG, OTHER, RAW, Storage
+from imagefeed.pipeline.image.transcoder import codec_name
 from imagefeed.pipeline.image.turbojpeg import OK
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.runtime.executors import Executor, run_here
@@ -65,6 +66,7 @@ def repack(dataset: Split, out: Path, format: Format, run: Executor = run_here) 
     with LocalOutput(out).lock():
         if (out / MANIFEST).exists():
             raise FileExistsError(f"{out} already holds a split: choose another folder, or remove this one")
+        begin(LocalOutput(out))
         try:
             copies = run(copy_shard, tasks_of(dataset, out, format))
             done = list(track(copies, len(dataset), "copying", "images", lambda each: each.shard.num_samples))
@@ -132,4 +134,6 @@ def finish(dataset: Split, out: Path, format: Format, done: list[Repacked]) -> M
     )
     table = pa.concat_tables([each.rows for each in done]).sort_by("id").combine_chunks()
     files = {name: copy_writer(dataset.path / name) for name in dataset.manifest.files if name != SAMPLES}
-    return publish_split(LocalOutput(out), manifest, {SAMPLES: table_writer(table), **files})
+    manifest = publish_split(LocalOutput(out), manifest, {SAMPLES: table_writer(table), **files})
+    tidy(LocalOutput(out), manifest)
+    return manifest

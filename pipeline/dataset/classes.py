@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.files.text import decode_text, escaped, lines_of
 from imagefeed.pipeline.formats.listing import Listing
 from imagefeed.pipeline.formats.webdataset import is_wnid
 
@@ -15,8 +16,8 @@ CLASSES = "classes.txt"
 
 
 def parse_classes(content: bytes, name: str) -> tuple[Class, ...]:
-    """The classes. Raises `ValueError` where there is none, or one comes twice."""
-    lines = [line.split(maxsplit=1) for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
+    """The classes. Raises `ValueError` where there is none, one comes twice, or the file is no UTF-8 but UTF-16."""
+    lines = [escaped(line).split(maxsplit=1) for line in lines_of(decode_text(content, name)) if line.strip()]
     classes = tuple(Class(words[0], words[-1].strip()) for words in lines)
     if not classes or len({each.wnid for each in classes}) < len(classes):
         raise ValueError(f"{name}: expected one class a line, each once")

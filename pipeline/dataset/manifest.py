@@ -6,21 +6,21 @@ A complete example stands in `docs/format.md`; a test loads that very example.
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imagefeed.pipeline.dataset.fields import Field
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.dataset.type_check import type_check
 from imagefeed.pipeline.files.atomic import write_atomically
+from imagefeed.pipeline.files.marks import MANIFEST as MANIFEST
+from imagefeed.pipeline.files.marks import RECORDS as RECORDS
+from imagefeed.pipeline.files.marks import SAMPLES as SAMPLES
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.stored import Storage
 from imagefeed.pipeline.runtime.os_errors import doing
 
-MANIFEST = "manifest.json"
-SAMPLES = "samples.parquet"
 MEAN_IMAGE = "mean_image.npy"
 QUARANTINE = "quarantine.parquet"
-RECORDS = ".records"  # a folder: what is known of finished shards, until the manifest is written
 VERSION = 1
 
 
@@ -63,6 +63,7 @@ class Manifest:
     files: dict[str, str]  # sha256 of the other files of the split, by name
     digest: str  # sha256 of the source's listing and the options: what the split was made from
     fields: dict[str, Field] = field(default_factory=dict)  # columns of the table beyond its own; see `fields.py`
+    class_order: Literal["", "natural"] = ""  # natural: of classes that the alphabet would have in another order
 
     @property
     def is_index(self) -> bool:
@@ -74,6 +75,8 @@ class Manifest:
         record = {"imagefeed": VERSION, **asdict(self)}
         if not self.fields:  # as it was before there were any
             del record["fields"]
+        if not self.class_order:
+            del record["class_order"]
         return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
     def save(self, split_dir: Path) -> None:

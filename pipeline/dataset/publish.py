@@ -4,9 +4,10 @@ Whatever ends it whenever, there is no manifest that names what is not there.
 """
 
 import io
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagefeed.pipeline.dataset.manifest import MANIFEST, Manifest
+from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, QUARANTINE, RECORDS, SAMPLES, Manifest
 from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX, sync
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.locks import exclusive_in_turn
 from imagefeed.pipeline.files.output_folder import OutputFolder
 from imagefeed.pipeline.runtime.os_errors import doing
+
+BEGUN = "begun"  # in the folder of records
+OURS = re.compile(
+    rf"shard-[0-9]{{5,}}\.(?:tar|beton)|{re.escape(SAMPLES)}|{re.escape(MEAN_IMAGE)}|{re.escape(QUARANTINE)}"
+)
 
 FileWriter = Callable[[Path], object]  # writes a file to a path
 
@@ -47,6 +53,42 @@ def publish_split(
     with folder.new(MANIFEST) as path:
         path.write_text(manifest.to_json())
     return manifest
+
+
+def begin(folder: OutputFolder) -> None:
+    """Marks `folder` as one that shards are being written to, before any is there: what lies there then is ours.
+
+    Raises `FileExistsError` where files of others have the names of ours.
+    """
+    names = folder.names()
+    if MANIFEST in names:
+        return
+    if RECORDS not in names and (odd := strays(names, {})):
+        raise FileExistsError(
+            f"{folder} holds {odd[0]}, and no conversion has left a mark there: choose another folder, or move it away"
+        )
+    with folder.below(RECORDS).new(BEGUN) as path:
+        path.write_bytes(b"")
+
+
+def strays(names: Iterable[str], named: Collection[str]) -> list[str]:
+    """Files that are called like those of a split and are not `named`: an interrupted run with other options left them.
+
+    A reader that takes all shards of the folder would see samples twice.
+    """
+    return sorted(name for name in names if OURS.fullmatch(name) and name not in named)
+
+
+def files_of(manifest: Manifest) -> set[str]:
+    """The files in the folder of a finished split, but the manifest."""
+    return {*manifest.files, *(shard.name for shard in manifest.shards)}
+
+
+def tidy(folder: OutputFolder, manifest: Manifest) -> None:
+    """Removes what is not of the finished split in `folder`, which `begin` has marked, and the mark last."""
+    for name in strays(folder.names(), files_of(manifest)):
+        folder.discard(name)
+    folder.below(RECORDS).remove()
 
 
 def publish_folder(folder: Path, write: Callable[[Path], object]) -> None:

@@ -34,13 +34,16 @@ class OpenFiles:
         while self._open:
             os.close(self._open.popitem()[1])
 
-    def descriptor(self, path: str) -> int:
-        """Of the file at `path`, to be read at once. Raises `OSError` with the path and the cure."""
+    def descriptor(self, path: str, real: str | bytes | None = None) -> int:
+        """Of the file at `path`, or `real` where that is how messages name it, to be read at once.
+
+        Raises `OSError` with the path and the cure.
+        """
         if path not in self._open:
             if len(self._open) == MOST:
                 os.close(self._open.popitem(last=False)[1])
             with doing("read", path):
-                self._open[path] = os.open(path, os.O_RDONLY)
+                self._open[path] = os.open(real or path, os.O_RDONLY)
             self._check(path, self._open[path])
         self._open.move_to_end(path)
         return self._open[path]

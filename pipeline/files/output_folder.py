@@ -1,6 +1,7 @@
 """Where a conversion writes: a folder on a disk or in an object store. A file is in it whole, or it is not there."""
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,10 +14,10 @@ from urllib.parse import urlsplit
 from imagefeed.pipeline.files.atomic import atomic, sweep
 from imagefeed.pipeline.files.lease import lease
 from imagefeed.pipeline.files.locks import exclusive
+from imagefeed.pipeline.files.marks import LOCK
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, is_url
 from imagefeed.pipeline.runtime.os_errors import FULL, doing
 
-MARKS = ".lock"  # the folder for signs of life
 # Where an upload is seen when it is complete, and not before; elsewhere (sftp, http, ...) half a file has its name.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 
@@ -39,6 +40,14 @@ class OutputFolder(Protocol):
 
     def size(self, name: str) -> int | None:
         """Bytes in a file; None where it is not there."""
+        ...
+
+    def names(self) -> list[str]:
+        """The names of the files and folders in it; none where it is not there."""
+        ...
+
+    def discard(self, name: str) -> None:
+        """Removes a file that is in it."""
         ...
 
     def remove(self) -> None:
@@ -119,6 +128,15 @@ class LocalOutput:
         except FileNotFoundError:
             return None
 
+    def names(self) -> list[str]:
+        try:
+            return os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+
+    def discard(self, name: str) -> None:
+        (self.path / name).unlink()
+
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -136,7 +154,7 @@ class LocalOutput:
         """By a lock that the kernel takes back when the process dies, where the file system has locks."""
         self.path.mkdir(parents=True, exist_ok=True)
         refusal = f"another conversion is writing to {self}: wait for it, or choose another folder"
-        with exclusive(self.path / ".lock", refusal) as check:
+        with exclusive(self.path / LOCK, refusal) as check:
             yield check
 
 
@@ -172,6 +190,16 @@ class RemoteOutput:
         except FileNotFoundError:
             return None
 
+    def names(self) -> list[str]:
+        try:
+            files, bare, folders = self.storage.folder()
+        except FileNotFoundError:
+            return []
+        return [*(each.name for each in files), *bare, *folders]
+
+    def discard(self, name: str) -> None:
+        self.storage.below(name).remove()
+
     def remove(self) -> None:
         self.storage.remove()
 
@@ -182,4 +210,4 @@ class RemoteOutput:
         return float("inf")
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
-        return lease(self.storage.below(MARKS), str(self))
+        return lease(self.storage.below(LOCK), str(self))

@@ -57,6 +57,11 @@ def import_path() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(found), *others])}
 
 
+def real(place: str | Path) -> str:
+    """A path with its links followed, or a URL, without a stroke at the end: as `OutputFolder`s are called."""
+    return str(place).rstrip("/") if "://" in str(place) else os.path.realpath(place)
+
+
 def absolute(path: Path) -> Path:
     """`path`, absolute. `ValueError` for a relative one in a submitted job, which runs in a copy."""
     if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:

@@ -70,9 +70,10 @@ def decode_part(decoder: Decoder, found: Examined, data: np.ndarray, windows: np
     """Decodes the blocks that `windows` (float64 [V, 5], see `recipes`) look at, for `planes_of`; False where our own
     decoder cannot. Until it is `whole`, damage behind the last of these blocks is not seen."""
     top, left, bottom, right = found.height, found.width, 0, 0
-    for window in windows:
-        top, left = min(top, int(window[0])), min(left, int(window[1]))
-        bottom, right = max(bottom, int(window[0] + window[2])), max(right, int(window[1] + window[3]))
+    for i in range(len(windows)):
+        top, left = min(top, int(windows[i, 0])), min(left, int(windows[i, 1]))
+        bottom = max(bottom, int(windows[i, 0] + windows[i, 2]))
+        right = max(right, int(windows[i, 1] + windows[i, 3]))
     return decode_box(decoder, found, data, (top, left, bottom, right), whole)
 
 

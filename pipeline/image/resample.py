@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imagefeed.pipeline.image.jpeg.planes import Planes, pixel_row
+from imagefeed.pipeline.image.jpeg.planes import Planes, no_planes, pixel_row
 from imagefeed.pipeline.image.resample_simd import BLOCK, FRACTION_BITS, HALF, PIXELS, weigh_pixels, weigh_rows
 from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.jit.views import address_of, array_at, copy_values
 
 ONE = float(1 << FRACTION_BITS)
 SHARPNESS = -0.5  # Keys' a
@@ -41,14 +42,19 @@ def weight_at(distance: float, bicubic: bool) -> float:
 
 
 @njit
-def filter_weights(in_size: int, start: float, length: float, out_size: int, bicubic: bool = False) -> Filter:
-    """The filter by which `out_size` pixels cover `length` pixels of `in_size` from `start` on."""
+def filter_weights(
+    in_size: int, start: float, length: float, out_size: int, bicubic: bool = False, offset: int = 0
+) -> Filter:
+    """The filter by which `out_size` pixels cover `length` pixels of `in_size` from `start` on.
+
+    All these pixels lie behind `offset` others, from the first of which on the filter counts.
+    """
     low_end, high_end = np.float32(start), np.float32(start + length)  # single precision, as in Pillow
     scale = float(high_end - low_end) / out_size
     widening = max(scale, 1.0)
     support = 2 * widening if bicubic else widening
     most = math.ceil(support) * 2 + 1
-    first, counts = np.empty(out_size, np.int32), np.empty(out_size, np.int32)
+    first, counts = np.zeros(out_size, np.int32), np.zeros(out_size, np.int32)
     weights = np.zeros((out_size, most), np.int32)
     exact = np.empty(most)
     for made in range(out_size):
@@ -61,7 +67,7 @@ def filter_weights(in_size: int, start: float, length: float, out_size: int, bic
             total += exact[tap]
         for tap in range(count):
             weights[made, tap] = int(math.copysign(0.5, exact[tap]) + exact[tap] / total * ONE)
-        first[made], counts[made] = low, count
+        first[made], counts[made] = low + offset, count
     return Filter(first, counts, weights)
 
 
@@ -76,13 +82,10 @@ def filters(
                 it, as if the image had been resized as a whole and then cropped
     """
     if not crop_first:
-        down = filter_weights(height, window[0], window[2], rows, bicubic)
-        return down, filter_weights(width, window[1], window[3], columns, bicubic)
-    down = filter_weights(int(window[2]), 0.0, window[2], rows, bicubic)
-    across = filter_weights(int(window[3]), 0.0, window[3], columns, bicubic)
-    down.first[:] += int(window[0])
-    across.first[:] += int(window[1])
-    return down, across
+        down = filter_weights(height, window[0], window[2], rows, bicubic, 0)
+        return down, filter_weights(width, window[1], window[3], columns, bicubic, 0)
+    down = filter_weights(int(window[2]), 0.0, window[2], rows, bicubic, int(window[0]))
+    return down, filter_weights(int(window[3]), 0.0, window[3], columns, bicubic, int(window[1]))
 
 
 @njit
@@ -95,12 +98,12 @@ def reach(along: Filter) -> tuple[int, int]:
 def resample(image: np.ndarray, window: np.ndarray, crop_first: bool, out: np.ndarray, bicubic: bool = False) -> None:
     """Resizes a window of `image` (uint8 [H, W, 3]) into `out` (uint8 [S, S', 3]); `filters` says which."""
     down, across = filters(image.shape[0], image.shape[1], window, crop_first, out.shape[0], out.shape[1], bicubic)
-    apply(image, down, across, out, None)
+    apply(image, down, across, out, no_planes())
 
 
 @njit
-def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, planes: Planes | None) -> None:
-    """Makes `out` (uint8 [S, S', 3]) of `image` (uint8 [H, W, 3], contiguous).
+def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, planes: Planes) -> None:
+    """Makes `out` (uint8 [S, S', 3]) of `image` (uint8 [H, W, 3], contiguous), which has `no_planes`.
 
     Of a JPEG that is decoded to `planes` the rows become RGB here, each when it is first needed: `image` is then their
     memory, with the space that `pixel_row` needs after it.
@@ -109,15 +112,17 @@ def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, plan
     left, right = reach(across)
     used, stride = 3 * (right - left), 3 * image.shape[1]
     starts, weights = in_groups(across)
-    most = weights.shape[1]
-    strip = np.zeros(used + 3 * most + 1, np.uint8)  # a row of the first pass, and zeros that are read with weight 0
+    most = weights.shape[0] // starts.shape[0]
+    strip = np.empty(used + 3 * most + 1, np.uint8)  # a row of the first pass, and zeros that are read with weight 0
+    for x in range(used, strip.size):
+        strip[x] = 0
     spare = np.empty(3 * starts.size, np.uint8)
     made = down.first[0]
     for y in range(rows):
         first, taps = down.first[y], down.taps[y]
-        if planes is not None:
+        if planes.height > 0:
             for row in range(made, first + taps):
-                pixel_row(planes, row, left, right - left, image.ctypes.data + row * stride + 3 * (left & ~1))
+                pixel_row(planes, row, left, right - left, address_of(image) + row * stride + 3 * (left & ~1))
             made = max(made, first + taps)
         if used < BLOCK:
             weigh_few(image, left, first, taps, down.weights[y], strip[:used])
@@ -134,26 +139,28 @@ def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, plan
             weigh_pixels(
                 strip.ctypes.data,
                 starts.ctypes.data + group * starts.strides[0],
-                weights.ctypes.data + group * weights.strides[0],
+                weights.ctypes.data + group * most * weights.strides[0],
                 most,
                 line + 3 * PIXELS * group,
             )
         if not fits:
-            out[y].reshape(-1)[:] = spare[: 3 * columns]
+            copy_values(spare[: 3 * columns], array_at(address_of(out) + 3 * y * columns, 3 * columns, spare))
 
 
 @njit
 def in_groups(across: Filter) -> tuple[np.ndarray, np.ndarray]:
     """A filter for `weigh_pixels`: the first byte of each pixel in a row of what is reached (int32 [groups, PIXELS]),
-    and the weights (int32 [groups, most taps, PIXELS])."""
-    columns, most = len(across.first), int(across.taps.max())
+    and the weights (int32 [groups * most taps, PIXELS])."""
+    columns, most = len(across.first), 0
+    for x in range(columns):
+        most = max(most, int(across.taps[x]))
     groups = -(-columns // PIXELS)
-    starts, weights = np.zeros((groups, PIXELS), np.int32), np.zeros((groups, most, PIXELS), np.int32)
+    starts, weights = np.zeros((groups, PIXELS), np.int32), np.zeros((groups * most, PIXELS), np.int32)
     for x in range(columns):
         group, lane = x // PIXELS, x % PIXELS
         starts[group, lane] = 3 * (across.first[x] - across.first[0])
         for tap in range(most):
-            weights[group, tap, lane] = across.weights[x, tap]
+            weights[group * most + tap, lane] = across.weights[x, tap]
     return starts, weights
 
 

@@ -15,7 +15,7 @@ from imagefeed.pipeline.image.decoder import Decoder, decode_box, examine, new_d
 from imagefeed.pipeline.image.jpeg.encoder import Encoder, encode, most_bytes
 from imagefeed.pipeline.image.jpeg.huffman_tables import OTHERS_WINDOW
 from imagefeed.pipeline.image.jpeg.idct import STEP
-from imagefeed.pipeline.image.jpeg.planes import bytes_needed, paint, planes_in
+from imagefeed.pipeline.image.jpeg.planes import bytes_needed, no_planes, paint, planes_in
 from imagefeed.pipeline.image.resample import apply, filters, reach
 from imagefeed.pipeline.image.resize import LONGEST_SIDE, Rule, crop_geometry
 from imagefeed.pipeline.image.stored import MOST_PIXELS
@@ -77,41 +77,34 @@ def at_least(memory: np.ndarray, size: int) -> np.ndarray:
 
 
 @njit
-def transcode_jpeg(scratch: TranscodeScratch, data: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
-    """Makes what is stored of the JPEG `data` (uint8 [bytes]), `coded` as a JPEG or as raw pixels.
+def transcode(scratch: TranscodeScratch, data: np.ndarray, image: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
+    """Makes what is stored of the JPEG `data` (uint8 [bytes]), `coded` as a JPEG or as raw pixels; where `data` is
+    empty, of an `image` that is decoded already (uint8 [H, W, 3]).
 
     Whatever has a state other than OK, NO_ROOM, TOO_LONG or UNSEEN is for Pillow to judge.
     """
-    found = examine(scratch.decoder, data)
-    rows, columns = found.height, found.width
-    if found.state != OK or rows * columns > MOST_PIXELS:
-        return Transcoded(CORRUPT, 0, 0, 0)
+    rows, columns, needed = image.shape[0], image.shape[1], image_bytes(0, 0)
+    is_jpeg = data.size > 0
+    if is_jpeg:
+        found = examine(scratch.decoder, data)
+        rows, columns = found.height, found.width
+        if found.state != OK or rows * columns > MOST_PIXELS:
+            return Transcoded(CORRUPT, 0, 0, 0)
+        needed = image_bytes(rows, columns)
     window, height, width = crop_geometry(rule, rows, columns)
-    state = room(scratch, rows, columns, height, width)
+    state = room(scratch, needed, height, width)
     if state != OK:
-        return Transcoded(state, height, width, image_bytes(rows, columns))
-    image, resized = pixels_in(scratch.image, rows, columns), pixels_in(scratch.resized, height, width)
+        return Transcoded(state, height, width, needed)
+    resized, planes = pixels_in(scratch.resized, height, width), no_planes()
     down, across = filters(rows, columns, window, False, height, width)
-    (top, bottom), (left, right) = reach(down), reach(across)
-    if decode_box(scratch.decoder, found, data, (top, left, bottom, right), True):
-        apply(image, down, across, resized, planes_of(scratch.decoder, found))
-    elif decompress(data, image) == OK:
-        apply(image, down, across, resized, None)
-    else:
-        return Transcoded(CORRUPT, 0, 0, 0)
-    return store(scratch, resized, coded)
-
-
-@njit
-def transcode(scratch: TranscodeScratch, image: np.ndarray, rule: Rule, coded: bool) -> Transcoded:
-    """The same of an image that is decoded already (uint8 [H, W, 3])."""
-    window, height, width = crop_geometry(rule, image.shape[0], image.shape[1])
-    state = room(scratch, 0, 0, height, width)
-    if state != OK:
-        return Transcoded(state, height, width, image_bytes(0, 0))
-    resized = pixels_in(scratch.resized, height, width)
-    down, across = filters(image.shape[0], image.shape[1], window, False, height, width)
-    apply(image, down, across, resized, None)
+    if is_jpeg:
+        image = pixels_in(scratch.image, rows, columns)
+        (top, bottom), (left, right) = reach(down), reach(across)
+        if decode_box(scratch.decoder, found, data, (top, left, bottom, right), True):
+            planes = planes_of(scratch.decoder, found)
+        elif decompress(data, image) != OK:
+            return Transcoded(CORRUPT, 0, 0, 0)
+    apply(image, down, across, resized, planes)
     return store(scratch, resized, coded)
 
 
@@ -134,12 +127,12 @@ def store(scratch: TranscodeScratch, resized: np.ndarray, coded: bool) -> Transc
 
 
 @njit
-def room(scratch: TranscodeScratch, rows: int, columns: int, height: int, width: int) -> int:
-    """OK where the desk has room for an image of `rows` x `columns` that becomes `height` x `width`."""
+def room(scratch: TranscodeScratch, needed: int, height: int, width: int) -> int:
+    """OK where the desk has the bytes that are `needed` for an image that becomes `height` x `width` pixels."""
     if max(height, width) > LONGEST_SIDE:
         return TOO_LONG
     pixels, most = 3 * height * width, most_bytes(height, width)
-    fits = scratch.image.size >= image_bytes(rows, columns) and min(scratch.clean.size, scratch.payload.size) >= most
+    fits = scratch.image.size >= needed and min(scratch.clean.size, scratch.payload.size) >= most
     fits &= scratch.samples.size >= bytes_needed(height, width, scratch.encoder.halved)
     return OK if fits and min(scratch.resized.size, scratch.stored.size) >= pixels else NO_ROOM
 

@@ -4,6 +4,8 @@ To slice an array in a loop, or to give it to a function, makes Numba count its 
 than the work itself.
 """
 
+from typing import Any
+
 import numpy as np
 from numba.np.numpy_support import carray
 
@@ -12,9 +14,25 @@ from imagefeed.pipeline.jit.njit import njit
 
 
 @njit
+def address_of(array: np.ndarray) -> Any:
+    """Where the values of an array begin, as a signed number: Numba's own is not, and mixed they become floats."""
+    return np.int64(array.ctypes.data)
+
+
+@njit
 def array_at(address: int, size: int, like: np.ndarray) -> np.ndarray:
     """`size` values of the type of `like` at an address."""
     return carray(pointer(address), (size,), like.dtype)
+
+
+@njit
+def copy_values(source: np.ndarray, target: np.ndarray) -> None:
+    """The values of `source` ([n]) as the first of `target` ([n or more]), of which none lies in `source`.
+
+    For an assignment to a slice Numba compiles what joins the words of an error message, which takes it a second.
+    """
+    for i in range(source.size):
+        target[i] = source[i]
 
 
 @njit

@@ -4,7 +4,7 @@ Threads call `fill` on the same batch at once. Each claims one sample after the 
 whatever a sample costs, and the interpreter runs once for each thread and batch, not once for each sample.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from imagefeed.pipeline.image.stored import MOST_PIXELS, OTHER, RAW
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, NOT_RGB, OK, WRONG_SIZE
 from imagefeed.pipeline.jit.intrinsics import add_atomically, call_at
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import bytes_at
+from imagefeed.pipeline.jit.views import address_of, bytes_at
 from imagefeed.pipeline.jit.xxhash import xxh3_64
 from imagefeed.pipeline.kernel.recipes import TOO_SMALL, Rules, colour, decide
 from imagefeed.pipeline.kernel.transform import NO_TRANSFORM
-from imagefeed.pipeline.kernel.write import RowBuffers, View, write_view
+from imagefeed.pipeline.kernel.write import RowBuffers, Source, View, image_source, write_view
 
 UNREADABLE, ALTERED, TOO_LARGE, NOT_THE_MEANS, RAISED = (
     11,
@@ -59,7 +59,7 @@ class BatchJob(NamedTuple):
     draw_key: np.ndarray  # int64 [n], what its window is drawn for: the sample's id, or the number of its chunk
     windows: np.ndarray  # float64 [n, V, 5], written here: see `recipes`
     colours: np.ndarray  # float32 [n, 3], written here: what was added to R, G and B
-    out: np.ndarray  # [n, V, S, 3 * S] or [n, V, 3, S, S], see `write.write_view`
+    out: np.ndarray  # uint8 [n, bytes of V views], see `write.write_view`
     states: np.ndarray  # int32 [n], OK or what is wrong with the sample
 
 
@@ -72,6 +72,8 @@ class Normalization(NamedTuple):
     width: int
     follows: bool  # the mean is that of the whole stored image and is cropped with it; otherwise it is that of a crop
     scale: np.ndarray  # float32 [3 * S]
+    kind: int  # of the values, see `write.write_view`
+    planes_first: bool
 
 
 class Scratch(NamedTuple):
@@ -152,7 +154,7 @@ def write_sample(job: BatchJob, i: int, scratch: Scratch, normalization: Normali
     if way.transform == NO_TRANSFORM and as_stored(job.windows[i], normalization.rules.size):
         proved = way.verify and job.hashes[i] != 0
         if decode_part(scratch.decoder, found, data, job.windows[i], not proved):
-            write_views(planes_of(scratch.decoder, found), width, job, i, scratch, normalization)
+            write_views(Source(0, width, planes_of(scratch.decoder, found)), job, i, scratch, normalization)
             return OK
     decoded = scratch.decoded
     if decoded.size < 3 * height * width:
@@ -182,7 +184,10 @@ def choose(job: BatchJob, i: int, height: int, width: int, normalization: Normal
 @njit
 def as_stored(windows: np.ndarray, size: int) -> bool:
     """Whether all windows (float64 [V, 5]) are of the crop's own size, so that nothing is resampled."""
-    return bool((windows[:, 2:4] == size).all())
+    different = 0
+    for view in range(len(windows)):
+        different += windows[view, 2] != size or windows[view, 3] != size
+    return different == 0
 
 
 @njit
@@ -212,10 +217,10 @@ def write_windows(
     image: np.ndarray, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization, transform: int
 ) -> int:
     """All views of one decoded image (uint8 [H, W, 3]), whose windows are decided already; returns OK or RAISED."""
-    width, rules = image.shape[1], normalization.rules
+    rules = normalization.rules
     size = rules.size
     if transform == NO_TRANSFORM and as_stored(job.windows[i], size):
-        write_views(image, width, job, i, scratch, normalization)
+        write_views(image_source(image), job, i, scratch, normalization)
         return OK
     draw_colour(job, i, scratch, normalization)
     for number in range(len(job.windows[i])):
@@ -224,26 +229,44 @@ def write_windows(
         if window[2] != size or window[3] != size:
             resample(image, window, rules.resized, scratch.crop, rules.bicubic)
         else:
-            scratch.crop[:] = image[top : top + size, left : left + size]
+            cut(image, top, left, scratch.crop)
         if transform != NO_TRANSFORM:
             seed = np.int64(job.seed)  # the same bits
             if call_at(transform, scratch.crop.ctypes.data, size, seed, job.epoch, job.ids[i], job.turns[i]) != 0:
                 return RAISED
-        view = view_of(window, width, normalization)
+        view = view_of(window, image.shape[1], normalization)
         view = View(0, 0, view.mirror, view.mean_top, view.mean_left)
-        write_view(
-            scratch.crop, view, scratch.row_buffers, normalization.means, normalization.scale, job.out[i, number]
-        )
+        write_one(image_source(scratch.crop), view, job, i, number, scratch, normalization)
     return OK
 
 
 @njit
-def write_views(source: Any, width: int, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization) -> None:
-    """All views of a source (see `write.window_row`), where nothing is resampled."""
+def cut(image: np.ndarray, top: int, left: int, crop: np.ndarray) -> None:
+    """Copies what lies in `image` (uint8 [H, W, 3]) from a pixel on to `crop` (uint8 [S, S, 3])."""
+    for y in range(crop.shape[0]):
+        for x in range(crop.shape[1]):
+            for channel in range(3):
+                crop[y, x, channel] = image[top + y, left + x, channel]
+
+
+@njit
+def write_views(source: Source, job: BatchJob, i: int, scratch: Scratch, normalization: Normalization) -> None:
+    """All views of a source, where nothing is resampled."""
     draw_colour(job, i, scratch, normalization)
     for number in range(len(job.windows[i])):
-        view = view_of(job.windows[i, number], width, normalization)
-        write_view(source, view, scratch.row_buffers, normalization.means, normalization.scale, job.out[i, number])
+        view = view_of(job.windows[i, number], source.width, normalization)
+        write_one(source, view, job, i, number, scratch, normalization)
+
+
+@njit
+def write_one(
+    source: Source, view: View, job: BatchJob, i: int, number: int, scratch: Scratch, normalization: Normalization
+) -> None:
+    """View `number` of sample `i`, to its place."""
+    views = len(job.windows[i])
+    out = address_of(job.out) + (i * views + number) * (job.out.shape[1] // views)
+    means, scale = normalization.means, normalization.scale
+    write_view(source, view, scratch.row_buffers, means, scale, out, normalization.kind, normalization.planes_first)
 
 
 @njit

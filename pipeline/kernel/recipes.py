@@ -138,7 +138,8 @@ def decide(
     space_down, space_right = int(height / pitch + 1e-6) - size, int(width / pitch + 1e-6) - size
     if space_down < 0 or space_right < 0:
         return TOO_SMALL
-    windows[:, 2:4] = size * pitch
+    for view in range(len(windows)):
+        windows[view, 2] = windows[view, 3] = size * pitch
     if len(rules.fixed) == 0:
         words = draw(seed, epoch, draw_key, WINDOW, turn)
         windows[0, 0] = below(words[0], space_down + 1) * pitch

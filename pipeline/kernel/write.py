@@ -5,17 +5,26 @@ pixel itself. Everything here is arithmetic on arrays, for Numba code; what to c
 `recipes.py`.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
-from imagefeed.pipeline.image.jpeg.planes import Planes, pixel_row
+from imagefeed.pipeline.image.jpeg.planes import Planes, no_planes, pixel_row
 from imagefeed.pipeline.jit.intrinsics import FLIP_PIXELS, finish, flip_block
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import array_at
+from imagefeed.pipeline.jit.views import address_of, array_at
+
+UINT8, FLOAT16, BFLOAT16, FLOAT32 = range(4)  # types of values
+# An array of each, see `finish`.
+KINDS = np.empty(0, np.uint8), np.empty(0, np.int16), np.empty(0, np.uint16), np.empty(0, np.float32)
+
+
+class Source(NamedTuple):
+    """Where rows of pixels come from: an image in memory, or what they are made of when they are needed."""
+
+    address: int  # of the first pixel of an image (uint8 [H, W, 3])
+    width: int  # pixels
+    planes: Planes  # `no_planes` where there is an image
 
 
 class View(NamedTuple):
@@ -52,115 +61,117 @@ def flip_row(source: np.ndarray, target: np.ndarray) -> None:
             target[3 * x + channel] = source[3 * (width - 1 - x) + channel]
 
 
-def window_row(source: Any, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
-    """Row `y` of a view, uint8 [3 * size]: a part of `source` itself or, mirrored, `flipped` (uint8 [3 * size]).
-
-    `source` is an image (uint8 [H, W, 3]) or what `jpeg.decoder` makes rows from (`Planes`).
-    """
-    raise NotImplementedError("compiled by Numba: call it from a function under njit")
-
-
-@overload(window_row, strict=False)
-def choose_source(
-    source: types.Type, view: types.Type, y: types.Type, size: types.Type, flipped: types.Type
-) -> Callable[..., np.ndarray]:
-    return image_row if isinstance(source, types.Array) else planes_row
-
-
-def image_row(source: np.ndarray, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
-    """A row of an image."""
-    return turned(source.ctypes.data + 3 * ((view.top + y) * source.shape[1] + view.left), view, size, flipped)
-
-
-def planes_row(source: Planes, view: View, y: int, size: int, flipped: np.ndarray) -> np.ndarray:
-    """A row that becomes RGB only now."""
-    return turned(pixel_row(source, view.top + y, view.left, size, source.row.ctypes.data), view, size, flipped)
+@njit
+def image_source(image: np.ndarray) -> Source:
+    """An image (uint8 [H, W, 3], contiguous) as a source. The caller holds it."""
+    return Source(address_of(image), image.shape[1], no_planes())
 
 
 @njit
-def turned(address: int, view: View, size: int, flipped: np.ndarray) -> np.ndarray:
-    """The row of pixels at an address, mirrored if the view is."""
-    row = array_at(address, 3 * size, flipped)
+def view_row(source: Source, view: View, y: int, size: int, flipped: np.ndarray) -> int:
+    """The address of row `y` of a view, uint8 [3 * size]: in the source itself or, mirrored, in `flipped`."""
+    planes = source.planes
+    if planes.height > 0:
+        address = pixel_row(planes, view.top + y, view.left, size, address_of(planes.row))
+    else:
+        address = source.address + 3 * ((view.top + y) * source.width + view.left)
     if not view.mirror:
-        return row
-    mirrored = array_at(flipped.ctypes.data, 3 * size, flipped)
-    flip_row(row, mirrored)
-    return mirrored
+        return address
+    flip_row(array_at(address, 3 * size, flipped), flipped)
+    return address_of(flipped)
 
 
+@njit
 def write_view(
-    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
+    source: Source,
+    view: View,
+    buffers: RowBuffers,
+    means: np.ndarray,
+    scale: np.ndarray,
+    out: int,
+    kind: int,
+    planes_first: bool,
 ) -> None:
-    """Writes one view of `source`, see `window_row`, to `out`, for Numba code.
+    """Writes one view of `source` to the address `out`: [S, S, 3], or [3, S, S] with `planes_first`.
 
-    means  as `both_means` gives it, for the layout of `out`
+    means  as `both_means` gives it, for this layout
     scale  float32 [3 * S]: the factor of each channel, repeated S times
-    out    [S, 3 * S] for rows of RGB pixels or [3, S, S] for planes; of the types that `finish` knows
+    kind   of the values, `UINT8` to `FLOAT32`
 
     The view must lie within the image and the mean: nothing is checked here.
     """
-    raise NotImplementedError("compiled by Numba: call it from a function under njit")
-
-
-@overload(write_view, strict=False)  # its arguments are types, not what is annotated above
-def choose_layout(
-    source: types.Type, view: types.Type, buffers: types.Type, means: types.Type, scale: types.Type, out: types.Array
-) -> Callable[..., None]:
-    if out.ndim == 3:
-        return write_planes
-    return write_pixels if out.dtype == types.uint8 else write_rows
-
-
-def write_pixels(
-    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
-) -> None:
-    """Rows of RGB pixels as they are."""
-    size = out.shape[0]
+    size, mean_row, mean_plane = scale.size // 3, 3 * means.shape[2], 0
+    mean = address_of(means) + view.mirror * means.strides[0]
+    if planes_first:
+        mean_row, mean_plane = means.shape[3], means.strides[1]
+        mean += 4 * (view.mean_top * mean_row + view.mean_left)
+    else:
+        mean += 4 * (view.mean_top * mean_row + 3 * view.mean_left)
+    width = 1 if kind == UINT8 else 4 if kind == FLOAT32 else 2  # of a value, bytes
     for y in range(size):
-        pixels = window_row(source, view, y, size, buffers.flipped)
-        row = array_at(out.ctypes.data + y * pixels.nbytes, 3 * size, out)
-        for x in range(3 * size):
-            row[x] = pixels[x]
+        pixels = view_row(source, view, y, size, buffers.flipped)
+        if planes_first:
+            for channel in range(3):
+                write_channel(
+                    array_at(pixels + channel, 3 * size - channel, buffers.flipped),
+                    array_at(mean + channel * mean_plane + 4 * y * mean_row, size, scale),
+                    buffers.colour[channel],
+                    scale[channel],
+                    out + width * size * (channel * size + y),
+                    kind,
+                )
+        else:
+            row = array_at(pixels, 3 * size, buffers.flipped)
+            mean_values = array_at(mean + 4 * y * mean_row, 3 * size, scale)
+            write_row(row, mean_values, buffers.colour, scale, out + width * 3 * size * y, kind)
 
 
-def write_rows(
-    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
-) -> None:
-    """Rows of RGB values."""
-    size, colour = out.shape[0], buffers.colour
-    first = means[view.mirror, view.mean_top, 3 * view.mean_left :]
-    for y in range(size):
-        pixels = window_row(source, view, y, size, buffers.flipped)
-        mean = array_at(first.ctypes.data + y * means.strides[1], 3 * size, means)
-        row = array_at(out.ctypes.data + y * out.strides[0], 3 * size, out)
-        for x in range(3 * size):
-            row[x] = finish(pixels[x], mean[x], colour[x], scale[x], out)
+@njit
+def write_row(pixels: np.ndarray, mean: np.ndarray, colour: np.ndarray, scale: np.ndarray, out: int, kind: int) -> None:
+    """Writes n values of a row (`pixels` uint8 [n], the others float32 [n]) to an address."""
+    if kind == UINT8:
+        write_values(pixels, mean, colour, scale, array_at(out, pixels.size, KINDS[UINT8]))
+    elif kind == FLOAT16:
+        write_values(pixels, mean, colour, scale, array_at(out, pixels.size, KINDS[FLOAT16]))
+    elif kind == BFLOAT16:
+        write_values(pixels, mean, colour, scale, array_at(out, pixels.size, KINDS[BFLOAT16]))
+    else:
+        write_values(pixels, mean, colour, scale, array_at(out, pixels.size, KINDS[FLOAT32]))
 
 
-def write_planes(
-    source: Any, view: View, buffers: RowBuffers, means: np.ndarray, scale: np.ndarray, out: np.ndarray
-) -> None:
-    """A plane a channel."""
-    size = out.shape[1]
-    first = means[view.mirror, 0, view.mean_top, view.mean_left :]
-    for y in range(size):
-        pixels = window_row(source, view, y, size, buffers.flipped)
-        for channel in range(3):
-            colour, factor = buffers.colour[channel], scale[channel]
-            mean = array_at(first.ctypes.data + channel * means.strides[1] + y * means.strides[2], size, means)
-            row = array_at(out.ctypes.data + channel * out.strides[0] + y * out.strides[1], size, out)
-            for x in range(size):
-                row[x] = finish(pixels[3 * x + channel], mean[x], colour, factor, out)
+@njit
+def write_values(pixels: np.ndarray, mean: np.ndarray, colour: np.ndarray, scale: np.ndarray, row: np.ndarray) -> None:
+    """The values of a row, of the type of `row`."""
+    for x in range(row.size):
+        row[x] = finish(pixels[x], mean[x], colour[x], scale[x], row)
 
 
-def both_means(mean_image: np.ndarray, planes: bool, mirrored: bool = True) -> np.ndarray:
+@njit
+def write_channel(pixels: np.ndarray, mean: np.ndarray, colour: float, factor: float, out: int, kind: int) -> None:
+    """Writes one channel of n pixels, every third of `pixels` (uint8), to an address; `mean` is float32 [n]."""
+    if kind == UINT8:
+        write_thirds(pixels, mean, colour, factor, array_at(out, mean.size, KINDS[UINT8]))
+    elif kind == FLOAT16:
+        write_thirds(pixels, mean, colour, factor, array_at(out, mean.size, KINDS[FLOAT16]))
+    elif kind == BFLOAT16:
+        write_thirds(pixels, mean, colour, factor, array_at(out, mean.size, KINDS[BFLOAT16]))
+    else:
+        write_thirds(pixels, mean, colour, factor, array_at(out, mean.size, KINDS[FLOAT32]))
+
+
+@njit
+def write_thirds(pixels: np.ndarray, mean: np.ndarray, colour: float, factor: float, row: np.ndarray) -> None:
+    """The values of one channel, of the type of `row`."""
+    for x in range(row.size):
+        row[x] = finish(pixels[3 * x], mean[x], colour, factor, row)
+
+
+def both_means(mean_image: np.ndarray, planes_first: bool, mirrored: bool = True) -> np.ndarray:
     """A mean image (float32 [H, W, 3]) for views as they are and for mirrored ones, laid out as the output: float32
-    [2, H, 3 * W] for rows of pixels, [2, 3, H, W] for planes.
+    [2, H, W, 3], or [2, 3, H, W] with `planes_first`.
 
     A mean of the whole stored image is `mirrored` with the pixels. To do that once, here, keeps the inner loop one run
     over contiguous memory.
     """
     pair = np.stack([mean_image, mean_image[:, ::-1] if mirrored else mean_image])
-    if planes:
-        return np.ascontiguousarray(pair.transpose(0, 3, 1, 2))
-    return np.ascontiguousarray(pair).reshape(*pair.shape[:2], -1)
+    return np.ascontiguousarray(pair.transpose(0, 3, 1, 2) if planes_first else pair)

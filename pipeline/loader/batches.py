@@ -111,8 +111,9 @@ class BatchPlanner:
         self.dataset, self.options, self.recipe = dataset, options, options.settled
         self.with_colour, self.without_colour = normalizations(dataset, options)
         self.fields = BatchFields(dataset, options.fields or (), PAD_LABEL)
-        self.written_shape, stored = output_shapes(options)
-        self.buffers = Buffers(stored, options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory)
+        self.buffers = Buffers(
+            output_shape(options), options.dtype, num_kept=options.prefetch + 2, pinned=options.pin_memory
+        )
         self._transform = entry_of(options.transform)
         self.way = Way(self._transform.address, options.verify, page_to_ask(), options.on_error == "skip")
         columns = dataset.columns
@@ -159,17 +160,16 @@ class BatchPlanner:
         return BatchTask(self, job, rows, batch, wait, locate or self.dataset.payload_addresses)
 
     def memory(self, samples: int) -> tuple[torch.Tensor, np.ndarray]:
-        """Images of unknown content as the caller sees them ([samples, ...]), and the same memory as an array."""
+        """Images of unknown content as the caller sees them ([samples, ...]), and their bytes (uint8 array)."""
         if samples == self.options.batch_size:
             images, memory = self.buffers.take()
         else:
-            kind = DTYPES[self.options.dtype]
-            written = torch.empty((samples, *self.buffers.shape[1:]), dtype=kind.written)
-            images, memory = written.view(kind.tensor), written.numpy()
+            images = torch.empty((samples, *self.buffers.shape[1:]), dtype=DTYPES[self.options.dtype].tensor)
+            memory = images.view(torch.uint8).numpy()
         return in_layout(images, self.options), memory
 
     def job(self, seed: int, epoch: int, ids: np.ndarray, position: int, memory: np.ndarray) -> BatchJob:
-        """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`, but not their bytes."""
+        """What the kernel must know of the samples `ids` (int64 [n]) to write them to `memory`; payloads come later."""
         samples = len(ids)
         none = np.zeros(samples, np.int64)
         return BatchJob(
@@ -187,7 +187,7 @@ class BatchPlanner:
             draw_key=self.recipe.draw_keys(ids, position),
             windows=np.zeros((samples, self.recipe.num_views, 5)),
             colours=np.zeros((samples, 3), np.float32),
-            out=memory.reshape(samples, *self.written_shape[1:]),
+            out=memory.reshape(samples, -1),
             states=np.zeros(samples, np.int32),
         )
 
@@ -299,13 +299,11 @@ class BatchTask:
         return WHY[RAISED]
 
 
-def output_shapes(options: LoaderOptions) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shape of the images of a batch as `fill` writes them, and the same with all axes, see `in_layout`."""
+def output_shape(options: LoaderOptions) -> tuple[int, ...]:
+    """The shape of the images of a batch as they lie in memory, see `in_layout`."""
     samples, views, size = options.batch_size, options.settled.num_views, options.side
-    seen_views = (views,) if views > 1 else ()
-    if options.layout == "NCHW":
-        return (samples, views, 3, size, size), (samples, *seen_views, 3, size, size)
-    return (samples, views, size, 3 * size), (samples, *seen_views, size, size, 3)
+    image = (3, size, size) if options.layout == "NCHW" else (size, size, 3)
+    return (samples, *((views,) if views > 1 else ()), *image)
 
 
 def in_layout(images: torch.Tensor, options: LoaderOptions) -> torch.Tensor:
@@ -315,4 +313,4 @@ def in_layout(images: torch.Tensor, options: LoaderOptions) -> torch.Tensor:
 
 def blank_images(options: LoaderOptions) -> torch.Tensor:
     """The images of a batch that is all padding."""
-    return in_layout(torch.zeros(output_shapes(options)[1], dtype=DTYPES[options.dtype].tensor), options)
+    return in_layout(torch.zeros(output_shape(options), dtype=DTYPES[options.dtype].tensor), options)

@@ -12,19 +12,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from imagefeed.pipeline.kernel.write import BFLOAT16, FLOAT16, FLOAT32, UINT8
+
 
 class Output(NamedTuple):
-    """A type of output: the tensor's, and what Numba writes, which has neither of the 16-bit floats."""
+    """A type of output: the tensor's, and what the kernel calls it."""
 
     tensor: torch.dtype
-    written: torch.dtype
+    kind: int
 
 
 DTYPES = {
-    "float32": Output(torch.float32, torch.float32),
-    "float16": Output(torch.float16, torch.int16),
-    "bfloat16": Output(torch.bfloat16, torch.uint16),
-    "uint8": Output(torch.uint8, torch.uint8),
+    "float32": Output(torch.float32, FLOAT32),
+    "float16": Output(torch.float16, FLOAT16),
+    "bfloat16": Output(torch.bfloat16, BFLOAT16),
+    "uint8": Output(torch.uint8, UINT8),
 }
 
 
@@ -39,14 +41,14 @@ class Buffers:
         self._free: deque[np.ndarray] = deque(maxlen=num_kept)
 
     def take(self) -> tuple[torch.Tensor, np.ndarray]:
-        """A tensor of unknown content and the same memory as an array, which is valid while the tensor lives."""
+        """A tensor of unknown content and its bytes (uint8 array), which are valid while the tensor lives."""
         if self.pinned:
             tensor = torch.empty(self.shape, dtype=self.dtype.tensor, pin_memory=True)
-            return tensor, tensor.view(self.dtype.written).numpy()
+            return tensor, tensor.view(torch.uint8).numpy()
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = torch.empty(self.shape, dtype=self.dtype.written).numpy()
+            memory = torch.empty(self.shape, dtype=self.dtype.tensor).view(torch.uint8).numpy()
         lent = memory.view()
         weakref.finalize(lent, self._free.append, memory).atexit = False
         return torch.from_numpy(lent).view(self.dtype.tensor), memory

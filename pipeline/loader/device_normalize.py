@@ -66,8 +66,7 @@ class DeviceNormalize:
         self._loader, self._recipe, self._device = loader, options.settled, device
         self._normalizations = normalizations(loader.dataset, replace(options, dtype="float32"))
         self._dtype = getattr(torch, dtype)
-        means = self._normalizations[0].means  # [2, H, 3 * W], mirrored in the second
-        self._mean = torch.tensor(means[0].reshape(means.shape[1], -1, 3), device=device)
+        self._mean = torch.tensor(self._normalizations[0].means[0], device=device)  # the second is mirrored
         self._scales = [torch.tensor(normalization.scale[:3], device=device) for normalization in self._normalizations]
 
     def __call__(self, images: Tensor, ids: np.ndarray, *, seed: int, epoch: int, position: int) -> Tensor:

@@ -10,6 +10,7 @@ from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.kernel.fused import Normalization
 from imagefeed.pipeline.kernel.recipes import rules_of, values_of
 from imagefeed.pipeline.kernel.write import both_means
+from imagefeed.pipeline.loader.buffers import DTYPES
 from imagefeed.pipeline.loader.options import LoaderOptions, rows_of
 
 STORED_SIDE = 256 / 224  # to which a shorter side is scaled, in sides of the crop: the paper's geometry
@@ -60,12 +61,13 @@ def normalizations(dataset: SampleStore, options: LoaderOptions) -> tuple[Normal
         if options.colour:
             basis = colour_basis(source.statistics)
     height, width, _ = mean_image.shape
-    means = both_means(mean_image, planes=options.layout == "NCHW", mirrored=follows)
+    planes_first, kind = options.layout == "NCHW", DTYPES[options.dtype].kind
+    means = both_means(mean_image, planes_first, mirrored=follows)
 
     def normalization(basis: np.ndarray, divisor: np.ndarray) -> Normalization:
         scale = np.tile((1 / divisor).astype(np.float32), size)
         rules = rules_of(recipe, size=size, short=short, basis=basis)
-        return Normalization(rules, means, height, width, follows, scale)
+        return Normalization(rules, means, height, width, follows, scale, kind, planes_first)
 
     return normalization(basis, deviation * recipe.shrink), normalization(np.zeros((3, 3)), deviation)
 

@@ -56,7 +56,8 @@ def explained(error: OSError, action: str, where: Path | str | int, cure: str = 
     if error.errno is None or os.strerror(error.errno) not in said or _CANNOT in said:
         return error
     path = path_of(where) if isinstance(where, int) else os.fspath(where)
-    inner = f" at {error.filename}" if error.filename not in (None, where, path) else ""
+    other = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    inner = f" at {other}" if other not in (None, where, path) else ""
     return OSError(error.errno, f"{path}{_CANNOT}{action}: {os.strerror(error.errno)}{inner}; {cure or cure_of(error)}")
 
 

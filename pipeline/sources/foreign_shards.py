@@ -1,7 +1,8 @@
 """Shards that others made: WebDataset tars (an image with `cls` or `json`, or the class in its name), FFCV's betons.
 
 They may lie in `train/` and `val/`, or have these words in their names. The samples are those that `dataset.index`
-finds, from the headers alone. In a beton a sample has no name: its key is the file and its number.
+finds, from the headers alone. In a beton a sample has no name: its key is the file and its number. Where the keys of
+several tars are the same, the name of the file stands before each key of the split.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,9 @@ from imagefeed.pipeline.formats.containers import LISTERS
 from imagefeed.pipeline.formats.listing import Listing
 from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.sources.class_names import read_names
+from imagefeed.pipeline.sources.class_order import BY_FILE
 from imagefeed.pipeline.sources.ilsvrc2012 import FILES
-from imagefeed.pipeline.sources.image_table import Source, by_key, rows
+from imagefeed.pipeline.sources.image_table import BY_NAME, BY_NUMBER, Source, by_key, relative, rows
 from imagefeed.pipeline.sources.sample_members import read_columns
 from imagefeed.pipeline.sources.split_names import by_split
 
@@ -48,12 +50,19 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
     with ThreadPoolExecutor(REQUESTS) as pool:
         listed = list(pool.map(lambda each: list_shard(origin, each[1], fields), found))
     listings, columns = [each for each, _ in listed], [each for _, each in listed]
+    keys = [keys_of(file["name"], listing) for (_, file), listing in zip(found, listings, strict=True)]
     paths = [origin.path(file["name"]) for _, file in found]
-    labels, classes = label_all(listings, paths, read_names(origin, files))
+    given = read_names(origin, files)
+    labels, classes = label_all(listings, paths, given)
     ends = np.cumsum([len(each.label) for each in listings])
     tables: dict[str, list[pa.Table]] = {split: [] for split in parts}
-    for (split, file), listing, more, end in zip(found, listings, columns, ends.tolist(), strict=True):
-        table = images(file, listing, labels[end - len(listing.label) : end])
+    several = {
+        split for split in parts if again([key for (part, _), key in zip(found, keys, strict=True) if part == split])
+    }
+    for (split, file), listing, key, more, end in zip(found, listings, keys, columns, ends.tolist(), strict=True):
+        if split in several:
+            key = numbered_in(file["name"], key)
+        table = images(file, listing, key, labels[end - len(listing.label) : end])
         for name, column in more.items():
             table = table.append_column(name, column)
         tables[split].append(table)
@@ -61,6 +70,7 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
         kind=kinds.pop(),
         root=origin.root,
         classes=classes,
+        rule=BY_FILE if given else BY_NUMBER if listings[0].classes is None else BY_NAME,
         splits={split: by_key(joined(each, origin.root), origin.root) for split, each in tables.items()},
     )
 
@@ -73,12 +83,27 @@ def list_shard(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[
         return listing, read_columns(opened, file["size"], name, listing.key, fields)
 
 
-def images(file: dict, listing: Listing, labels: np.ndarray) -> pa.Table:
-    """The samples of a shard as rows with `labels` (int64 [n])."""
-    stem, _, kind = file["name"].rpartition(".")
-    count, key = len(labels), listing.key
-    if kind == "beton":
-        key = pa.array([f"{stem}/{number:08d}" for number in range(count)], pa.string())
+def keys_of(file: str, listing: Listing) -> pa.Array:
+    """The keys (text [n]) of the samples of a shard."""
+    if file.endswith(".beton"):
+        return numbered_in(file, pa.array([f"{number:08d}" for number in range(len(listing.key))], pa.string()))
+    return relative(listing.key)
+
+
+def numbered_in(file: str, keys: pa.Array) -> pa.Array:
+    """Keys that are unique in a shard as keys that are in the source: behind the name of the file."""
+    return pc.binary_join_element_wise(file.rpartition(".")[0], keys, "/")
+
+
+def again(keys: list[pa.Array]) -> bool:
+    """Whether keys of one shard are another's too."""
+    every = pa.chunked_array(keys)
+    return len(pc.unique(every)) < len(every)
+
+
+def images(file: dict, listing: Listing, key: pa.Array, labels: np.ndarray) -> pa.Table:
+    """The samples of a shard as rows with `key` (text [n]) and `labels` (int64 [n])."""
+    count = len(labels)
     return rows(
         key=key,
         label=labels,

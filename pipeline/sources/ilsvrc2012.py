@@ -18,6 +18,7 @@ from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, input_f
 from imagefeed.pipeline.files.object_store import is_url
 from imagefeed.pipeline.files.ranged import pread
 from imagefeed.pipeline.formats.tar import Member, Members, scan
+from imagefeed.pipeline.sources.class_order import BY_KIT
 from imagefeed.pipeline.sources.ilsvrc2012_devkit import DEVKIT, Devkit, read_devkit
 from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, last_part, rows
 
@@ -48,6 +49,7 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
         kind="ilsvrc2012",
         root=origin.root,
         classes=kit.classes,
+        rule=BY_KIT,
         splits={split: lister(origin, there[name], kit) for split, (name, lister) in listers.items() if name in there},
     )
 

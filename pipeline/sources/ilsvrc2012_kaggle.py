@@ -14,8 +14,10 @@ import pyarrow as pa
 
 from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.files.input_folder import InputFolder, named
+from imagefeed.pipeline.files.text import decode_text, escaped, lines_of
+from imagefeed.pipeline.sources.class_order import BY_KIT
 from imagefeed.pipeline.sources.ilsvrc2012_unpacked import train_images
-from imagefeed.pipeline.sources.image_table import IMAGE, Source, by_key, key_of, labels_of, last_part, whole_files
+from imagefeed.pipeline.sources.image_table import IMAGE, Source, by_key, labels_of, last_part, unique_keys, whole_files
 
 MAPPING, SOLUTION = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
 DATA = "ILSVRC/Data/CLS-LOC"
@@ -38,26 +40,26 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
     if len(val := named(files, f"{DATA}/val/{IMAGE}")):
         if not len(named(files, SOLUTION)):
             raise FileNotFoundError(f"{origin.path(SOLUTION)} is missing: it holds the labels of {DATA}/val")
-        key = key_of(last_part(val["name"]))
-        truth = read_solution(origin.read(SOLUTION))
+        key = unique_keys(last_part(val["name"]))
+        truth = read_solution(origin.read(SOLUTION), origin.path(SOLUTION))
         splits["val"] = by_key(
             whole_files(val, key, val_labels(key, truth, classes, origin.path(SOLUTION))), origin.root
         )
-    return Source(kind="kaggle", root=origin.root, classes=classes, splits=splits)
+    return Source(kind="kaggle", root=origin.root, classes=classes, splits=splits, rule=BY_KIT)
 
 
 def read_classes(content: bytes, name: str) -> tuple[Class, ...]:
     """Classes, sorted by WNID. Raises `ValueError` where a line is no WNID with words, or one comes twice."""
-    lines = [line.partition(" ") for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [escaped(line).partition(" ") for line in lines_of(decode_text(content, name)) if line.strip()]
     classes = tuple(sorted((Class(wnid, words.strip()) for wnid, _, words in lines), key=lambda each: each.wnid))
     if not classes or len({each.wnid for each in classes}) < len(classes):
         raise ValueError(f"{name}: expected one class a line, its WNID and its words, each once")
     return classes
 
 
-def read_solution(content: bytes) -> dict[str, str]:
+def read_solution(content: bytes, name: str) -> dict[str, str]:
     """The WNID of each validation image."""
-    lines = csv.DictReader(content.decode("utf-8", "replace").splitlines())
+    lines = csv.DictReader(lines_of(decode_text(content, name)))
     return {line["ImageId"]: (line["PredictionString"] or "").partition(" ")[0] for line in lines}
 
 

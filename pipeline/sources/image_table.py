@@ -1,6 +1,8 @@
 """One table for every kind of source: a row says which bytes of which file are an image, and its class."""
 
 import hashlib
+import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +24,8 @@ SCHEMA = pa.schema(
         ("stamp", pa.int64()),  # of the file when it was listed, see `origin.FILES`
     ]
 )
+BY_NAME = "alphabetical order of the names"
+BY_NUMBER = "the source's own numbers"
 SLICE = 1 << 16  # rows that are Python objects at once
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 FLAT = f"(?i:[^/]*\\.(?:{'|'.join(SUFFIXES)}))"  # a regular expression (RE2) for the names of images in one folder
@@ -38,6 +42,8 @@ class Source:
     splits: dict[str, pa.Table]
     left_out: tuple[str, ...] = ()  # files that look like images and lie where none is expected
     fields: dict[str, Field] = field(default_factory=dict)  # columns that every table has behind those of `SCHEMA`
+    rule: str = BY_NUMBER  # by which the classes are numbered, in words; see `class_order.py`
+    notes: tuple[str, ...] = ()  # what a user should know of how the source was understood, a line each
 
     def digest(self, split: str) -> str:
         """SHA-256 of all that names the images of a split, and of nothing that depends on where they lie or when."""
@@ -95,9 +101,13 @@ def by_key(table: pa.Table, where: str) -> pa.Table:
     keys = table["key"]
     twice = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
     if pc.any(twice).as_py():
-        row = pc.index(twice, True).as_py()
+        row, count = pc.index(twice, True).as_py(), pc.sum(twice).as_py()
         files = table["file"].slice(row, 2).to_pylist()
-        raise ValueError(f"{where}: two images have the key {keys[row].as_py()}: {files[0]} and {files[1]}; rename one")
+        others = f", and {count - 1:,} others like them" if count > 1 else ""
+        cure = "list it once" if files[0] == files[1] else "rename one"
+        raise ValueError(
+            f"{where}: two images have the key {keys[row].as_py()}: {files[0]} and {files[1]}{others}; {cure}"
+        )
     return table
 
 
@@ -107,16 +117,52 @@ def key_of(names: pa.Array) -> pa.Array:
     dotted = pc.match_substring_regex(stems, r"\.[^/]*$")
     if not pc.any(dotted).as_py():
         return stems
+    return without_dots(stems, "_")
+
+
+def without_dots(names: pa.Array, instead: str) -> pa.Array:
+    """Names with something instead of each dot in the last part."""
     fixed = [
-        name if "." not in (tail := name.rpartition("/")[2]) else name[: len(name) - len(tail)] + tail.replace(".", "_")
-        for name in stems.to_pylist()
+        name
+        if "." not in (tail := name.rpartition("/")[2])
+        else name[: len(name) - len(tail)] + tail.replace(".", instead)
+        for name in names.to_pylist()
     ]
     return pa.array(fixed, pa.string())
 
 
+def unique_keys(names: pa.Array) -> pa.Array:
+    """Keys as those of `key_of`; of names that would have the same one each keeps its suffix.
+
+    x.jpg and x.png become x_jpg and x_png. Where that is another's key too, dots are spelled out: x%2Ejpg.
+    """
+    if isinstance(names, pa.ChunkedArray):
+        names = names.combine_chunks()
+    keys = key_of(names)
+    for instead in ("_", "%2E"):
+        counts = pc.value_counts(keys)
+        if len(counts) == len(keys):
+            break
+        several = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1))
+        twice = pc.is_in(keys, value_set=pc.struct_field(several, "values"))
+        keys = pc.replace_with_mask(keys, twice, without_dots(names.filter(twice), instead))
+    return keys
+
+
+def relative(names: pa.Array) -> pa.Array:
+    """Names that lead nowhere but down: of `/a/x` and `../a/x`, and of `b/../a/x`, `a/x` is left."""
+    if isinstance(names, pa.ChunkedArray):
+        names = names.combine_chunks()
+    odd = pc.match_substring_regex(names, r"^/|(?:^|/)\.\.(?:/|$)")
+    if not pc.any(odd).as_py():
+        return names
+    fixed = [re.sub(r"^(?:\.\./|/)+", "", posixpath.normpath(name)) for name in names.filter(odd).to_pylist()]
+    return pc.replace_with_mask(names, odd, pa.array(fixed, pa.string()))
+
+
 def last_part(names: pa.Array) -> pa.Array:
     """What follows the last stroke."""
-    return pc.replace_substring_regex(names, r"^.*/", "")
+    return pc.replace_substring_regex(names, r"(?s)^.*/", "")
 
 
 def labels_of(found: pa.Array, classes: tuple[Class, ...], what: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.fields import check_there, column_of, json_object
+from imagefeed.pipeline.files.text import decode_text, escaped, lines_of
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 PATHS, LABELS = ("path", "file_name", "image"), ("label", "cls")
@@ -21,7 +22,7 @@ PATHS, LABELS = ("path", "file_name", "image"), ("label", "cls")
 def parse_list(content: bytes, name: str, fields: Sequence[str]) -> tuple[list[str], list[str], dict[str, pa.Array]]:
     """Paths, labels and the columns `fields` of the list `name`. Raises `ValueError` with the row that is wrong."""
     suffix = name.rpartition(".")[2].lower()
-    text = content.decode("utf-8-sig", "surrogateescape")
+    text = decode_text(content, name)
     rows = parse_rows(text, DELIMITERS[suffix], name) if suffix in DELIMITERS else parse_objects(text, name)
     if not rows:
         return [], [], {column: pa.nulls(0) for column in fields}
@@ -36,13 +37,13 @@ def parse_list(content: bytes, name: str, fields: Sequence[str]) -> tuple[list[s
     for number, row in enumerate(rows, 1):
         if (
             not isinstance(row.get(path), str)
-            or type(row.get(label)) not in (int, str)
+            or type(row.get(label)) not in (int, float, str)
             or "" in (row[path], row[label])
         ):
             raise ValueError(f"{name}: row {number} has no {path} that is text, or no {label} that is a number or text")
     made = cells_column if suffix in DELIMITERS else column_of
     columns = {column: made([row.get(column) for row in rows], f"{name}: column {column}") for column in fields}
-    return [row[path] for row in rows], [str(row[label]) for row in rows], columns
+    return [escaped(row[path]) for row in rows], [escaped(str(row[label])) for row in rows], columns
 
 
 def parse_rows(text: str, delimiter: str, name: str) -> list[dict[str, Any]]:
@@ -59,7 +60,7 @@ def parse_rows(text: str, delimiter: str, name: str) -> list[dict[str, Any]]:
 
 def parse_objects(text: str, name: str) -> list[dict[str, Any]]:
     """The rows of JSON Lines."""
-    lines = enumerate(text.splitlines(), 1)
+    lines = enumerate(lines_of(text), 1)
     return [json_object(line, f"{name}: line {number}") for number, line in lines if line.strip()]
 
 

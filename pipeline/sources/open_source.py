@@ -6,13 +6,16 @@ there (`recognises`) and one that lists them (`open_source`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.fields import check_there
-from imagefeed.pipeline.files.input_folder import list_files
+from imagefeed.pipeline.files.input_folder import InputFolder, list_files
+from imagefeed.pipeline.files.paths import real
 from imagefeed.pipeline.sources import (
     class_folders,
     foreign_shards,
@@ -24,6 +27,7 @@ from imagefeed.pipeline.sources import (
     parquet,
 )
 from imagefeed.pipeline.sources.image_table import Source, with_fields
+from imagefeed.pipeline.sources.own_folders import without_ours
 
 NAMES = {
     ilsvrc2012: "the ILSVRC2012 downloads (ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, the development kit)",
@@ -38,21 +42,52 @@ NAMES = {
 WITH_COLUMNS = (own_dataset, parquet, foreign_shards, image_list)  # kinds whose samples may say more than a class
 
 
-def open_source(where: str | Path, fields: Sequence[str] = ()) -> Source:
+def open_source(where: str | Path, fields: Sequence[str] = (), out: str | None = None) -> Source:
     """Lists the images of a source, whatever kind it is: a folder, files, or a URL of either.
 
     `fields` are the columns that become fields of its samples. Raises `ValueError` where it lacks one, with those that
-    it has, or where a value cannot be one.
+    it has, or where a value cannot be one. `out` is a folder that is about to be written to: that it is empty does not
+    make it a class.
 
     Raises `FileNotFoundError` or `ValueError`, which name what is wrong and what would be taken, and for a URL
     `ConnectionError` and `PermissionError`.
     """
-    origin, files = list_files(str(where))
+    origin, every = list_files(str(where))
+    if out is not None:
+        every = without_empty(every, real(origin.root), real(out))
+    files, notes = without_ours(origin, every, holds_source)
     kind = kind_of(files, str(where))
-    if kind not in WITH_COLUMNS:
+    if kind in WITH_COLUMNS:
+        source = with_fields(kind.open_source(origin, files, fields), fields)
+    else:
         check_there(fields, (), f"{where}, {NAMES[kind]},", "column")
-        return kind.open_source(origin, files)
-    return with_fields(kind.open_source(origin, files, fields), fields)
+        source = kind.open_source(origin, files)
+    check_files(origin, source)
+    return replace(source, notes=(*notes, *source.notes))
+
+
+def holds_source(files: pa.Table) -> bool:
+    """Whether there is something to convert, other than lists that nobody has named."""
+    return any(kind.recognises(files) for kind in NAMES if kind is not image_list) or image_list.has_splits(files)
+
+
+def without_empty(files: pa.Table, root: str, out: str) -> pa.Table:
+    """The files of a listing of `root`, without empty folders at or below `out`."""
+    if not out.startswith(f"{root}/"):
+        return files
+    empty = pc.and_(pc.ends_with(files["name"], "/"), pc.starts_with(files["name"], f"{out[len(root) + 1 :]}/"))
+    return files.filter(pc.invert(empty))
+
+
+def check_files(origin: InputFolder, source: Source) -> None:
+    """Raises `FileNotFoundError` with the first image that is a dead link, a pipe or a device."""
+    for table in source.splits.values():
+        dead = table.filter(pc.less(table["size"], 0))
+        if len(dead):
+            raise FileNotFoundError(
+                f"{origin.path(dead['file'][0].as_py())} is no file (a link that leads nowhere, a pipe, a device): "
+                f"restore what it leads to, or remove it" + f"; {len(dead):,} are such" * (len(dead) > 1)
+            )
 
 
 def kind_of(files: pa.Table, where: str) -> ModuleType:

@@ -13,6 +13,7 @@ from imagefeed.pipeline.dataset.fields import check_there
 from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Manifest
 from imagefeed.pipeline.dataset.tables import schema_of
 from imagefeed.pipeline.files.input_folder import InputFolder, named
+from imagefeed.pipeline.sources.class_order import BY_DATASET, NATURAL
 from imagefeed.pipeline.sources.foreign_shards import addresses
 from imagefeed.pipeline.sources.image_table import Source, by_key, rows
 
@@ -30,15 +31,17 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
     folders = [str(PurePosixPath(name).parent) for name in named(files, f"(?:.*/)?{MANIFEST}")["name"].to_pylist()]
     if len({str(PurePosixPath(folder).parent) for folder in folders}) > 1:
         raise ValueError(f"{origin.root} holds several datasets ({', '.join(folders)}): name one of them")
-    splits, classes = {}, set()
+    splits, classes, natural = {}, set(), False
     for folder in folders:
         prefix = "" if folder == "." else f"{folder}/"
         manifest = Manifest.parse(origin.read(prefix + MANIFEST), origin.path(prefix + MANIFEST))
         splits[manifest.split] = by_key(images(origin, files, prefix, manifest, fields), origin.path(folder))
         classes.add(manifest.classes)
+        natural = manifest.class_order == "natural"
     if len(classes) > 1 or len(splits) < len(folders):
         raise ValueError(f"{origin.root}: the splits {', '.join(folders)} are not of one dataset: name one of them")
-    return Source(kind="imagefeed", root=origin.root, classes=classes.pop(), splits=splits)
+    rule = NATURAL if natural else BY_DATASET
+    return Source(kind="imagefeed", root=origin.root, classes=classes.pop(), splits=splits, rule=rule)
 
 
 def images(origin: InputFolder, files: pa.Table, prefix: str, manifest: Manifest, fields: Sequence[str]) -> pa.Table:

@@ -21,7 +21,8 @@ from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named
 from imagefeed.pipeline.formats.listing import check_labels
 from imagefeed.pipeline.formats.parquet_pages import HEADER, Seekable, find_values
 from imagefeed.pipeline.sources.class_names import read_names
-from imagefeed.pipeline.sources.image_table import Source, by_key, key_of, last_part, rows
+from imagefeed.pipeline.sources.class_order import BY_FILE
+from imagefeed.pipeline.sources.image_table import BY_NUMBER, Source, by_key, key_of, last_part, rows
 from imagefeed.pipeline.sources.split_names import by_split
 
 WNID = r"^(?P<wnid>n[0-9]{8})_"
@@ -49,10 +50,12 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
             table = table.set_column(0, "key", paths)
         splits[split] = by_key(table.drop_columns("path"), origin.root)
     number = 1 + max(int(pc.max(table["label"]).as_py()) for table in splits.values())
-    names = read_names(origin, files) or name_classes(list(splits.values()), words[0] if words else [], number)
+    given = read_names(origin, files)
+    names = given or name_classes(list(splits.values()), words[0] if words else [], number)
     if number > len(names):
         raise ValueError(f"{origin.root} has the label {number - 1}, and {len(names)} classes have names")
-    return Source(kind="parquet", root=origin.root, classes=names, splits=splits)
+    rule = BY_FILE if given else BY_NUMBER
+    return Source(kind="parquet", root=origin.root, classes=names, splits=splits, rule=rule)
 
 
 def list_file(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -78,7 +81,7 @@ def list_file(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[p
     count = len(table)
     stem = file["name"].removesuffix(".parquet")
     key = pa.array([f"{stem}/{row:08d}" for row in range(count)], pa.string())
-    numbers = table[label].cast(pa.int64()).to_numpy()
+    numbers = label_numbers(table[label], name, key)
     check_labels(numbers, name, key)
     places = pc.cast(pa.array(pages.place), pa.string())
     address = pc.binary_join_element_wise(f"{file['name']}#{pages.codec.name}/{pages.codec.levels}/", places, "")
@@ -96,6 +99,18 @@ def list_file(origin: InputFolder, file: dict, fields: Sequence[str]) -> tuple[p
     for field in fields:
         listed = listed.append_column(field, widened(table[field], f"{name}: column {field}"))
     return listed, class_words(reader.schema_arrow.metadata or {}, label)
+
+
+def label_numbers(column: pa.ChunkedArray, name: str, keys: pa.Array) -> np.ndarray:
+    """The labels (int64 [n]) of the samples `keys`. Raises `ValueError` where one is missing, or no whole number."""
+    try:
+        numbers = column.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{name}: labels are numbers from 0 on, and one is something else ({error})") from error
+    if numbers.null_count:
+        row = pc.index(numbers.is_null(), True).as_py()
+        raise ValueError(f"{name}: sample {keys[row]} has no label: leave out what has none")
+    return numbers.to_numpy()
 
 
 def leaves(reader: pq.ParquetFile) -> list[str]:

@@ -51,7 +51,7 @@ def _read_here(origin: LocalInput, rows: pa.Table) -> Iterator[bytes | OSError]:
         for row in rows.to_pylist():
             address = parse(row["file"])
             try:
-                data = _read_range(files, origin.path(address.file), row)
+                data = _read_range(files, origin, address.file, row)
             except OSError as error:
                 if error.errno not in OF_ONE_FILE:
                     raise
@@ -60,8 +60,9 @@ def _read_here(origin: LocalInput, rows: pa.Table) -> Iterator[bytes | OSError]:
             yield image_file(data, address.how)
 
 
-def _read_range(files: OpenFiles, path: str, row: dict) -> bytes:
-    file = files.descriptor(path)
+def _read_range(files: OpenFiles, origin: LocalInput, name: str, row: dict) -> bytes:
+    path = origin.path(name)
+    file = files.descriptor(path, origin.real(name))
     data = pread(file, row["size"], row["offset"])
     if len(data) != row["size"]:
         raise ValueError(f"{path} ends within the image at byte {row['offset']}: {CHANGED}")

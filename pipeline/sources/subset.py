@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from imagefeed.pipeline.sources.class_order import renumbered
 from imagefeed.pipeline.sources.image_table import Source
 
 
@@ -29,17 +30,11 @@ def with_classes(source: Source, names: tuple[str, ...]) -> Source:
             f"{', '.join(sorted(known)[:3])}"
         )
     kept = sorted({known[name] for name in names})
-    new_label = np.full(len(known), -1, np.int32)
-    new_label[kept] = np.arange(len(kept))
-    splits = {}
-    for name, table in source.splits.items():
-        labels = new_label[table["label"].to_numpy()]
-        origin = table.schema.get_field_index("label")
-        numbered = table.set_column(origin, table.schema.field(origin), pa.array(labels))
-        splits[name] = numbered.filter(pa.array(labels >= 0))
-        if not len(splits[name]):
+    chosen = renumbered(source, np.array(kept))
+    for name, table in chosen.splits.items():
+        if not len(table):
             raise ValueError(f"{source.root}: not one image of {name} is of these classes: {', '.join(names[:3])}")
-    return replace(source, classes=tuple(source.classes[label] for label in kept), splits=splits)
+    return chosen
 
 
 def evenly_spaced(table: pa.Table, limit: int) -> pa.Table:

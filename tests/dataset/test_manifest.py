@@ -59,6 +59,16 @@ def test_a_folder_that_is_no_split_says_what_it_is(shards: Path, tmp_path: Path)
     assert missing(tmp_path / "nowhere").endswith("nowhere: no such folder")
 
 
+def test_the_order_of_classes_is_said_where_it_is_not_the_alphabets(shards: Path, tmp_path: Path) -> None:
+    """So the bytes of all others are as they were, and those from before open."""
+    manifest = Manifest.load(shards / "tar" / "train")
+    assert manifest.class_order == "" and "class_order" not in manifest.to_json()
+    replace(manifest, class_order="natural").save(tmp_path)
+    assert Manifest.load(tmp_path).class_order == "natural"
+    with pytest.raises(ValueError, match="class_order"):
+        Manifest.parse(manifest.to_json().replace('"digest"', '"class_order": "odd", "digest"').encode(), MANIFEST)
+
+
 def test_a_manifest_from_before_codes_could_be_chosen_says_what_they_were(shards: Path) -> None:
     record = json.loads((shards / "tar" / "train" / MANIFEST).read_text())
     for name in ("sampling", "huffman"):

@@ -19,8 +19,9 @@ from imagefeed.pipeline.convert.write_shard import ShardResult
 from imagefeed.pipeline.dataset.manifest import MANIFEST
 from imagefeed.pipeline.files import lease
 from imagefeed.pipeline.files.lease import highest
+from imagefeed.pipeline.files.marks import LOCK
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions
-from imagefeed.pipeline.files.output_folder import MARKS, output_folder_at
+from imagefeed.pipeline.files.output_folder import output_folder_at
 from imagefeed.pipeline.loader.dataset import open_dataset
 from imagefeed.pipeline.runtime.executors import processes
 from tests.convert.test_convert import COMMAND, contents
@@ -111,7 +112,7 @@ def test_killed_and_run_again(images: Path, shards: Path, out: str, capsys: pyte
         time.sleep(0.01)
     process.kill()
     process.wait()
-    assert highest(storage(out).below(MARKS)) is not None and not any(name.endswith(MANIFEST) for name in names(out))
+    assert highest(storage(out).below(LOCK)) is not None and not any(name.endswith(MANIFEST) for name in names(out))
     convert(images, out, OPTIONS)
     assert "for a sign of life" in capsys.readouterr().err
     assert uploaded(out) == contents(shards)

@@ -16,8 +16,8 @@ from imagefeed.pipeline.image.pillow import BadImage, load_rgb
 from imagefeed.pipeline.image.resample import resample
 from imagefeed.pipeline.image.resize import Resize, crop_geometry
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling
-from imagefeed.pipeline.image.transcode_kernel import new_scratch, transcode_jpeg, with_room
-from imagefeed.pipeline.image.transcoder import Transcoder
+from imagefeed.pipeline.image.transcode_kernel import new_scratch, transcode, with_room
+from imagefeed.pipeline.image.transcoder import NO_IMAGE, Transcoder
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK
 from tests.conftest import REAL_DATA, encoded, picture
 
@@ -94,10 +94,10 @@ def test_damage_outside_of_the_crop_is_seen() -> None:
     """Blocks at the foot of a tall image are not looked at; what is wrong with their bytes is, and Pillow judges it."""
     data = np.frombuffer(encoded(picture(3, 400, 64), quality=95), np.uint8).copy()
     rule, scratch = Resize.parse("paper").rule, new_scratch(Coding(90).encoder())
-    scratch = with_room(scratch, transcode_jpeg(scratch, data, rule, True))
-    assert transcode_jpeg(scratch, data, rule, True).state == OK
+    scratch = with_room(scratch, transcode(scratch, data, NO_IMAGE, rule, True))
+    assert transcode(scratch, data, NO_IMAGE, rule, True).state == OK
     data[-300:-200] = 0
-    assert transcode_jpeg(scratch, data, rule, True).state == CORRUPT
+    assert transcode(scratch, data, NO_IMAGE, rule, True).state == CORRUPT
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs real photographs")

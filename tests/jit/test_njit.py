@@ -1,7 +1,9 @@
 """Compiled code is found again by the next process, and not after a change of any function that went into it."""
 
+import fcntl
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,8 @@ from pathlib import Path
 import numba
 import pytest
 
-from imagefeed.pipeline.jit.njit import Index
+from imagefeed.pipeline.jit import turns
+from imagefeed.pipeline.jit.code_cache import Index
 
 PACKAGE = Path(__file__).resolve().parents[2] / "pipeline"
 INNER = "from imagefeed.pipeline.jit.njit import njit\n\n@njit\ndef inner():\n    return 1\n"
@@ -34,21 +37,32 @@ class Checkout:
         self.kernels = package / "kernel"  # another room than that of `njit`
         for folder in (package / "jit", self.kernels):
             folder.mkdir(parents=True)
-        shutil.copy(PACKAGE / "jit" / "njit.py", package / "jit")
+        for name in ("code_cache.py", "njit.py", "parts.py", "turns.py"):
+            shutil.copy(PACKAGE / "jit" / name, package / "jit")
         (self.kernels / "inner.py").write_text(INNER)
         (self.kernels / "outer.py").write_text(OUTER)
 
-    def call(self, **environment: str) -> str:
-        """The result, and how often it was found on disk."""
-        done = subprocess.run(
-            [sys.executable, "-c", CALL],
+    def start(self, program: str, **environment: str) -> subprocess.Popen[str]:
+        """A process that runs a program here."""
+        return subprocess.Popen(
+            [sys.executable, "-c", program],
             cwd=self.root,
             env=self.environment | environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=True,
         )
-        return done.stdout.strip()
+
+    def run(self, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """What it says."""
+        with self.start(program, **environment) as process:
+            out, err = process.communicate(timeout=100)
+        assert process.returncode == 0, err
+        return subprocess.CompletedProcess(program, 0, out, err)
+
+    def call(self, **environment: str) -> str:
+        """The result, and how often it was found on disk."""
+        return self.run(CALL, **environment).stdout.strip()
 
 
 @pytest.mark.parametrize("place", ["the user's cache", "beside the sources", "NUMBA_CACHE_DIR"])
@@ -97,3 +111,64 @@ def test_an_index_of_a_class_that_is_gone_is_outdated(tmp_path: Path) -> None:
     gone = b"cimagefeed.pipeline.image.decoder\nNoSuchClass\n."  # how a pickle names a class
     (tmp_path / "kernel.nbi").write_bytes(pickle.dumps(numba.__version__) + gone)
     assert index.load(("a signature",)) is None
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("left", [0, 20])
+def test_what_was_cut_short_is_compiled_again(tmp_path: Path, suffix: str, left: int) -> None:
+    checkout = Checkout(tmp_path / "checkout", tmp_path / "home")
+    assert checkout.call() == "1 0"
+    (file,) = (tmp_path / "home" / HOME).rglob(f"*{suffix}")
+    os.truncate(file, left)
+    assert [checkout.call() for _ in range(2)] == ["1 0", "1 1"]
+
+
+def test_a_full_disk_is_no_reason_to_stop(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "checkout", tmp_path / "home")
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+    done = checkout.run(full + CALL)
+    assert done.stdout == "1 0\n"
+    assert f"compiled code cannot be kept in {tmp_path / 'home' / HOME}" in done.stderr
+    assert "name another folder in NUMBA_CACHE_DIR" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert checkout.call() == "1 0"  # nothing half-written is taken for code
+
+
+def test_without_any_place_each_process_compiles(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "checkout", Path(os.devnull))
+    nowhere = (
+        "from numba.core import caching; from imagefeed.pipeline.jit import code_cache; "
+        "caching.CacheImpl._locator_classes[:] = []; from imagefeed.pipeline.kernel.outer import outer; print(outer())"
+    )
+    done = checkout.run(nowhere)
+    assert done.stdout == "1\n" and "compiled code cannot be kept anywhere" in done.stderr
+
+
+def test_one_process_compiles_and_the_others_wait_and_say_so(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "checkout", tmp_path / "home")
+    checkout.call()
+    (index,) = (tmp_path / "home" / HOME).rglob("*.nbi")
+    index.unlink()
+    with open(index.parent / "outer.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with checkout.start(CALL) as process:
+            try:
+                assert process.stderr is not None and process.stdout is not None
+                said = process.stderr.readline()
+                assert said == "waiting for another process, which compiles outer for this machine\n"
+                assert not index.exists()
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                assert process.stdout.read() == "1 0\n"
+                assert process.stderr.readline().startswith("outer was compiled by another process in ")
+            finally:
+                process.kill()
+
+
+def test_what_takes_long_is_said(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "SILENCE", 0.05)
+    with turns.announced("compiling a kernel", "compiled it"):
+        pass
+    assert capfd.readouterr().err == ""
+    with turns.announced("compiling a kernel", "compiled it"):
+        time.sleep(0.5)
+    first, second = capfd.readouterr().err.splitlines()
+    assert first == "compiling a kernel" and re.fullmatch(r"compiled it in \d+ s", second)

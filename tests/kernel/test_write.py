@@ -5,7 +5,16 @@ import pytest
 import torch
 from numba import njit
 
-from imagefeed.pipeline.kernel.write import View, both_means, flip_row, new_row_buffers, write_view
+from imagefeed.pipeline.jit.views import address_of
+from imagefeed.pipeline.kernel.write import (
+    FLOAT32,
+    View,
+    both_means,
+    flip_row,
+    image_source,
+    new_row_buffers,
+    write_view,
+)
 from imagefeed.pipeline.loader.buffers import DTYPES
 from tests.support import reference
 
@@ -13,8 +22,8 @@ Window = tuple[int, int, int]  # top, left, mirror
 
 
 @njit
-def write(image, view, buffers, means, scale, out):
-    write_view(image, view, buffers, means, scale, out)
+def write(image, view, buffers, means, scale, out, kind, planes_first):
+    write_view(image_source(image), view, buffers, means, scale, address_of(out), kind, planes_first)
 
 
 def written(
@@ -29,14 +38,14 @@ def written(
 ):
     """One view by the fast path, as a tensor; the mean is that of the window's place."""
     planes, kind = layout == "NCHW", DTYPES[dtype]
-    tensor = torch.zeros((3, size, size) if planes else (size, size, 3), dtype=kind.written)
-    out = tensor.numpy() if planes else tensor.numpy().reshape(size, 3 * size)
+    tensor = torch.zeros((3, size, size) if planes else (size, size, 3), dtype=kind.tensor)
+    out = tensor.view(torch.uint8).numpy().reshape(-1)
     buffers = new_row_buffers(size)
     buffers.colour[:] = np.tile(colour, size)
     top, left, mirror = window
     view = View(top, left, mirror, top, image.shape[1] - size - left if mirror else left)
-    write(image, view, buffers, both_means(mean, planes), np.tile(scale, size), out)
-    return tensor.view(kind.tensor)
+    write(image, view, buffers, both_means(mean, planes), np.tile(scale, size), out, kind.kind, planes)
+    return tensor
 
 
 def expected(image, window, colour, mean, scale, size, dtype, layout):
@@ -104,14 +113,16 @@ def test_the_write_stays_within_its_crop() -> None:
     image = np.full((48, 48, 3), 7, np.uint8)
     guarded = np.full((3, 40, 40), -1, np.float32)
     out = guarded[1]
-    rows = out.reshape(-1)[: 18 * 18 * 3].reshape(18, 54)
+    rows = out.reshape(-1)[: 18 * 18 * 3]
     write(
         image,
         View(30, 30, 1, 30, 0),
         new_row_buffers(18)._replace(colour=np.zeros(54, np.float32)),
         both_means(np.zeros(image.shape, np.float32), False),
         np.ones(54, np.float32),
-        rows,
+        rows.view(np.uint8),
+        FLOAT32,
+        False,
     )
     assert (rows == 7).all() and (guarded[0] == -1).all() and (guarded[2] == -1).all()
     assert (out.reshape(-1)[18 * 18 * 3 :] == -1).all()

@@ -38,8 +38,8 @@ ROOMS = {
     "jobs/serving": "dataset files image jobs/evaluation jobs/report jobs/runs loader model",
     "jobs/training": "convert files interop jobs/runs loader model runtime",
     "jobs": "convert files jobs/cluster jobs/evaluation jobs/report jobs/training model runtime",
-    "jobs/cli": "bench checks convert dataset files formats image jobs/report jobs/runs jobs/serving loader "
-    "runtime sources synthetic",
+    "jobs/cli": "bench checks convert dataset files formats image jit jobs/report jobs/runs jobs/serving "
+    "loader runtime sources synthetic",
 }
 
 # Package from outside -> the rooms that alone import it.

@@ -39,6 +39,7 @@ PROOFS = {
         "interop.webdataset_stages"
     ),
     "jobs/test_demo.py": "convert.summary",
+    "jit/test_njit.py": "jit.code_cache jit.turns",
     "loader/test_dataset.py": "loader.shown loader.stored_images",
     "loader/test_epochs.py": "loader.pairs",
     "loader/test_loader.py": "kernel.fused loader.batches",

@@ -120,14 +120,16 @@ def test_a_loose_image_is_named(images: Path, tmp_path: Path) -> None:
     assert describe_source(source).endswith("\nleft out: 3 images in no class folder, such as logo.png")
 
 
-def test_a_source_is_described_in_a_line(images: Path) -> None:
+def test_a_source_is_described_in_two_lines(images: Path) -> None:
     source = open_source(images)
     classes = ", ".join(each.wnid for each in source.classes)
     sample = source.splits["train"]["key"][0]
     expected = f"{images} (folder): train 29 and val 9 images of 3 classes ({classes}), such as {sample}"
-    assert describe_source(source) == expected
+    assert describe_source(source) == f"{expected}\nlabels: 0 ant, 1 bee, 2 cat (alphabetical order of the names)"
     many = replace(source, classes=(*source.classes, *source.classes))
     assert f"of 6 classes ({classes}, ...), such as" in describe_source(many)
+    more = replace(source, classes=4 * source.classes)
+    assert describe_source(more).splitlines()[1].startswith("labels: 0 ant, 1 bee, 2 cat, ..., 11 cat (")
 
 
 def test_the_digest_names_the_data_and_not_the_place(images: Path, tmp_path: Path) -> None:
@@ -141,14 +143,6 @@ def test_dots_in_names_do_not_reach_the_key(tmp_path: Path) -> None:
     (tmp_path / "a.b").mkdir()
     (tmp_path / "a.b" / "x.y.jpg").write_bytes(b"1")
     assert open_source(tmp_path).splits["train"]["key"].to_pylist() == ["a.b/x_y"]
-
-
-def test_two_images_of_one_key_are_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    for name in ("x.jpg", "x.png"):
-        (tmp_path / "a" / name).write_bytes(b"1")
-    with pytest.raises(ValueError, match=r"key a/x: a/x\.(jpg|png) and a/x\.(jpg|png); rename"):
-        open_source(tmp_path)
 
 
 def test_no_folder_an_empty_one_and_a_file(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import PIL
 
 from imagefeed.pipeline.image.decoder import decode, examine, new_decoder
 from imagefeed.pipeline.image.jpeg.encoder import Encoder, encode, most_bytes, new_encoder
@@ -12,7 +11,6 @@ from imagefeed.pipeline.image.pillow import BadImage, jpeg_header, load_rgb
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, FOUND, NOT_RGB, OK, decompress, jpeg_size, tell_of_pillow
 from imagefeed.pipeline.jit.clib import check_numba
-from imagefeed.pipeline.jit.xxhash import xxh3_64
 
 
 class Coding(NamedTuple):
@@ -25,21 +23,6 @@ class Coding(NamedTuple):
     def encoder(self) -> Encoder:
         """What encodes so."""
         return new_encoder(self.quality, self.sampling == "4:2:0", self.huffman == "shared")
-
-
-def codec_name() -> str:
-    """The libraries that decode and encode, as a manifest names them: others may give other bytes.
-
-    TurboJPEG 2 does not tell its version, so a probe stands for it and for our encoder: the hash of what both make of
-    some pixels.
-    """
-    pixels = np.arange(3 * 64 * 64, dtype=np.uint32) * 2654435761 >> 24
-    codec = JpegCodec()
-    payload = codec.encode(pixels.astype(np.uint8).reshape(64, 64, 3), Coding(90))
-    decoded = codec.decode(payload.tobytes(), 64 * 64)
-    assert decoded is not None
-    probe = xxh3_64(payload) ^ xxh3_64(decoded.reshape(-1))
-    return f"libjpeg-turbo ({probe:016x}), Pillow {PIL.__version__}"
 
 
 class JpegCodec:

@@ -23,23 +23,23 @@ from imagefeed.pipeline.image.jpeg.huffman_tables import (
     define,
     long_code,
     no_tables,
-    same_bytes,
     with_value,
 )
 from imagefeed.pipeline.image.jpeg.idct import BLOCK, STEP
 from imagefeed.pipeline.image.jpeg.planes import PAIR, WIDEST, Planes, replicate, transform
 from imagefeed.pipeline.jit.intrinsics import COPY_BYTES, big_endian, copy_block_until_ff
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import unowned
+from imagefeed.pipeline.jit.views import copy_values, unowned
 
 SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 SOF0, RST0, APP0, APP14, APP15 = 0xC0, 0xD0, 0xE0, 0xEE, 0xEF
 
 BLOCKS = 6  # of an MCU at most: 4 of luma, 2 of chroma
+PITCH = 2 * BLOCK  # from a row of a pair of blocks to the next
 UNUSED = PAIR * BLOCKS // 2  # first of the coefficients that belong to no block: where the end of a block is written
 MCU_BYTES = 2048  # more than the longest MCU takes: 6 blocks of 64 coefficients of 27 bits
 BYTE = np.uint64(255)
-JFIF = np.frombuffer(b"JFIF\0\1", np.uint8)  # and the version that there is
+JFIF = 0x4A46, 0x4946, 0x0001  # "JFIF", a zero, the version that there is
 
 
 def zigzag() -> np.ndarray:
@@ -47,7 +47,7 @@ def zigzag() -> np.ndarray:
     diagonals = [[(d - x, x) for x in range(BLOCK) if 0 <= d - x < BLOCK] for d in range(2 * BLOCK - 1)]
     order = [place for d, cells in enumerate(diagonals) for place in (cells if d % 2 == 0 else cells[::-1])]
     places = np.full(2 * END, UNUSED, np.uint16)
-    places[: BLOCK * BLOCK] = [2 * BLOCK * row + column for row, column in order]
+    places[: BLOCK * BLOCK] = [PITCH * row + column for row, column in order]
     return places
 
 
@@ -106,7 +106,7 @@ def read_header(space: DecodeScratch, data: np.ndarray) -> Header:
     jfif = False
     space.quantisers[:] = 0
     used = np.zeros(3, np.int64)  # each component's quantiser
-    defined = np.zeros(4, np.bool_)
+    defined = np.zeros(4, np.int64)  # 1 for each table of codes that is there
     if data.size < 4 or data[0] != 0xFF or data[1] != SOI:
         return refused
     at = 2
@@ -117,7 +117,7 @@ def read_header(space: DecodeScratch, data: np.ndarray) -> Header:
         if size < 0 or end > data.size:
             return refused
         if marker == APP0:
-            jfif |= size >= 14 and same_bytes(data[at : at + 6], JFIF)
+            jfif |= size >= 14 and is_jfif(data, at)
         elif marker == APP14:  # Adobe's, which may say other colours
             return refused
         elif marker == DQT:
@@ -154,31 +154,37 @@ def read_header(space: DecodeScratch, data: np.ndarray) -> Header:
 
 
 @njit
+def is_jfif(data: np.ndarray, at: int) -> bool:
+    """Whether a segment says that it is JFIF's, of version 1."""
+    return word(data, at) == JFIF[0] and word(data, at + 2) == JFIF[1] and word(data, at + 4) == JFIF[2]
+
+
+@njit
 def read_quantisers(space: DecodeScratch, segment: np.ndarray) -> bool:
     """The tables of a DQT segment (T.81, B.2.4.1); False where one has 16 bits or is cut short."""
     at = 0
     while at < segment.size:
         if at + 65 > segment.size or segment[at] > 3:
             return False
-        space.quantisers[segment[at]] = segment[at + 1 : at + 65]
+        copy_values(segment[at + 1 : at + 65], space.quantisers[segment[at]])
         at += 65
     return True
 
 
 @njit
 def read_codes(space: DecodeScratch, segment: np.ndarray, defined: np.ndarray) -> bool:
-    """The tables of a DHT segment (T.81, B.2.4.2); marks them as `defined` (bool [4]). False where one is unsound."""
+    """The tables of a DHT segment (T.81, B.2.4.2); marks them as `defined` (int64 [4]). False where one is unsound."""
     at = 0
     while at < segment.size:
         if at + 17 > segment.size or segment[at] & 15 > 1 or segment[at] >> 4 > 1:
             return False
         slot: Any = np.int64(segment[at] >> 4) * 2 + np.int64(segment[at] & 15)
         end = at + 17
-        for count in segment[at + 1 : at + 17]:
-            end += count
+        for i in range(at + 1, at + 17):
+            end += segment[i]
         if end - at > DEFINITION or end > segment.size or not define(space.huffman, slot, segment[at:end]):
             return False
-        defined[slot] = True
+        defined[slot] = 1
         at = end
     return True
 
@@ -193,32 +199,32 @@ def read_components(
     """
     if segment.size != 10 or segment[0] != 3 or segment[7] != 0 or segment[8] != 63 or segment[9] != 0:
         return False
-    tables = np.zeros((3, 2), np.int64)
     for component in range(3):
         name, slots = segment[1 + 2 * component], segment[2 + 2 * component]
         if name != space.blocks[component, 0] or slots >> 4 > 1 or slots & 15 > 1 or used[component] > 3:
             return False
-        tables[component, 0], tables[component, 1] = slots >> 4, 2 + (slots & 15)
-        if not defined[tables[component, 0]] or not defined[tables[component, 1]]:
+        if defined[slots >> 4] == 0 or defined[2 + (slots & 15)] == 0:
             return False
-        if space.quantisers[used[component]].min() == 0:
-            return False
-    describe_blocks(space, halved, used, tables)
+        for k in range(BLOCK * BLOCK):
+            if space.quantisers[used[component], k] == 0:
+                return False
+    describe_blocks(space, halved, used, segment)
     return True
 
 
 @njit
-def describe_blocks(space: DecodeScratch, halved: int, used: np.ndarray, tables: np.ndarray) -> None:
-    """Writes what each block of an MCU is decoded with (T.81, A.2.3: all of Y, then Cb, then Cr)."""
+def describe_blocks(space: DecodeScratch, halved: int, used: np.ndarray, segment: np.ndarray) -> None:
+    """Writes what each block of an MCU is decoded with (T.81, A.2.3: all of Y, then Cb, then Cr), of a SOS segment."""
     num_luma = 4 if halved else 1
     for block in range(num_luma + 2):
         component = max(0, block - num_luma + 1)
         quantiser = space.quantisers[used[component]]
         space.blocks[block, 0] = component
-        space.blocks[block, 1], space.blocks[block, 2] = tables[component]
-        pair = space.weights[block >> 1].reshape(PAIR)
+        slots = segment[2 + 2 * component]
+        space.blocks[block, 1], space.blocks[block, 2] = slots >> 4, 2 + (slots & 15)
         for k in range(BLOCK * BLOCK):
-            pair[ZIGZAG[k] + BLOCK * (block & 1)] = quantiser[k]
+            row, column = ZIGZAG[k] // PITCH, ZIGZAG[k] % PITCH
+            space.weights[block >> 1, row, block & 1, column] = quantiser[k]
 
 
 @njit

@@ -20,7 +20,7 @@ from imagefeed.pipeline.image.jpeg.idct import BLOCK, STEP
 from imagefeed.pipeline.image.jpeg.planes import PAIR, WIDEST, Planes, padded, replicate, transform
 from imagefeed.pipeline.jit.intrinsics import COPY_BYTES, bit_length, copy_block_until_ff, lowest_bit, store_big_endian
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import unowned
+from imagefeed.pipeline.jit.views import address_of, array_at, copy_values, unowned
 
 ROOM = 4096  # bytes: more than the segments before the scan take
 SIZE_AT = 25 + 2 * 69  # where the head holds height and width, two bytes each
@@ -222,7 +222,7 @@ def split_rows(encoder: Encoder, image: np.ndarray, top: int) -> None:
     for component in range(3):
         there, needed = (rows, side) if component == 0 else ((rows + step - 1) // step, BLOCK)
         for y in range(there, needed):
-            samples[component, y] = samples[component, there - 1]
+            copy_values(samples[component, there - 1], samples[component, y])
 
 
 @njit
@@ -231,10 +231,8 @@ def row_of(image: np.ndarray, y: int, edge: np.ndarray) -> int:
     width = image.shape[1]
     if width % STEP == 0:
         return image.ctypes.data + 3 * width * y
-    row = image[y].reshape(-1)
-    for x in range(row.size):
-        edge[x] = row[x]
-    for x in range(row.size, row.size + 3 * STEP):
+    copy_values(array_at(address_of(image) + 3 * width * y, 3 * width, edge), edge)
+    for x in range(3 * width, 3 * (width + STEP)):
         edge[x] = edge[x - 3]
     return edge.ctypes.data
 
@@ -265,7 +263,7 @@ def finish(encoder: Encoder, height: int, width: int, clean: np.ndarray, size: i
     """Writes an image with `size` entropy-coded bytes to `out` (T.81, B.2): the segments before them, a zero behind
     each 0xFF of them (F.1.2.3), the end. Returns its length; 0 where `out` is too small, as for nothing but 0xFF."""
     head = encoder.head
-    out[: head.size] = head
+    copy_values(head, out)
     out[SIZE_AT], out[SIZE_AT + 1] = height >> 8, height & 255
     out[SIZE_AT + 2], out[SIZE_AT + 3] = width >> 8, width & 255
     at, end = 0, head.size

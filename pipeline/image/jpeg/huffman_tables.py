@@ -20,6 +20,7 @@ import numpy as np
 
 from imagefeed.pipeline.jit.intrinsics import bit_length
 from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.jit.views import copy_values
 
 WINDOW = 12  # bits of the stream, best for what conversion writes; a table is 32 kB
 OTHERS_WINDOW = 11  # best for photographs as they come, in the standard's codes: half the tables
@@ -74,7 +75,7 @@ def define(huffman: Huffman, slot: int, definition: np.ndarray) -> bool:
         return True
     huffman.lengths[slot] = 0
     counts, symbols = definition[1:17], definition[17:]
-    huffman.symbols[slot, : symbols.size] = symbols
+    copy_values(symbols, huffman.symbols[slot])
     lookup = huffman.lookup[slot]
     lookup[:] = 0
     code = number = 0
@@ -91,7 +92,7 @@ def define(huffman: Huffman, slot: int, definition: np.ndarray) -> bool:
         code <<= 1
     if slot >= 2:
         pair_up(lookup)
-    huffman.sources[slot, :size] = definition
+    copy_values(definition, huffman.sources[slot])
     huffman.lengths[slot] = size
     return True
 

@@ -8,7 +8,7 @@ from numba.np.numpy_support import carray
 from imagefeed.pipeline.image.jpeg.idct import BLOCK, MARGIN, STEP, colour_full, colour_halved, inverse_dct_pair
 from imagefeed.pipeline.jit.intrinsics import pointer
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.views import array_at, unowned
+from imagefeed.pipeline.jit.views import address_of, array_at, copy_values, unowned
 
 PAIR = 2 * BLOCK * BLOCK  # coefficients that are transformed at once
 WIDEST = 65535  # pixels
@@ -42,6 +42,12 @@ def planes_in(memory: np.ndarray, row: np.ndarray, height: int, width: int, halv
     """Where in `memory` (uint8 [bytes]) the samples of an image are, or will be. Both belong to the caller."""
     shape = (3, padded(height, halved), padded(width, halved) + 2 * MARGIN)
     return Planes(carray(pointer(memory.ctypes.data), shape, np.uint8), unowned(row), halved, height, width)
+
+
+@njit
+def no_planes() -> Planes:
+    """What stands for the planes where there are pixels."""
+    return Planes(carray(pointer(0), (3, 0, 0), np.uint8), carray(pointer(0), (0,), np.uint8), 0, 0, 0)
 
 
 @njit
@@ -106,9 +112,7 @@ def paint(planes: Planes, image: np.ndarray) -> None:
     whole = width + -width % STEP
     for y in range(height):
         if (height - y) * width >= whole:  # what is written behind the row is written over
-            pixel_row(planes, y, 0, width, image.ctypes.data + 3 * y * width)
+            pixel_row(planes, y, 0, width, address_of(image) + 3 * y * width)
             continue
-        row = image[y].reshape(-1)
-        pixels = array_at(pixel_row(planes, y, 0, width, planes.row.ctypes.data), row.size, row)
-        for x in range(row.size):  # a slice would be copied twice, for it might overlap
-            row[x] = pixels[x]
+        pixels = array_at(pixel_row(planes, y, 0, width, address_of(planes.row)), 3 * width, planes.row)
+        copy_values(pixels, array_at(address_of(image) + 3 * y * width, 3 * width, planes.row))
