@@ -24,7 +24,7 @@ from imagefeed.jobs.cluster.local import local_cluster
 from imagefeed.jobs.cluster.processes import start
 from imagefeed.jobs.report.schema import REPORT, read_report
 from imagefeed.pipeline.files.locks import exclusive
-from imagefeed.pipeline.files.paths import checkout, home
+from imagefeed.pipeline.files.paths import checkout, in_home
 from imagefeed.pipeline.runtime.command import run_command
 
 ENOUGH = 5  # times as many right as by chance; with less, something is broken
@@ -55,7 +55,7 @@ def main(config: DemoConfig) -> None:
     root = checkout()
     if root is None:
         raise RuntimeError("the demo submits the checkout that it lies in: clone the repository, then ./run demo")
-    folder = home() / "demo"
+    folder = in_home("demo")
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / "lock", f"another demo runs in {folder}: wait for it, or set IMAGEFEED_HOME"):
         for results in ("shards", "run", "evaluation"):
@@ -75,7 +75,8 @@ def main(config: DemoConfig) -> None:
 def stages(config: DemoConfig, folder: Path) -> list[tuple[str, list[str]]]:
     """What follows on the start of Ray: (title, command)."""
     submit = ["ray", "job", "submit", "--working-dir", ".", "--", "python"]
-    train = ["torchrun", "--standalone", f"--nproc_per_node={config.ranks}", "jobs/train.py"]
+    # By its own name a machine may not find itself, and torchrun would wait for minutes.
+    train = ["torchrun", "--standalone", "--local-addr=127.0.0.1", f"--nproc_per_node={config.ranks}", "jobs/train.py"]
     train += [] if config.epochs is None else [f"--epochs={config.epochs}"]
     return [
         ("draw images, packed like the ILSVRC2012 downloads", ["imagefeed", "sample", str(folder / "sample")]),

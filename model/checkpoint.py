@@ -4,6 +4,7 @@ There is no state of a random generator in it: the loader's draws and dropout's 
 rank, all of which are here.
 """
 
+import errno
 import os
 import pickle
 import secrets
@@ -11,12 +12,13 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import IO, Any, TypedDict, cast
 
 import torch
 from torch import Tensor
 
 FORMAT = 2
+_LONGEST_END = 2**16 + 22  # bytes of the record that ends a zip
 _CURE = "give another checkpoint, or train again with jobs/train.py"
 
 
@@ -40,20 +42,63 @@ class Checkpoint(TypedDict):
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes under a temporary name, forces it to disk, renames it to `path`; only then an older one is gone."""
+    """Writes under a temporary name, forces it to disk, renames it to `path`; only then an older one is gone.
+
+    Raises `OSError` with `path` where the disk is full, or fails otherwise.
+    """
     temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
     try:
         with temporary.open("wb") as file:
-            torch.save(dict(checkpoint), file)
+            _save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)  # the rename itself is durable only when the folder is
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def _save(checkpoint: Checkpoint, file: IO[bytes]) -> None:
+    """Of a write that fails torch says a place in its own source; what the system said is raised instead."""
+    target = _Target(file)
     try:
-        os.fsync(folder)  # the rename itself is durable only when the folder is
+        torch.save(dict(checkpoint), cast(IO[bytes], target))
+    except RuntimeError as error:
+        raise target.error or error from error
+
+
+class _Target:
+    """A file for `torch.save`, which keeps the error of a write."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _sync_folder(path: Path) -> None:
+    """Forces a folder's entries to disk; nothing on a file system that cannot do that."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(folder)
 
@@ -106,16 +151,22 @@ def _copied(value: Any) -> Any:
 def load_checkpoint(path: Path, *, num_classes: int | None = None) -> Checkpoint:
     """Reads `path` with all tensors on the CPU; no code in it is run.
 
-    Raises FileNotFoundError where there is none, and ValueError where it is cut short, altered (every record has
-    its CRC), another program's, of another format, or made for another number of classes than `num_classes`.
+    Raises FileNotFoundError where there is none, OSError where the disk fails, and ValueError where it is cut short,
+    altered (every record has its CRC), another program's, of another format, or made for another number of classes than
+    `num_classes`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; jobs/train.py writes one into its --out folder")
     try:
+        _read_end(path)
         with zipfile.ZipFile(path) as archive:
             altered = archive.testzip()
         if altered is None:
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: cut short, or no checkpoint ({error}); {_CURE}") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
@@ -124,6 +175,13 @@ def load_checkpoint(path: Path, *, num_classes: int | None = None) -> Checkpoint
         raise ValueError(f"{path}: the record {altered} was altered after it was written; {_CURE}")
     _check(path, content, num_classes)
     return cast(Checkpoint, content)
+
+
+def _read_end(path: Path) -> None:
+    """Raises `OSError` where the disk fails at the end of a file: zipfile would take it for another kind of file."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_END))
+        file.read()
 
 
 def _check(path: Path, content: object, num_classes: int | None) -> None:

@@ -4,8 +4,10 @@ import logging
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -14,6 +16,7 @@ from imagefeed.pipeline.files.paths import import_path
 from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.parts import part
 
+RAY = "ray"  # in the folder of a session
 ANSWER = 10.0  # seconds for a Ray's address to take a connection
 RayAddress = Annotated[
     str | None,
@@ -28,8 +31,8 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
     """Connects to the Ray at `address`, or else at `$RAY_ADDRESS`; without either starts a Ray and ends it.
 
     Yields the cluster's resources: "CPU", "GPU", ... A Ray of our own listens on loopback only, wants a token
-    that nobody else knows, reports no usage and has no dashboard. `ray` must not have been imported before,
-    because it reads these settings as it is imported.
+    that nobody else knows, reports no usage and has no dashboard; its files are gone when it ends. `ray` must not have
+    been imported before, because it reads these settings as it is imported.
     """
     embedded = address is None and "RAY_ADDRESS" not in os.environ
     if embedded:
@@ -42,24 +45,43 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
     with part("ray"):
         import ray
 
-    if embedded:
-        # Workers start in the driver's folder and know nothing of the path that its first lines set.
-        workers = {"env_vars": import_path()}
-        cores = usable_cores()  # Ray itself would count those of the machine
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            include_dashboard=False,
-            runtime_env=workers,
-            logging_level=logging.WARNING,
-        )
-    else:
-        check_answer(address or os.environ["RAY_ADDRESS"])
-        ray.init(address, logging_level=logging.WARNING)  # the submitted folder is the workers' path already
-    try:
+    with ExitStack() as stack:
+        if embedded:
+            _start(stack.enter_context(session_folder()))
+        else:
+            check_answer(address or os.environ["RAY_ADDRESS"])
+            ray.init(address, logging_level=logging.WARNING)  # the submitted folder is the workers' path already
+        stack.callback(ray.shutdown)
         yield ray.cluster_resources()
-    finally:
-        ray.shutdown()
+
+
+def _start(folder: Path) -> None:
+    """Starts a Ray whose files lie in `folder`."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=usable_cores(),  # Ray itself would count the cores of the machine
+        include_dashboard=False,
+        # Workers start in the driver's folder and know nothing of the path that its first lines set.
+        runtime_env={"env_vars": import_path()},
+        logging_level=logging.WARNING,
+        _temp_dir=str(folder / RAY),
+    )
+
+
+@contextmanager
+def session_folder() -> Iterator[Path]:
+    """A folder that nobody else may enter, and that is gone after the block. Ray's own files go into a folder in it, as
+    Ray opens that one to all users.
+
+    Not in $TMPDIR, where schedulers give long ones: the names of Ray's sockets, which lie below, may have no more than
+    107 characters.
+    """
+    place = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
+    # Ray's last processes may still write a line there while it is removed.
+    with tempfile.TemporaryDirectory(prefix="imagefeed-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def check_answer(address: str) -> None:

@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,10 +24,11 @@ from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
+from imagefeed.jobs.cluster.connect import RAY, session_folder
 from imagefeed.jobs.cluster.processes import contained, start
 from imagefeed.pipeline.files.atomic import write_atomically
 from imagefeed.pipeline.files.locks import try_lock
-from imagefeed.pipeline.files.paths import checkout, home
+from imagefeed.pipeline.files.paths import checkout, home, in_home
 from imagefeed.pipeline.runtime.command import run_command
 
 PATIENCE = 120.0  # seconds for the head to come up, or to end
@@ -49,8 +49,7 @@ def local_cluster() -> Iterator[Cluster]:
 
     Raises RuntimeError with the end of Ray's own log if the head does not come up.
     """
-    # Not $TMPDIR: the names of Ray's sockets, which lie below, may have no more than 107 characters.
-    with tempfile.TemporaryDirectory(prefix="imagefeed-", dir="/tmp") as folder, contained():
+    with session_folder() as folder, contained():
         token = Path(folder, "token")
         with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
@@ -64,7 +63,7 @@ def local_cluster() -> Iterator[Cluster]:
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | access
-        command = ["ray", "start", "--head", "--block", f"--temp-dir={folder}", f"--port={port}"]
+        command = ["ray", "start", "--head", "--block", f"--temp-dir={folder / RAY}", f"--port={port}"]
         command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
         command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
         command += [f"--object-store-memory={OBJECT_STORE_BYTES}"]
@@ -166,7 +165,7 @@ def main(action: Annotated[Literal["start", "stop", "keep"], tyro.conf.Positiona
     Args:
         action: start prints what a shell must set; stop ends it; keep runs it in the foreground.
     """
-    {"start": start_cluster, "stop": stop_cluster, "keep": keep}[action](home() / "cluster")
+    {"start": start_cluster, "stop": stop_cluster, "keep": keep}[action](in_home("cluster"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Literal
 from imagefeed.jobs.cluster.connect import RayAddress
 from imagefeed.jobs.evaluation.crops import Dense
 from imagefeed.jobs.report.schema import Protocol
-from imagefeed.pipeline.files.paths import absolute, home
+from imagefeed.pipeline.files.paths import absolute, in_home
 
 NOT_DECISIVE = {
     "checkpoint",
@@ -83,7 +83,7 @@ def dense_of(config: EvaluateConfig) -> Dense | None:
 
 def out_folder(config: EvaluateConfig) -> Path:
     """Where the results go."""
-    return absolute(config.out) if config.out else home() / "evaluation"
+    return absolute(config.out) if config.out else in_home("evaluation")
 
 
 def command(config: EvaluateConfig, device: str, num_checkpoints: int) -> str:

@@ -27,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from imagefeed.jobs.runs.folder import METRICS, TENSORBOARD
 from imagefeed.model.metrics import Metrics
 from imagefeed.pipeline.files.atomic import write_atomically
+from imagefeed.pipeline.runtime.os_errors import doing
 
 LINE_EVERY = 10.0  # seconds between lines within an epoch, where there is no terminal
 
@@ -86,12 +87,13 @@ class Tracker:
         )
 
     def _record(self, kind: str, epoch: int, step: int, figures: dict[str, Any]) -> None:
-        with self._path.open("a") as file:
+        with doing("written", self._path), self._path.open("a") as file:
             file.write(json.dumps({"kind": kind, "epoch": epoch, "step": step, **figures}) + "\n")
             file.flush()
             os.fsync(file.fileno())  # a checkpoint that follows must not know more than the record
-        for name, value in figures.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        with doing("written", self._board.log_dir):
+            for name, value in figures.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def _say(self, line: str) -> None:
         self._last_line = time.monotonic()
@@ -112,7 +114,8 @@ def tracking(folder: Path, *, total_steps: int, step: int) -> Iterator[Tracker]:
         TextColumn("steps, {task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
+    with doing("written", folder / TENSORBOARD):
+        board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
     try:
         if sys.stderr.isatty():
             with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -120,13 +123,15 @@ def tracking(folder: Path, *, total_steps: int, step: int) -> Iterator[Tracker]:
         else:
             yield Tracker(folder, board, None, total_steps, step)
     finally:
-        board.close()
+        with doing("written", board.log_dir):
+            board.close()
 
 
 def cut(path: Path, step: int) -> None:
     """Keeps of a metrics file the lines of steps up to `step`; one that a kill left unfinished goes as well."""
     if path.is_file():
-        lines = path.read_bytes().splitlines(keepends=True)
+        with doing("read", path):
+            lines = path.read_bytes().splitlines(keepends=True)
         write_atomically(path, b"".join(line for line in lines if line.endswith(b"\n") and _step(line) <= step))
 
 

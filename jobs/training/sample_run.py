@@ -14,6 +14,7 @@ def sample_checkpoint() -> Path:
     path = home() / "run" / CHECKPOINT
     if not path.is_file():
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+        launch.append("--local-addr=127.0.0.1")  # by its own name a machine may not find itself
         # By its name, as a wheel has no script to point at; whatever lies where the user stands is not it.
         environment = os.environ | import_path() | {"PYTHONSAFEPATH": "1"}
         if subprocess.run([*launch, "-m", "imagefeed.jobs.train"], env=environment).returncode:

@@ -15,7 +15,7 @@ from imagefeed.model.metrics import chance_error
 from imagefeed.model.presets import num_parameters
 from imagefeed.model.split_classifier import check_units
 from imagefeed.pipeline.convert.sample_data import sample_shards
-from imagefeed.pipeline.files.paths import absolute, home
+from imagefeed.pipeline.files.paths import absolute, home, in_home
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 
 STOPPED = 75  # the status after a SIGTERM and a checkpoint: sysexits.h's EX_TEMPFAIL, "try again later"
@@ -32,7 +32,7 @@ def take_part(config: TrainConfig, world: World, held: ExitStack) -> None:
 
     `held` keeps the folder of the run from others, as long as the process group lives.
     """
-    out = absolute(config.out) if config.out else home() / "run"
+    out = absolute(config.out) if config.out else in_home("run")
     checkpoint = by_main(world, lambda: prepare(config, world, out, held))
     if config.data is None and world.local_rank == 0:
         sample_shards()  # rank 0 has made it; another machine may not have it yet

@@ -5,7 +5,6 @@ It is for a split of our own and for an index of somebody else's shards alike, o
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,8 @@ from imagefeed.pipeline.checks.chunks import Reader, measure_table
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
 from imagefeed.pipeline.files.mapped_file import check_unchanged
+from imagefeed.pipeline.files.open_files import OpenFiles
+from imagefeed.pipeline.files.ranged import pread
 from imagefeed.pipeline.image.jpeg.codec import JpegCodec
 from imagefeed.pipeline.image.pillow import BadImage, load_rgb
 from imagefeed.pipeline.image.stored import JPEG, MOST_PIXELS, RAW
@@ -104,13 +105,14 @@ def reader_of(dataset: Split, rows: pa.Table) -> Reader:
 
 def read_payloads(shards: dict[int, ShardFile], rows: pa.Table) -> Iterator[bytes]:
     """The payloads of `rows`, in order, from `shards` by their number. `ValueError` where a shard was changed."""
-    with ExitStack() as stack:
-        files = {}
-        for number, (path, num_bytes, modified_ns) in shards.items():
-            files[number] = stack.enter_context(open(path, "rb", buffering=0))
-            check_unchanged(path, os.fstat(files[number].fileno()), num_bytes, modified_ns)
+    known = {str(shard.path): shard for shard in shards.values()}
+
+    def check(path: str, descriptor: int) -> None:
+        check_unchanged(Path(path), os.fstat(descriptor), known[path].num_bytes, known[path].modified_ns)
+
+    with OpenFiles(check) as files:
         for row in rows.select(["shard", "offset", "size"]).to_pylist():
-            yield os.pread(files[row["shard"]].fileno(), row["size"], row["offset"])
+            yield pread(files.descriptor(str(shards[row["shard"]].path)), row["size"], row["offset"])
 
 
 def payloads_of_rows(dataset: Split, rows: np.ndarray) -> Iterator[tuple[bytes, dict]]:

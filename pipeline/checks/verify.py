@@ -23,6 +23,7 @@ from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.formats.containers import LISTERS, Format
 from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.runtime.executors import Executor, run_here
+from imagefeed.pipeline.runtime.os_errors import doing
 from imagefeed.pipeline.runtime.progress import track
 
 
@@ -85,7 +86,8 @@ def check_tables(dataset: Split) -> list[str]:
                 f"{dataset.path / shard.name}: {count} samples are in the table and {shard.num_samples} counted"
             )
     if QUARANTINE in manifest.files:
-        count = pq.read_metadata(dataset.path / QUARANTINE).num_rows
+        with doing("read", dataset.path / QUARANTINE):
+            count = pq.read_metadata(dataset.path / QUARANTINE).num_rows
         if count != manifest.num_quarantined:
             faults.append(
                 f"{dataset.path / QUARANTINE} lists {count} images and {manifest.num_quarantined} are counted"
@@ -111,8 +113,10 @@ def check_shard(task: ShardCheck) -> list[str]:
     faults = []
     if task.hashed and task.shard.sha256 is not None and file_sha256(task.path) != task.shard.sha256:
         faults.append(f"{task.path} is not the file that was written: its SHA-256 is another one")
+    if not task.shard.num_samples:  # all of its images are in quarantine
+        return faults
     try:
-        with open(task.path, "rb", buffering=0) as file:
+        with doing("read", task.path), open(task.path, "rb", buffering=0) as file:
             listing = LISTERS[task.format](file.fileno(), os.fstat(file.fileno()).st_size, str(task.path))
     except ValueError as error:
         return [*faults, str(error)]

@@ -14,7 +14,7 @@ from imagefeed.pipeline.formats.beton import ALLOCATION, FIELD, HEADER, PAGE_SIZ
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.pillow import BadImage
 from imagefeed.pipeline.image.transcoder import Transcoder
-from imagefeed.pipeline.sources.reader import read_rows
+from imagefeed.pipeline.sources.reader import read_each, read_rows
 from imagefeed.pipeline.sources.subset import evenly_spaced
 
 NUM_TRIED = 50  # images a split
@@ -40,8 +40,11 @@ def estimate_split(split: SplitPlan) -> list[Estimate]:
     options, table = split.options, split.table
     transcoder = Transcoder(options.storage(), decode_all=options.decode_all, for_beton="beton" in split.out)
     rows = evenly_spaced(table, NUM_TRIED)
-    images = list(zip(rows["key"].to_pylist(), read_rows(split.source.root, rows), strict=True))
-    sizes, seconds, bad = [], 0.0, {}
+    read = read_each if options.on_error == "quarantine" else read_rows
+    found = list(zip(rows["key"].to_pylist(), read(split.source.root, rows), strict=True))
+    images = [(key, data) for key, data in found if not isinstance(data, OSError)]
+    bad = {key: str(data) for key, data in found if isinstance(data, OSError)}
+    sizes, seconds = [], 0.0
     for timed in (False, True):  # the first time one image alone, so that whatever is compiled is compiled
         for key, data in images if timed else images[:1]:
             start = time.perf_counter()

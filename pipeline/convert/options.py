@@ -42,6 +42,10 @@ class ConvertOptions:
     """Convert this many images of each split only, evenly spread over the source's sorted order."""
     classes: tuple[str, ...] = ()
     """Convert these classes only, by WordNet id or folder name; they are then numbered among themselves."""
+    on_error: Literal["raise", "quarantine"] = "raise"
+    """An image file that the disk cannot read: raise ends with its name, and the same command goes on from there;
+    quarantine puts it into quarantine with the reason, as what does not decode always is. That is for good: to have it
+    tried again, remove the split."""
     order: ClassOrder = "alphabetical"
     """Order of classes that are numbered by their names: alphabetical (1, 10, 2), or natural (1, 2, 10)."""
     fields: tuple[str, ...] = ()

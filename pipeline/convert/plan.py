@@ -60,6 +60,7 @@ class SplitPlan:
                 storage=self.options.storage(),
                 decode_all=self.options.decode_all,
                 digest=hashlib.sha256(self.digest.encode() + stamps).hexdigest(),
+                quarantine_unread=self.options.on_error == "quarantine",
             )
 
 

@@ -21,6 +21,7 @@ from imagefeed.pipeline.files.atomic import atomic, sweep
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import check_unchanged
 from imagefeed.pipeline.files.output_folder import LocalOutput
+from imagefeed.pipeline.files.ranged import pread
 from imagefeed.pipeline.formats.containers import Format, shard_writer
 from imagefeed.pipeline.image.jpeg.codec import JpegCodec
 from imagefeed.pipeline.image.pillow import open_header
@@ -101,7 +102,7 @@ def copy_shard(task: RepackTask) -> Repacked:
         check_unchanged(task.source, os.fstat(source.fileno()), task.shard.num_bytes, task.shard.modified_ns)
         with shard_writer(temporary, task.format, len(task.rows)) as writer:
             for row in task.rows.to_pylist():
-                payload = os.pread(source.fileno(), row["size"], row["offset"])
+                payload = pread(source.fileno(), row["size"], row["offset"])
                 digest = xxh3_64(np.frombuffer(payload, np.uint8))
                 if len(payload) != row["size"] or row["xxh3"] not in (0, digest):
                     raise ValueError(f"{task.source}: sample {row['id']} ({row['key']}) was altered: restore the file")

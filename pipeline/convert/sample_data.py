@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imagefeed.pipeline.runtime.executors import Executor
-from imagefeed.pipeline.files.paths import home
+from imagefeed.pipeline.files.paths import in_home
 
 
 def sample_source() -> Path:
@@ -15,7 +15,7 @@ def sample_source() -> Path:
         make_sample,
     )
 
-    folder = home() / "sample"
+    folder = in_home("sample")
     make_sample(folder, SampleConfig())
     return folder
 
@@ -26,6 +26,6 @@ def sample_shards(run: "Executor | None" = None) -> Path:
     from imagefeed.pipeline.convert.options import ConvertOptions
     from imagefeed.pipeline.runtime.executors import run_here
 
-    folder = home() / "shards"
+    folder = in_home("shards")
     convert(sample_source(), folder, ConvertOptions(), run or run_here)
     return folder

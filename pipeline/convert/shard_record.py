@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagefeed.pipeline.dataset.manifest import RECORDS, Shard
+from imagefeed.pipeline.dataset.publish import write_array
 from imagefeed.pipeline.dataset.statistics import Moments, PixelSums
 from imagefeed.pipeline.dataset.tables import QUARANTINE_SCHEMA
 from imagefeed.pipeline.files.output_folder import OutputFolder
@@ -34,8 +35,8 @@ def save_record(split: OutputFolder, record: ShardRecord) -> None:
     """Writes a record whose shard is complete and in its folder."""
     folder, name = split.below(RECORDS), record.shard.name
     if record.pixel_sums.sums is not None:
-        with folder.new(f"{name}.npy") as path, open(path, "wb") as file:
-            np.save(file, record.pixel_sums.sums)
+        with folder.new(f"{name}.npy") as path:
+            write_array(record.pixel_sums.sums, path)
     with folder.new(f"{name}.parquet") as path:
         pq.write_table(record.samples, path)
     proof = {

@@ -22,7 +22,7 @@ from imagefeed.pipeline.image.pillow import BadImage
 from imagefeed.pipeline.image.stored import Storage
 from imagefeed.pipeline.image.transcoder import Transcoder
 from imagefeed.pipeline.jit.xxhash import xxh3_64
-from imagefeed.pipeline.sources.reader import read_rows
+from imagefeed.pipeline.sources.reader import read_each, read_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class ShardTask:
     storage: Storage
     decode_all: bool  # whether images that are not resized are decoded, too
     digest: str  # the split's, with the stamps of the files: a shard of files that were altered since is made again
+    quarantine_unread: bool = False  # whether an image that cannot be read is quarantined, and does not end the task
 
     def name(self, format: Format) -> str:
         """The shard's file name."""
@@ -59,7 +60,8 @@ class ShardResult:
 def write_shard(task: ShardTask) -> ShardResult:
     """Makes the shard's files and then their records, unless they are there already.
 
-    An image that cannot be used goes to quarantine with the reason. Raises `ValueError` where the source is not what
+    An image that cannot be used goes to quarantine with the reason, and so does one that cannot be read, if the task
+    says so. Raises `ValueError` where the source is not what
     was listed, `RuntimeError` where the disk is full, `OSError` where it fails otherwise; then nothing is left under a
     final name.
     """
@@ -71,7 +73,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         with ExitStack() as writers:
             for format, path in paths.items():
                 contents.writers[format] = writers.enter_context(shard_writer(path, format, len(task.ids)))
-            images = read_rows(task.root, task.rows)
+            images = (read_each if task.quarantine_unread else read_rows)(task.root, task.rows)
             for id, row, data in zip(task.ids.tolist(), task.rows.to_pylist(), images, strict=True):
                 contents.take(id, row, data)
         records = {format: contents.record(format, path) for format, path in paths.items()}
@@ -92,9 +94,11 @@ class Contents:
         self.moments, self.pixel_sums = Moments(), PixelSums()
         self.preparer = Transcoder(task.storage, decode_all=task.decode_all, for_beton="beton" in task.out)
 
-    def take(self, id: int, row: dict, data: bytes) -> None:
+    def take(self, id: int, row: dict, data: bytes | OSError) -> None:
         """Prepares and writes the image file `data`, or quarantines it."""
         try:
+            if isinstance(data, OSError):
+                raise BadImage(str(data))
             payload, kind, height, width, pixels = self.preparer.prepare(data)
         except BadImage as error:
             self.quarantined.append({"id": id, **row, "reason": str(error)})

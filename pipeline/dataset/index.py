@@ -23,9 +23,10 @@ from imagefeed.pipeline.dataset.shard_paths import shards_of
 from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
 from imagefeed.pipeline.files.mapped_file import check_unchanged
 from imagefeed.pipeline.files.output_folder import LocalOutput
-from imagefeed.pipeline.files.paths import indexes
+from imagefeed.pipeline.files.paths import below_home, indexes
 from imagefeed.pipeline.formats.containers import LISTERS, Format
 from imagefeed.pipeline.formats.listing import Listing
+from imagefeed.pipeline.runtime.os_errors import doing
 from imagefeed.pipeline.runtime.progress import track
 
 __all__ = ["index_of", "shards_of"]
@@ -71,7 +72,10 @@ def survey(shards: Sequence[Path]) -> Survey:
 def read_classes(folder: Path) -> tuple[Class, ...] | None:
     """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file."""
     path = next((temporary / CLASSES for temporary in (folder, folder.parent) if (temporary / CLASSES).is_file()), None)
-    return None if path is None else parse_classes(path.read_bytes(), str(path))
+    if path is None:
+        return None
+    with doing("read", path):
+        return parse_classes(path.read_bytes(), str(path))
 
 
 def index_of(shards: Sequence[Path]) -> Path:
@@ -84,7 +88,8 @@ def index_of(shards: Sequence[Path]) -> Path:
     finished = folder.with_name(folder.name + WITH_STATISTICS)
     if (finished / MANIFEST).is_file():
         return finished
-    publish_folder(folder, lambda temporary: write_index(temporary, found))
+    with below_home(folder.parent):
+        publish_folder(folder, lambda temporary: write_index(temporary, found))
     return folder
 
 
@@ -140,7 +145,7 @@ def list_shards(found: Survey) -> list[Listing]:
 
 def list_shard(file: ShardFile, format: Format) -> Listing:
     """What is in a shard. Raises `ValueError` also where the file is changed meanwhile."""
-    with open(file.path, "rb", buffering=0) as shard:
+    with doing("read", file.path), open(file.path, "rb", buffering=0) as shard:
         check_unchanged(file.path, os.fstat(shard.fileno()), file.num_bytes, file.modified_ns)
         listing = LISTERS[format](shard.fileno(), file.num_bytes, str(file.path))
         check_unchanged(file.path, os.fstat(shard.fileno()), file.num_bytes, file.modified_ns)

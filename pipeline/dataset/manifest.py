@@ -17,6 +17,7 @@ from imagefeed.pipeline.files.marks import RECORDS as RECORDS
 from imagefeed.pipeline.files.marks import SAMPLES as SAMPLES
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.image.stored import Storage
+from imagefeed.pipeline.runtime.os_errors import doing
 
 MEAN_IMAGE = "mean_image.npy"
 QUARANTINE = "quarantine.parquet"
@@ -90,9 +91,12 @@ class Manifest:
         is no manifest of this version.
         """
         path = Path(split_dir) / MANIFEST
-        if not path.is_file():
-            raise FileNotFoundError(missing(Path(split_dir)))
-        return Manifest.parse(path.read_bytes(), str(path))
+        try:
+            with doing("read", path):
+                content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise FileNotFoundError(missing(Path(split_dir))) from error
+        return Manifest.parse(content, str(path))
 
     @staticmethod
     def parse(content: bytes, name: str) -> "Manifest":

@@ -3,6 +3,7 @@
 Whatever ends it whenever, there is no manifest that names what is not there.
 """
 
+import io
 import re
 import secrets
 import shutil
@@ -20,6 +21,7 @@ from imagefeed.pipeline.files.atomic import TEMPORARY_PREFIX, sync
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.locks import exclusive_in_turn
 from imagefeed.pipeline.files.output_folder import OutputFolder
+from imagefeed.pipeline.runtime.os_errors import doing
 
 BEGUN = "begun"  # in the folder of records
 OURS = re.compile(
@@ -107,9 +109,10 @@ def publish_folder(folder: Path, write: Callable[[Path], object]) -> None:
         temporary.mkdir()
         try:
             write(temporary)
-            sync(temporary)
-            temporary.rename(folder)
-            sync(folder.parent)
+            with doing("written", folder):
+                sync(temporary)
+                temporary.rename(folder)
+                sync(folder.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -123,11 +126,14 @@ def table_writer(table: pa.Table) -> FileWriter:
 def array_writer(array: np.ndarray) -> FileWriter:
     """Writes an array as `.npy`, whatever the file is called."""
 
-    def write(path: Path) -> None:
-        with open(path, "wb") as file:
-            np.save(file, array)
+    return partial(write_array, array)
 
-    return write
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Writes an array as `.npy`. By way of memory: of a full disk NumPy says how many bytes it has written, no more."""
+    content = io.BytesIO()
+    np.save(content, array)
+    path.write_bytes(content.getbuffer())
 
 
 def copy_writer(source: Path) -> FileWriter:

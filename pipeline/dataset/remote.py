@@ -8,10 +8,11 @@ from pathlib import Path
 
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, Manifest, Shard
 from imagefeed.pipeline.files.atomic import atomic, write_atomically
-from imagefeed.pipeline.files.cache import Cache, CacheOptions, Wanted, write_checked
+from imagefeed.pipeline.files.cache import CURE, Cache, CacheOptions, Wanted, write_checked
 from imagefeed.pipeline.files.hashing import file_sha256
 from imagefeed.pipeline.files.mapped_file import MappedFile
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, never
+from imagefeed.pipeline.runtime.os_errors import doing
 
 TABLES = "tables"  # folder in the cache: one folder a split, named by the SHA-256 of its manifest
 
@@ -42,15 +43,17 @@ class Remote:
         content = self.storage.read(MANIFEST)
         manifest = Manifest.parse(content, self.storage.name(MANIFEST))
         folder = self.cache.folder / TABLES / hashlib.sha256(content).hexdigest()
-        folder.mkdir(parents=True, exist_ok=True)
+        with doing("made", folder, CURE):
+            folder.mkdir(parents=True, exist_ok=True)
         for name in (SAMPLES, MEAN_IMAGE):
             digest = manifest.files.get(name)
             if digest is None or ((folder / name).is_file() and file_sha256(folder / name) == digest):
                 continue
             size = self.storage.size(name)
             fetch = partial(self.storage.chunks, name, size)
-            with atomic(folder / name) as temporary, open(temporary, "wb") as file:
-                write_checked(file, Wanted(digest, size, fetch, self.storage.name(name)))
+            wanted = Wanted(digest, size, fetch, self.storage.name(name))
+            with atomic(folder / name) as path, doing("written", folder / name, CURE), open(path, "wb") as file:
+                write_checked(file, wanted)
         write_atomically(folder / MANIFEST, content)
         return folder
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from imagefeed.pipeline.dataset.manifest import RECORDS
 from imagefeed.pipeline.files.wildcards import braces, matches
+from imagefeed.pipeline.runtime.os_errors import doing
 
 SUFFIXES = (".tar", ".beton")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -44,4 +45,6 @@ def in_folder(folder: Path) -> list[Path]:
     if (folder / RECORDS).is_dir():
         return []
     endings = (*SUFFIXES, *COMPRESSED)
-    return [file for file in folder.iterdir() if file.name.endswith(endings) and not file.name.startswith(".")]
+    with doing("listed", folder):
+        files = list(folder.iterdir())
+    return [file for file in files if file.name.endswith(endings) and not file.name.startswith(".")]

@@ -25,6 +25,8 @@ from imagefeed.pipeline.files.mapped_file import MappedFile, check_unchanged
 from imagefeed.pipeline.files.object_store import StorageOptions, is_url, never
 from imagefeed.pipeline.image.stored import OTHER, RAW
 
+MOST_MAPS = 16_000  # that a split keeps; a process may have 65,530 where Linux is as it comes
+
 
 @dataclass(frozen=True)
 class Split(SampleStore):
@@ -37,8 +39,10 @@ class Split(SampleStore):
     _mapped: MutableMapping[int, MappedFile] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Maps of remote shards are gone when nobody holds them, so that the cache may evict the files.
-        object.__setattr__(self, "_mapped", {} if self.remote is None else WeakValueDictionary())
+        # Maps of remote shards are gone when nobody holds them, so that the cache may evict the files. So are those of
+        # many local ones: a process may have so many maps (vm.max_map_count), and then not even memory any more.
+        keeps = self.remote is None and len(self.manifest.shards) <= MOST_MAPS
+        object.__setattr__(self, "_mapped", {} if keeps else WeakValueDictionary())
 
     @classmethod
     def open(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from imagefeed.pipeline.dataset.fields import ARROW, Field, FieldColumn, check_names, read_column
 from imagefeed.pipeline.dataset.manifest import MEAN_IMAGE, SAMPLES
+from imagefeed.pipeline.runtime.os_errors import explained
 
 SAMPLES_SCHEMA = pa.schema(
     [
@@ -49,12 +50,17 @@ DAMAGE = (
 
 @contextmanager
 def parsing(path: Path) -> Iterator[None]:
-    """What the parsers of a damaged `path` raise becomes a `ValueError` that names it and the cure."""
+    """What the parsers of a damaged `path` raise becomes a `ValueError` that names it and the cure.
+
+    Raises `OSError` with the path where the file cannot be read at all.
+    """
     try:
         yield
     except FileNotFoundError:
         raise
     except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise explained(error, "read", path) from error
         raise ValueError(f"{path} cannot be read ({error}): restore it, or convert the source again") from error
 
 

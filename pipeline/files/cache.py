@@ -25,10 +25,12 @@ from typing import BinaryIO, NamedTuple
 
 from imagefeed.pipeline.files.locks import try_lock, wait_lock
 from imagefeed.pipeline.files.object_store import POLL, Cancelled, never
+from imagefeed.pipeline.runtime.os_errors import doing
 
 FILE = re.compile(r"[0-9a-f]{64}(\.part)?")
 PART = ".part"
 GB = 10**9
+CURE = "make room there, or give the cache another folder on a local disk (IMAGEFEED_HOME, or its option `folder`)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,8 @@ class Cache:
 
     def __init__(self, folder: Path, options: CacheOptions) -> None:
         self.folder, self.options = folder, options
-        folder.mkdir(parents=True, exist_ok=True)
+        with doing("made", folder, CURE):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def __str__(self) -> str:
         return f"the cache {self.folder} of {self.capacity() / GB:.3g} GB"
@@ -87,10 +90,11 @@ class Cache:
         Nothing half-written is ever found.
         """
         waiting = Waiting(self.options.patience, cancelled)
-        while True:
-            file = self._find(wanted, waiting) or self._make(wanted, waiting)
-            if file is not None:
-                return file
+        with doing("written", self.folder, CURE):
+            while True:
+                file = self._find(wanted, waiting) or self._make(wanted, waiting)
+                if file is not None:
+                    return file
 
     def _find(self, wanted: Wanted, waiting: "Waiting") -> BinaryIO | None:
         """The file if it is here, held; None where it is not, or not any more."""

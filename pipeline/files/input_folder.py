@@ -24,6 +24,7 @@ from imagefeed.pipeline.files.object_store import FileInfo, ObjectStore, Storage
 from imagefeed.pipeline.files.ranged import AHEAD, Readable
 from imagefeed.pipeline.files.text import name_bytes, name_of
 from imagefeed.pipeline.files.wildcards import braces
+from imagefeed.pipeline.runtime.os_errors import cure_of, doing
 
 FILES = pa.schema(
     [
@@ -83,26 +84,30 @@ class LocalInput:
                         waiting.append((entry.path, f"{prefix}{name}/", (*above, status)))
             except OSError as error:
                 where = name_of(os.fsencode(error.filename or path))
-                raise OSError(
-                    error.errno, f"{where} cannot be listed: {error.strerror}; what lies there would be missing"
-                ) from error
+                why = f"{error.strerror}; what lies there would be missing: {cure_of(error)}"
+                raise OSError(error.errno, f"{where} cannot be listed: {why}") from error
             yield [*found, *_nothing_in(prefix, names)]
 
     def found(self, name: str) -> FileInfo:
         """One file. Raises `FileNotFoundError`."""
-        path = self.real(name)
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"{self.path(name)}: no such file or folder")
-        return _found(name, os.stat(path))
+        try:
+            with doing("read", self.path(name)):
+                status = os.stat(self.real(name))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{self.path(name)}: no such file or folder") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(f"{self.path(name)}: no such file")
+        return _found(name, status)
 
     def read(self, name: str) -> bytes:
         """The whole of a small file."""
-        return Path(self.real(name)).read_bytes()
+        with doing("read", self.path(name)):
+            return Path(self.real(name)).read_bytes()
 
     @contextmanager
     def open(self, name: str, size: int, ahead: int = AHEAD) -> Iterator[Readable]:
         """A file of `size` bytes, to have ranges of it read."""
-        with open(self.real(name), "rb", buffering=0) as file:
+        with doing("read", self.path(name)), open(self.real(name), "rb", buffering=0) as file:
             yield file.fileno()
 
 

@@ -17,6 +17,7 @@ from numba import types
 from imagefeed.pipeline.files.locks import wait_lock
 from imagefeed.pipeline.jit.clib import bind, libc
 from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.runtime.os_errors import doing, explained
 
 MADV_POPULATE_READ = 22  # Linux 5.14: bring the pages in now, and fail where a read would
 _mmap, _munmap = libc.mmap, libc.munmap
@@ -35,13 +36,13 @@ class MappedFile:
     """
 
     def __init__(self, path: Path, size: int, modified_ns: int | None = None, *, locked: bool = False) -> None:
-        with open(path, "rb") as file:
+        with doing("read", path), open(path, "rb") as file:
             if locked:
                 wait_lock(file, shared=True)  # Linux lets go of it with the map, not with the descriptor
             check_unchanged(path, os.fstat(file.fileno()), size, modified_ns)
             self.address = _mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
         if self.address == _FAILED:
-            raise OSError(ctypes.get_errno(), f"cannot be mapped: {os.strerror(ctypes.get_errno())}", str(path))
+            raise explained(OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno())), "mapped", path)
         weakref.finalize(self, _munmap, self.address, size).atexit = False
 
 

@@ -16,6 +16,7 @@ from imagefeed.pipeline.files.lease import lease
 from imagefeed.pipeline.files.locks import exclusive
 from imagefeed.pipeline.files.marks import LOCK
 from imagefeed.pipeline.files.object_store import ObjectStore, StorageOptions, is_url
+from imagefeed.pipeline.runtime.os_errors import FULL, doing
 
 # Where an upload is seen when it is complete, and not before; elsewhere (sftp, http, ...) half a file has its name.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
@@ -84,13 +85,15 @@ def output_folder_at(path: str | Path) -> OutputFolder:
 
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
-    """A full disk becomes a `RuntimeError`: no `OSError`, which a cluster would answer with another attempt at once."""
+    """A full disk or quota becomes a `RuntimeError`: no `OSError`, which a cluster would answer with another attempt at
+    once."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
-        raise RuntimeError(f"{path}: the disk is full; make room and run again, what is finished stays") from error
+        what = "the disk is full; make room" if error.errno == errno.ENOSPC else "your quota is used up; make room"
+        raise RuntimeError(f"{path}: {what} and run again, what is finished stays") from error
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,15 @@ class LocalOutput:
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with full_disk_named(self.path), atomic(self.path / name) as path:
-            yield path
+        with full_disk_named(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with atomic(self.path / name) as path:
+                yield path
 
     def read(self, name: str) -> bytes | None:
         try:
-            return (self.path / name).read_bytes()
+            with doing("read", self.path / name):
+                return (self.path / name).read_bytes()
         except FileNotFoundError:
             return None
 
@@ -146,11 +151,11 @@ class LocalOutput:
 
     @contextmanager
     def lock(self) -> Iterator[Callable[[], None]]:
-        """By a lock that the kernel takes back when the process dies."""
+        """By a lock that the kernel takes back when the process dies, where the file system has locks."""
         self.path.mkdir(parents=True, exist_ok=True)
         refusal = f"another conversion is writing to {self}: wait for it, or choose another folder"
-        with exclusive(self.path / LOCK, refusal):
-            yield lambda: None  # nobody can take it
+        with exclusive(self.path / LOCK, refusal) as check:
+            yield check
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,8 @@ class RemoteOutput:
     def new(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="imagefeed-") as scratch, full_disk_named(Path(scratch)):
             path = Path(scratch, name)
-            yield path
+            with doing("written", path):
+                yield path
             self.storage.put(path, name)
 
     def read(self, name: str) -> bytes | None:
@@ -204,4 +210,4 @@ class RemoteOutput:
         return float("inf")
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
-        return lease(self.storage)
+        return lease(self.storage.below(LOCK), str(self))

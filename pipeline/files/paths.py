@@ -1,12 +1,35 @@
 """Where things lie when the user names no place: below $IMAGEFEED_HOME, and made when they are first asked for."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from imagefeed.pipeline.runtime.os_errors import doing
+
+CURE = "set IMAGEFEED_HOME to a folder with room that can be written to"
 
 
 def home() -> Path:
-    """$IMAGEFEED_HOME, or ~/.cache/imagefeed."""
-    return Path(os.environ.get("IMAGEFEED_HOME") or "~/.cache/imagefeed").expanduser().resolve()
+    """$IMAGEFEED_HOME, or ~/.cache/imagefeed. Raises `RuntimeError` where the user has no home either."""
+    try:
+        return Path(os.environ.get("IMAGEFEED_HOME") or "~/.cache/imagefeed").expanduser().resolve()
+    except RuntimeError as error:
+        raise RuntimeError(f"no home folder is known for this user: {CURE}") from error
+
+
+@contextmanager
+def below_home(path: Path) -> Iterator[Path]:
+    """Yields a folder below `home`, which is made; an `OSError` in the block names it and IMAGEFEED_HOME."""
+    with doing("written", path, CURE):
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+
+
+def in_home(name: str) -> Path:
+    """A file or folder below `home`, which is made."""
+    with below_home(home()) as folder:
+        return folder / name
 
 
 def indexes() -> Path:

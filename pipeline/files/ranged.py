@@ -3,6 +3,8 @@
 import os
 from typing import Protocol
 
+from imagefeed.pipeline.runtime.os_errors import explained
+
 
 class RangedFile(Protocol):
     """A file elsewhere."""
@@ -16,12 +18,15 @@ Readable = int | RangedFile
 
 
 def pread(file: Readable, size: int, offset: int) -> bytes:
-    """`size` bytes from `offset` on, fewer where the file ends before."""
+    """`size` bytes from `offset` on, fewer where the file ends before. Raises `OSError` with the file's path."""
     if not isinstance(file, int):
         return file.pread(size, offset)
-    data = os.pread(file, size, offset)
-    while len(data) < size and (more := os.pread(file, size - len(data), offset + len(data))):
-        data += more  # the kernel gives at most 2 GiB at once
+    try:
+        data = os.pread(file, size, offset)
+        while len(data) < size and (more := os.pread(file, size - len(data), offset + len(data))):
+            data += more  # the kernel gives at most 2 GiB at once
+    except OSError as error:
+        raise explained(error, "read", file) from error
     return data
 
 

@@ -7,29 +7,37 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from imagefeed.pipeline.runtime.os_errors import doing
+
 MOST = 1_000_000  # files by braces; more is a slip of the finger
 
 
 def matches(pattern: str) -> list[Path]:
-    """The files that match. Raises `FileNotFoundError` where there is none, `OSError` where a folder cannot be read."""
-    found = _matching(pattern) if glob.has_magic(pattern) else [pattern]
+    """The files that match. Raises `FileNotFoundError` where there is none, and `OSError` where a folder that may hold
+    one cannot be listed, which Python's own `glob` passes over."""
+    found = _matches(pattern) if glob.has_magic(pattern) else [pattern]
     if not found:
         raise FileNotFoundError(f"{pattern}: no file matches")
     return [Path(file) for file in found]
 
 
-def _matching(pattern: str) -> list[str]:
-    """As `glob.glob`, which passes over folders that it cannot list."""
-    head, tail = os.path.split(pattern)
-    folders = _matching(head) if glob.has_magic(head) else [head]
-    if not glob.has_magic(tail):
-        return [path for folder in folders if os.path.lexists(path := os.path.join(folder, tail))]
-    found = []
-    for folder in folders:
-        names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-        shown = [name for name in names if not name.startswith(".") or tail.startswith(".")]
-        found += [os.path.join(folder, name) for name in fnmatch.filter(shown, tail)]
-    return found
+def _matches(pattern: str) -> list[str]:
+    folder, name = os.path.split(pattern)
+    folders = _matches(folder) if glob.has_magic(folder) else [folder]
+    if not glob.has_magic(name):
+        return [path for each in folders if os.path.lexists(path := os.path.join(each, name))]
+    return [os.path.join(each, file) for each in folders for file in _listed(each, name)]
+
+
+def _listed(folder: str, pattern: str) -> list[str]:
+    """The names in a folder that match; none where it is no folder."""
+    try:
+        with doing("listed", folder or "."):
+            names = os.listdir(folder or ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    hidden = pattern.startswith(".")
+    return [name for name in fnmatch.filter(names, pattern) if hidden or not name.startswith(".")]
 
 
 def braces(text: str) -> Iterator[str]:

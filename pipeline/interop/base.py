@@ -13,6 +13,7 @@ from imagefeed.pipeline.loader.batch_fields import BatchFields
 from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, blank_images
 from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
 from imagefeed.pipeline.loader.ranks import check_process
+from imagefeed.pipeline.runtime.in_turn import InTurn
 from imagefeed.pipeline.sampling.order import PAD
 from imagefeed.pipeline.sampling.state import Cursor, Resumable
 
@@ -63,9 +64,9 @@ class OtherLoader(Resumable, ABC):
 
     def __iter__(self) -> Iterator[Batch]:
         check_process(self.options.rank_slice, found=self.options.ranks_found)
-        return self._epoch(self.begin())
+        return InTurn(self._epoch(self.begin()))
 
-    def _epoch(self, cursor: Cursor) -> Iterator[Batch]:
+    def _epoch(self, cursor: Cursor) -> Generator[Batch, None, None]:
         cursor.ask()
         with closing(self.batches(cursor.seed, cursor.epoch, cursor.position)) as batches:
             for batch in batches:

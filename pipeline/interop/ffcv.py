@@ -11,7 +11,7 @@ from ffcv.reader import Reader
 from imagefeed.pipeline.dataset.digests import spell_shards
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.files.locks import exclusive_in_turn
-from imagefeed.pipeline.files.paths import home
+from imagefeed.pipeline.files.paths import below_home, home
 from imagefeed.pipeline.formats.beton_merge import merge
 from imagefeed.pipeline.interop.base import OtherLoader
 from imagefeed.pipeline.interop.ffcv_ops import Augment, Decode, SafeLoader, beton_rows
@@ -75,11 +75,11 @@ def in_one_file(dataset: Split) -> Path:
     if len(files) == 1:
         return files[0]
     folder = home() / "merged"
-    folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(spell_shards(shards).encode()).hexdigest()
     merged = folder / f"{name}.beton"
     # Of several ranks one makes it and the others wait.
-    with exclusive_in_turn(folder / f"{name}.lock", f"another process is writing {merged}: waiting for it"):
+    notice = f"another process is writing {merged}: waiting for it"
+    with below_home(folder), exclusive_in_turn(folder / f"{name}.lock", notice):
         if not merged.exists():
             merge(files, merged)
     return merged

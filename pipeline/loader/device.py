@@ -8,7 +8,7 @@ Copies from pinned memory run on a stream of their own, while the device is at t
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -16,6 +16,7 @@ import torch
 from imagefeed.pipeline.loader.batches import Batch, BatchLoader
 from imagefeed.pipeline.loader.device_normalize import DeviceNormalize
 from imagefeed.pipeline.loader.pairs import Pairs
+from imagefeed.pipeline.runtime.in_turn import InTurn
 
 
 def to_device(
@@ -83,9 +84,9 @@ class DeviceLoader:
     def __iter__(self) -> Iterator[Batch]:
         batches = iter(self.loader)
         self._state = self.loader.state_dict()
-        return self._epoch(batches)
+        return InTurn(self._epoch(batches))
 
-    def _epoch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _epoch(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
         under_way: deque[Sent] = deque()
         failure: Exception | None = None
         more = True

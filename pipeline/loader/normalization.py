@@ -27,6 +27,13 @@ def colour_basis(statistics: Statistics) -> np.ndarray:
     return COLOUR_DEVIATION * np.array(statistics.eigenvectors) * np.sqrt(np.array(statistics.eigenvalues))
 
 
+def deviations(statistics: Statistics) -> np.ndarray:
+    """The standard deviation of each channel, grey levels, float64 [3]; 1 for one in which all pixels are the same, of
+    which the mean leaves 0."""
+    found = np.sqrt(np.diag(np.array(statistics.covariance)))
+    return np.where(found > 0, found, 1.0)
+
+
 def normalizations(dataset: SampleStore, options: LoaderOptions) -> tuple[Normalization, Normalization]:
     """What values become while there is colour, and afterwards.
 
@@ -50,7 +57,7 @@ def normalizations(dataset: SampleStore, options: LoaderOptions) -> tuple[Normal
         else:
             mean_image, follows = mean_of(source, dataset, options)
         if recipe.normalize:
-            deviation = np.sqrt(np.diag(np.array(source.statistics.covariance))) if std is None else std
+            deviation = deviations(source.statistics) if std is None else std
         if options.colour:
             basis = colour_basis(source.statistics)
     height, width, _ = mean_image.shape

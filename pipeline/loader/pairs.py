@@ -1,12 +1,13 @@
 """A loader as training loops of others know it: pairs of images and labels."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import compress
 from typing import Any, Protocol
 
 import torch
 
 from imagefeed.pipeline.loader.batches import Batch
+from imagefeed.pipeline.runtime.in_turn import InTurn
 from imagefeed.pipeline.sampling.order import RankSlice
 
 
@@ -48,6 +49,9 @@ class Pairs:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return InTurn(self._epoch())
+
+    def _epoch(self) -> Generator[tuple[Any, ...], None, None]:
         for batch in self.loader:
             parts = (batch.images, batch.labels, *batch[len(Batch._fields) :])
             yield parts if batch.valid.all() else tuple(kept(part, batch.valid) for part in parts)

@@ -6,6 +6,7 @@ epoch, sample id, turn): so what it makes does not depend on who calls it, or wh
 """
 
 import random
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from imagefeed.pipeline.loader.batches import PAD_LABEL, Batch, note_skipped
 from imagefeed.pipeline.loader.options import LoaderOptions, order_of, rows_of
 from imagefeed.pipeline.loader.stored_images import StoredImages
 from imagefeed.pipeline.runtime.cores import cores_per_rank
+from imagefeed.pipeline.runtime.executors import shared_memory
 from imagefeed.pipeline.sampling.order import PAD
 from imagefeed.pipeline.sampling.rng import OWN, draw
 from imagefeed.pipeline.sampling.state import Cursor
@@ -134,7 +136,8 @@ def as_it_is(made: Any) -> Any:
 class TransformedEpoch:
     """One pass over what is left of an epoch, which keeps `cursor` up to date; made by `iter(loader)`.
 
-    The processes begin with the first `next`, and end with the epoch, on `close` and when this object is dropped.
+    The processes begin with the first `next`, and end with the epoch, on `close` and when this object is dropped. Of
+    several threads that ask, one is served at a time.
     """
 
     def __init__(
@@ -150,11 +153,16 @@ class TransformedEpoch:
         self._dataset, self._options, self._blank, self._fields = dataset, options, blank, fields
         self._cursor, self._num_samples, self._skipped = cursor, num_samples, skipped
         self._batches: Iterator[tuple[np.ndarray, Made]] | None = None
+        self._serving = threading.Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Batch:
+        with self._serving:
+            return self._next()
+
+    def _next(self) -> Batch:
         cursor, rank_slice = self._cursor, self._options.rank_slice
         if not cursor.asked:
             cursor.ask()
@@ -188,15 +196,17 @@ class TransformedEpoch:
         batches = [rank_slice.entries(order, start + number * rank_slice.global_batch) for number in range(count)]
         wanted = [entries[entries != PAD] for entries in batches]
         num_workers = max(1, min(options.num_threads or cores_per_rank(), count))
+        images = Images(self._dataset, options, cursor.seed, cursor.epoch, self._blank)
         loader: Any = DataLoader(
-            Images(self._dataset, options, cursor.seed, cursor.epoch, self._blank),  # type: ignore[arg-type]
+            images,  # type: ignore[arg-type]
             batch_sampler=wanted,
             num_workers=num_workers,
             prefetch_factor=-(-options.prefetch // num_workers) + 1,
             collate_fn=as_it_is,
             pin_memory=options.pin_memory,
         )
-        return zip(batches, loader, strict=True)
+        with shared_memory():
+            return zip(batches, loader, strict=True)
 
     def _batch(self, entries: np.ndarray, made: Made) -> Batch:
         """A whole batch, or `ValueError` for the first sample of it that failed."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import tyro
 
 from imagefeed.pipeline.runtime import signals
+from imagefeed.pipeline.runtime.os_errors import one_line
 from imagefeed.pipeline.runtime.parts import MissingPart, part
 
 CLI = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)  # how options are spelled on every command line
@@ -22,7 +23,7 @@ def run_command(command: Callable[[], None]) -> None:
             print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
             sys.exit(130)
         if isinstance(error, ValueError | OSError | RuntimeError | MissingPart):
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {one_line(error)}")
         raise
 
 

@@ -72,16 +72,18 @@ class Crew(Generic[T]):
             raise
 
     def take(self) -> T | None:
-        """The next task once it is complete, in order; None after the last.
+        """The next task once it is complete, in order; None after the last. Any number of threads may ask.
 
         Raises what a thread raised, at once, and `RuntimeError` in a forked process, which has none of the threads.
         """
         if os.getpid() != self._process:
             raise RuntimeError("this iterator was made before a fork and its threads are not here: make a new one")
         with self._changed:
-            if self._num_taken == self._num_tasks:
-                return None
-            while self._error is None and not self._stopped:
+            while True:
+                if self._num_taken == self._num_tasks:  # perhaps by another thread, while this one has waited
+                    return None
+                if self._error is not None or self._stopped:
+                    raise self._error or RuntimeError("this iterator was closed: make a new one")
                 if self._waiting and self._waiting[0].is_claimed() and not self._busy[self._waiting[0]]:
                     task = self._waiting.popleft()
                     del self._busy[task]
@@ -89,7 +91,6 @@ class Crew(Generic[T]):
                     self._changed.notify_all()
                     return task
                 self._changed.wait()
-            raise self._error or RuntimeError("this iterator was closed: make a new one")
 
     def stop(self) -> None:
         """Tells the threads to end after their present step and does not wait: a garbage collector may call this."""

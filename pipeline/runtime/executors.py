@@ -5,18 +5,33 @@ run at once.
 """
 
 import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
+from imagefeed.pipeline.runtime.os_errors import doing
 from imagefeed.pipeline.runtime.parent import end_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
 Executor = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
+UNGUARDED = 78  # the status of a worker that comes to start workers itself: sysexits.h's EX_CONFIG
+GUARD = (
+    "workers begin with the lines of the script that starts them: put it into a file, and what it does behind "
+    "`if __name__ == '__main__':`, or use one worker"
+)
+
+
+def shared_memory() -> AbstractContextManager[None]:
+    """Around what makes locks and memory that processes share: where Linux has no place for them, that is said."""
+    return doing("written", "/dev/shm", "mount it as a tmpfs that can be written to, or use one worker")
 
 
 def run_here(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
@@ -25,23 +40,44 @@ def run_here(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
 
 
 def processes(workers: int) -> Executor[Any, Any]:
-    """In `workers` processes of this machine; in this one where `workers` is 1."""
-    return run_here if workers == 1 else partial(_run_in_processes, workers)
+    """In `workers` processes of this machine; in this one where `workers` is 1.
+
+    A script's own lines must stand behind a main guard: a run of it without one is a `RuntimeError` that says so.
+    """
+    if workers == 1:
+        return run_here
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that still runs the script's lines
+        os._exit(UNGUARDED)
+    return partial(_run_in_processes, workers)
 
 
 def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is not None and not os.path.exists(script):  # standard input
+        raise RuntimeError(f"{script} cannot be run once more: {GUARD}")
     others = set(multiprocessing.active_children())
     # "spawn": a fork would copy whatever threads and locks the caller holds.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    with shared_memory():
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    started: set[multiprocessing.process.BaseProcess] = set()
     try:
         waiting = iter(tasks)
         running: set[Future[R]] = {pool.submit(make, task) for task in islice(waiting, 2 * workers)}
+        started = set(multiprocessing.active_children()) - others
         while running:
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield future.result()
                 running.update(pool.submit(make, task) for task in islice(waiting, 1))
+    except BrokenProcessPool as error:
+        for child in started:
+            child.join(1)
+        if any(child.exitcode == UNGUARDED for child in started):
+            raise RuntimeError(GUARD) from error
+        raise BrokenProcessPool(
+            "a worker process has ended before its work was done: often memory is short, then use fewer workers"
+        ) from error
     except BaseException:
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()

@@ -8,7 +8,6 @@ A file is the one that was listed if its stamp, looked at after its last range h
 """
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -19,12 +18,14 @@ import numpy as np
 import pyarrow as pa
 
 from imagefeed.pipeline.files.input_folder import REQUESTS, LocalInput, RemoteInput, input_folder_at, stamp_here
+from imagefeed.pipeline.files.open_files import OpenFiles
+from imagefeed.pipeline.files.ranged import pread
+from imagefeed.pipeline.runtime.os_errors import OF_ONE_FILE, doing
 from imagefeed.pipeline.sources.locator import Locator, image_file, parse
 
 WINDOW = 1 << 26  # bytes that are asked for at once; at least one image
 GAP = 1 << 17  # bytes between two ranges that are read through sooner than to make two requests
 LARGEST = 1 << 23  # bytes of a request, unless one image is larger
-OPEN_FILES = 16
 CHANGED = "it has changed since it was listed; run again"
 
 
@@ -33,30 +34,43 @@ def read_rows(root: str, rows: pa.Table) -> Iterator[bytes]:
 
     Raises `ValueError` where a file has changed since it was listed, `OSError` where it cannot be read.
     """
+    for found in read_each(root, rows):
+        if isinstance(found, OSError):
+            raise found
+        yield found
+
+
+def read_each(root: str, rows: pa.Table) -> Iterator[bytes | OSError]:
+    """As `read_rows`, but an error of a single file of this machine stands in the place of its image."""
     origin = input_folder_at(root)
     return _read_here(origin, rows) if isinstance(origin, LocalInput) else _read_elsewhere(origin, rows)
 
 
-def _read_here(origin: LocalInput, rows: pa.Table) -> Iterator[bytes]:
-    files: OrderedDict[str, int] = OrderedDict()  # descriptors, the one that was used last at the end
-    try:
+def _read_here(origin: LocalInput, rows: pa.Table) -> Iterator[bytes | OSError]:
+    with OpenFiles() as files:
         for row in rows.to_pylist():
             address = parse(row["file"])
-            path = origin.path(address.file)
-            if path not in files:
-                if len(files) == OPEN_FILES:
-                    os.close(files.popitem(last=False)[1])
-                files[path] = os.open(origin.real(address.file), os.O_RDONLY)
-            files.move_to_end(path)
-            data = os.pread(files[path], row["size"], row["offset"])
-            if len(data) != row["size"]:
-                raise ValueError(f"{path} ends within the image at byte {row['offset']}: {CHANGED}")
-            if stamp_here(os.fstat(files[path])) != row["stamp"]:
-                raise ValueError(f"{path} was written to: {CHANGED}")
+            try:
+                data = _read_range(files, origin, address.file, row)
+            except OSError as error:
+                if error.errno not in OF_ONE_FILE:
+                    raise
+                yield error
+                continue
             yield image_file(data, address.how)
-    finally:
-        for descriptor in files.values():
-            os.close(descriptor)
+
+
+def _read_range(files: OpenFiles, origin: LocalInput, name: str, row: dict) -> bytes:
+    path = origin.path(name)
+    file = files.descriptor(path, origin.real(name))
+    data = pread(file, row["size"], row["offset"])
+    if len(data) != row["size"]:
+        raise ValueError(f"{path} ends within the image at byte {row['offset']}: {CHANGED}")
+    with doing("read", path):
+        status = os.fstat(file)
+    if stamp_here(status) != row["stamp"]:
+        raise ValueError(f"{path} was written to: {CHANGED}")
+    return data
 
 
 def _read_elsewhere(origin: RemoteInput, rows: pa.Table) -> Iterator[bytes]:

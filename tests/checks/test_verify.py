@@ -1,5 +1,7 @@
 """A sound dataset has no fault; each kind of damage is found, with the shard and the sample."""
 
+import os
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -88,3 +90,21 @@ def test_counts_that_do_not_add_up_are_found(split: Path) -> None:
     replace(manifest, shards=tuple(shards), num_quarantined=3).save(split)
     faults = verify(open_dataset(split), quick=True)
     assert len(faults) == 3 and "lists 1 images and 3 are counted" in faults[2]
+
+
+def test_more_shards_than_a_process_may_open_files(images: Path, tmp_path: Path) -> None:
+    """A shard for each of 28 images, and files for 20."""
+    convert(images, tmp_path, ConvertOptions(shard_size=1))
+    dataset = open_dataset(tmp_path / "train")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest, fillers = max(map(int, os.listdir("/proc/self/fd"))), [os.dup(0)]
+    while fillers[-1] < highest:  # so that none is free below
+        fillers.append(os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1 + 20, before[1]))
+    try:
+        assert len(dataset.shard_bytes) == 29 and verify(dataset) == []
+        assert recompute(dataset) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for filler in fillers:
+            os.close(filler)

@@ -1,6 +1,8 @@
 """Ray as the jobs use it, a real one: out of reach for others; work shared out ends or fails and never waits."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from imagefeed.jobs.cluster.work import Lost, on_actors
 from imagefeed.pipeline.files.paths import absolute
 from tests.support.cluster import LOOPBACK
 from tests.support.processes import listening
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,32 @@ def test_an_embedded_ray_listens_on_loopback_only_and_wants_a_token(resources: M
     assert addresses
     assert addresses <= LOOPBACK
     assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_its_files_are_gone_with_it_closed_to_others_and_not_in_a_long_tmpdir(tmp_path: Path) -> None:
+    """Schedulers give long ones; Ray's sockets may have no more than 107 characters in their names."""
+    long = tmp_path / "slurm_jobdir" / ("1355700" * 8)
+    long.mkdir(parents=True)
+    program = (
+        "from pathlib import Path; from imagefeed.jobs.cluster.connect import connected\n"
+        "if __name__ == '__main__':\n"
+        "    with connected():\n"
+        "        import ray\n"
+        "        root = Path(ray._private.worker._global_node.get_session_dir_path()).parent\n"
+        "        print(root, oct(root.parent.stat().st_mode & 0o777), root.exists())\n"
+        "    print(root.parent.exists())\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"TMPDIR": str(long)},
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    first, last = done.stdout.splitlines()
+    assert first.endswith("0o700 True") and last == "False", done.stderr
 
 
 def test_an_address_where_nobody_listens_is_an_error_at_once() -> None:

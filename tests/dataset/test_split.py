@@ -1,6 +1,7 @@
 """A split is opened in a moment or refused with a reason and a cure; nothing hostile gets as far as the decoder."""
 
 import copy
+import gc
 import json
 import pickle
 import shutil
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imagefeed.pipeline.dataset import split as split_module
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES
 from imagefeed.pipeline.dataset.tables import read_mean_image
 from imagefeed.pipeline.files.hashing import file_sha256
@@ -84,6 +86,28 @@ def test_a_folder_of_splits_lists_them(shards: Path) -> None:
         open_dataset(shards / "tar")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         open_dataset(shards / "nowhere")
+
+
+def maps_of(folder: Path) -> int:
+    """The maps of this process of files in a folder."""
+    return sum(str(folder) in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+
+@pytest.mark.parametrize(("most", "kept"), [(5, 5), (4, 0)])
+def test_a_split_of_many_shards_lets_maps_go(
+    most: int, kept: int, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may have so many maps, and beyond that not even memory. Of five shards most or all may stay here."""
+    monkeypatch.setattr(split_module, "MOST_MAPS", most)
+    dataset = open_dataset(shards / "tar" / "train")
+    assert len(dataset.shard_bytes) == 5
+    before = maps_of(dataset.path)
+    ids = [batch.sample_ids for batch in dataset.loader(batch_size=3, dtype="uint8")]
+    del ids
+    gc.collect()
+    assert maps_of(dataset.path) - before == kept
+    held = [dataset.shard_memory(number) for number in (0, 1, 0)]
+    assert held[0] is held[2] and maps_of(dataset.path) - before == max(kept, 2)
 
 
 def test_a_truncated_shard_is_refused_on_opening(split: Path) -> None:

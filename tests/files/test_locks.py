@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from imagefeed.pipeline.files import lease
+from imagefeed.pipeline.files.lease import lease_here
 from imagefeed.pipeline.files.locks import exclusive, exclusive_in_turn, try_lock, wait_lock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,3 +115,45 @@ def test_the_file_that_is_locked_keeps_what_is_in_it(tmp_path: Path) -> None:
     with exclusive(tmp_path / "lock", "taken"), exclusive_in_turn(tmp_path / "other", ""):
         assert (tmp_path / "lock").read_text() == "1234"
     assert (tmp_path / "other").exists()
+
+
+def test_signs_of_life_stand_for_a_lock_where_there_is_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On file systems without flock; `tests/faults` has those."""
+    monkeypatch.setattr(lease, "BEAT", 0.1)
+    with lease_here(path, "taken by another", 0.0) as check:
+        with pytest.raises(RuntimeError, match=r"^taken by another$"), lease_here(path, "taken by another", 0.0):
+            raise AssertionError
+        check()
+    folder = path.with_name(f".{path.name}.lease")
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "1").touch()  # of a holder that is dead
+    with lease_here(path, "taken", 0.0):
+        assert sorted(each.name for each in folder.iterdir()) == ["1", "2"]
+
+
+def test_signs_of_life_end_where_another_has_taken_the_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.1)
+    with lease_here(path, "taken", 0.0) as check:
+        (path.with_name(f".{path.name}.lease") / "7").touch()
+        time.sleep(0.5)
+        with pytest.raises(RuntimeError, match="another process has taken .* see that only one runs"):
+            check()
+
+
+def test_a_turn_comes_also_by_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.1)
+    order = []
+
+    def hold(number: int) -> None:
+        with lease_here(path, "", 30):
+            order.append(number)
+            time.sleep(0.3)
+            order.append(number)
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(order) == [0, 0, 1, 1, 2, 2] and order[::2] == order[1::2]

@@ -22,9 +22,10 @@ from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.files.mapped_file import page_to_ask
 from imagefeed.pipeline.loader.batches import Batch
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
+from imagefeed.pipeline.loader.device import to_device
 from tests.dataset.test_split import forge
 from tests.support import reference
-from tests.support.threads import SOON
+from tests.support.threads import SOON, shared
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("leaves_no_thread")
@@ -447,6 +448,19 @@ def test_several_loaders_and_iterators_at_once(shards: Path, train: Dataset) -> 
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of what is tested here
+@pytest.mark.parametrize("kind", ["batches", "pairs", "device", "transform"])
+def test_threads_that_share_an_iterator_get_each_sample_once_and_end(kind: str, train: Dataset) -> None:
+    options = {"transform": torch.clone} if kind == "transform" else CHEAP
+    loader = train.loader(batch_size=3, **options)
+    given: Any = loader.pairs() if kind == "pairs" else to_device(loader, "cpu") if kind == "device" else loader
+    found = shared(given)
+    if kind == "pairs":
+        assert sum(len(labels) for _, labels in found) == len(train)
+    else:
+        ids = torch.cat([batch.sample_ids[batch.valid] for batch in found])
+        assert sorted(ids.tolist()) == sorted(train.columns.id.tolist())
+
+
 def test_a_fork_after_and_during_use(train: Dataset) -> None:
     loader = train.loader(batch_size=7, **CHEAP)
     list(loader)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imagefeed.pipeline.convert.convert import convert
+from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.image.stored import JPEG
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.normalization import (
@@ -48,6 +50,26 @@ def test_a_mean_of_the_centre_or_of_channels_is_that_of_a_crop_and_not_mirrored(
         assert not found.follows
         for half in found.means:
             assert np.array_equal(half, expected)
+
+
+def test_a_channel_without_variance_is_not_divided_by(tmp_path: Path) -> None:
+    """Raw pixels, red is 7 and blue is 0 in all of them: the mean leaves 0, and no division makes it another number."""
+    images = [picture(number, 40, 40).copy() for number in range(4)]
+    for image in images:
+        image[..., 0], image[..., 2] = 7, 0
+    out = tmp_path / "out"
+    for number, image in enumerate(images):
+        (tmp_path / "in" / "ant").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / "ant" / f"{number}.png").write_bytes(encoded(image, "PNG"))
+    convert(tmp_path / "in", out, ConvertOptions(format="beton", raw=True, resize="short:40"))
+    dataset = open_dataset(out / "train")
+    with np.errstate(all="raise"):
+        loader = dataset.loader(
+            recipe="eval", crop_size=40, batch_size=4, normalize=True, mean="channel", layout="NHWC"
+        )
+    (batch,) = loader
+    assert batch.images[..., [0, 2]].abs().max() == 0
+    assert abs(float(batch.images[..., 1].std(correction=0)) - 1) < 1e-4
 
 
 def test_the_scale_is_one_over_the_deviation_and_what_shrinks_while_there_is_colour(train: Dataset) -> None:

@@ -276,6 +276,18 @@ fit("uncut", "cut-epoch=0.ckpt")
 """
 
 
+def test_the_documented_step_has_loss_0_for_a_rank_that_has_padding_alone(forty: Dataset) -> None:
+    blocks = dict(re.findall(r"```python (\w+)\n(.*?)```", (ROOT / "docs" / "interop.md").read_text(), re.DOTALL))
+    names: dict[str, Any] = {}
+    exec(blocks["lightning"].partition("\ntrainer = ")[0].replace("Linear(147", "Linear(3"), names)  # noqa: S102
+    loader = forty.loader(batch_size=6, recipe="eval", crop_size=32, resize=0, mean=0, rank=1, world_size=2)
+    *_, last = loader
+    assert not last.valid.any()
+    loss = names["Net"]().training_step(last, 0)
+    loss.backward()
+    assert loss.item() == 0.0
+
+
 def test_lightning_goes_on_exactly_on_two_ranks(forty: Dataset, tmp_path: Path) -> None:
     """40 samples in global batches of twelve are four steps an epoch; in the last one, rank 1 has padding alone."""
     blocks = dict(re.findall(r"```python (\w+)\n(.*?)```", (ROOT / "docs" / "interop.md").read_text(), re.DOTALL))

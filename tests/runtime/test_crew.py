@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,6 +102,20 @@ def test_several_threads_share_one_task() -> None:
         time.sleep(0.001)
     gate.set()
     assert len(set(inside)) == 3 and crew.take() is not None
+
+
+def test_consumers_may_be_several_and_each_is_told_of_the_end() -> None:
+    for _ in range(20):
+        crew = crew_of(Counting, 7)
+
+        def tasks(crew: Crew = crew) -> Iterator[int]:
+            while (task := crew.take()) is not None:
+                yield task.number
+            crew.close()  # while others still wait
+
+        with ThreadPoolExecutor(4) as pool:
+            taken = [pool.submit(lambda: list(tasks())) for _ in range(4)]
+        assert sorted(number for each in taken for number in each.result()) == list(range(7))
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
