@@ -18,6 +18,7 @@ import pytest
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.files.cache import GB, CacheOptions
+from imagefeed.pipeline.files.mapped_file import page_to_ask
 from imagefeed.pipeline.files.object_store import StorageOptions
 from imagefeed.pipeline.loader.dataset import Dataset, open_dataset
 from imagefeed.pipeline.loader.options import LoaderOptions, order_of, residency_of
@@ -278,6 +279,7 @@ elif sys.argv[3] == "fork":
 
 @pytest.mark.parametrize("way", ["exit", "fork", "wait"])
 def test_python_ends_at_once_beside_a_stalled_server(server: FileServer, tmp_path: Path, way: str) -> None:
+    page_to_ask()  # compiled by now: the process is to say nothing
     server.fault = always("stall")
     process = subprocess.Popen(
         [sys.executable, "-c", LEAVE, f"{server.url}/train", str(tmp_path), way],

@@ -15,12 +15,12 @@ PROOFS = {
     "checks/test_verify.py": "checks.scan",
     "cli/test_main.py": "jobs.cli.app jobs.cli.datasets jobs.cli.inspect runtime.command runtime.signals",
     "cluster/test_cluster.py": "jobs.cluster.connect jobs.cluster.work",
+    "convert/test_apart.py": "convert.altered convert.chosen",
     "convert/test_convert.py": "convert.options convert.plan convert.write_shard files.hashing",
     "convert/test_dry_run.py": "convert.estimate",
     "convert/test_repack.py": "formats.beton_merge sources.export",
     "dataset/test_joined.py": "dataset.sample_store",
     "dataset/test_manifest.py": "dataset.type_check",
-    "dataset/test_shard_paths.py": "files.wildcards",
     "dataset/test_split.py": "dataset.tables",
     "evaluation/test_compare.py": "jobs.report.comparison_page",
     "evaluation/test_curves.py": "jobs.report.training_charts jobs.report.vega",
@@ -51,13 +51,15 @@ PROOFS = {
     "runs/test_folder.py": "jobs.runs.versions",
     "serving/test_predictor.py": "jobs.cli.predict",
     "serving/test_server.py": "jobs.serving.neighbourhood",
+    "sources/test_labels.py": "sources.class_order",
     "sources/test_layouts.py": (
         "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "
         "sources.ilsvrc2012 sources.ilsvrc2012_kaggle sources.ilsvrc2012_unpacked sources.image_list "
         "sources.image_table sources.locator sources.open_source sources.own_dataset sources.parquet "
         "sources.reader sources.split_names"
     ),
-    "sources/test_remote_sources.py": "files.input_folder files.ranged",
+    "sources/test_own_folders.py": "files.marks",
+    "sources/test_remote_sources.py": "files.ranged",
     "sources/test_sources.py": "sources.describe sources.ilsvrc2012_devkit",
     "synthetic/test_ilsvrc2012.py": "synthetic.drawing",
     "training/test_train.py": "convert.sample_data jobs.train jobs.training.config jobs.training.run",
