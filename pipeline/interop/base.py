@@ -15,7 +15,7 @@ from imagefeed.pipeline.loader.options import LoaderOptions, num_samples_of
 from imagefeed.pipeline.loader.ranks import check_process
 from imagefeed.pipeline.runtime.in_turn import InTurn
 from imagefeed.pipeline.sampling.order import PAD
-from imagefeed.pipeline.sampling.state import Cursor, Resumable
+from imagefeed.pipeline.sampling.state import Resumable
 
 
 def one_split(dataset: SampleStore, who: str) -> Split:
@@ -64,10 +64,10 @@ class OtherLoader(Resumable, ABC):
 
     def __iter__(self) -> Iterator[Batch]:
         check_process(self.options.rank_slice, found=self.options.ranks_found)
-        return InTurn(self._epoch(self.begin()))
+        return InTurn(self._epoch())
 
-    def _epoch(self, cursor: Cursor) -> Generator[Batch, None, None]:
-        cursor.ask()
+    def _epoch(self) -> Generator[Batch, None, None]:
+        cursor = self.take()
         with closing(self.batches(cursor.seed, cursor.epoch, cursor.position)) as batches:
             for batch in batches:
                 cursor.advance(self.options.rank_slice.global_batch, self._most)

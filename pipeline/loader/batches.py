@@ -36,6 +36,7 @@ from imagefeed.pipeline.loader.buffers import DTYPES, Buffers
 from imagefeed.pipeline.loader.normalization import normalizations
 from imagefeed.pipeline.loader.options import LoaderOptions
 from imagefeed.pipeline.sampling.order import PAD
+from imagefeed.pipeline.sampling.state import Cursor
 
 # Returns once the shards of a batch are here, or once the function that it is given says that nobody wants the batch.
 Wait = Callable[[Callable[[], bool]], None]
@@ -85,6 +86,9 @@ class BatchLoader(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Batch]: ...
+
+    def peek(self) -> Cursor:
+        """See `Loader.peek`."""
 
     def set_epoch(self, epoch: int) -> None:
         """See `Loader.set_epoch`."""

@@ -17,6 +17,7 @@ from imagefeed.pipeline.loader.batches import Batch, BatchLoader
 from imagefeed.pipeline.loader.device_normalize import DeviceNormalize
 from imagefeed.pipeline.loader.pairs import Pairs
 from imagefeed.pipeline.runtime.in_turn import InTurn
+from imagefeed.pipeline.sampling.state import Cursor
 
 
 def to_device(
@@ -82,19 +83,18 @@ class DeviceLoader:
         self._state = None
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = iter(self.loader)
-        self._state = self.loader.state_dict()
-        return InTurn(self._epoch(batches))
+        return InTurn(self._epoch(iter(self.loader)))
 
     def _epoch(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
         under_way: deque[Sent] = deque()
         failure: Exception | None = None
         more = True
+        place = self.loader.peek()
         while True:
             while more and len(under_way) <= self._ahead:
-                before = self.loader.state_dict()
                 try:
-                    under_way.append(self._send(next(batches), before))
+                    under_way.append(self._send(next(batches), place))
+                    place.position = under_way[-1].state["position"]
                 except StopIteration:
                     more = False
                 except Exception as error:  # the caller gets the batches before it first, as from the loader
@@ -108,16 +108,16 @@ class DeviceLoader:
             raise failure
         self._state = self.loader.state_dict()
 
-    def _send(self, batch: Batch, before: dict[str, int]) -> Sent:
-        """Begins the copies; `before` is the loader's state before it gave `batch`."""
+    def _send(self, batch: Batch, place: Cursor) -> Sent:
+        """Begins the copies; `place` is where the loader stood before it gave `batch`."""
         with torch.cuda.stream(self._stream):  # None changes nothing
             # The small ones first: they are not pinned, and the host waits for its turn on the stream.
             small = [sent_to(self.device, part) for part in batch[1:]]
             images = batch.images.to(self.device, non_blocking=True)
             if self._finish is not None:
-                seed, epoch = before["seed"], before["epoch"]
-                position = self.loader.options.rank_slice.first(before["position"])
-                images = self._finish(images, batch.sample_ids.numpy(), seed=seed, epoch=epoch, position=position)
+                position = self.loader.options.rank_slice.first(place.position)
+                ids = batch.sample_ids.numpy()
+                images = self._finish(images, ids, seed=place.seed, epoch=place.epoch, position=position)
             arrived = self._stream.record_event() if self._stream is not None else None
         return Sent(type(batch)._make((images, *small)), arrived, self.loader.state_dict())
 

@@ -4,6 +4,7 @@ for batch in open_dataset("imagenet/train").loader(batch_size=128):
     batch.images, batch.labels, batch.sample_ids, batch.valid
 """
 
+import threading
 import weakref
 from functools import partial
 from typing import Any, Self
@@ -39,7 +40,7 @@ class Loader(Resumable):
     """Batches of one dataset; made by `Dataset.loader`.
 
     Each `for` is one epoch and the next `for` is the next epoch, also after a `break`. Any number of iterators and
-    loaders may be alive at once; `state_dict` speaks of the iterator that this loader made last. `iter` raises
+    loaders may be alive at once; `state_dict` speaks of the one that was asked for its first batch last. `iter` raises
     `RuntimeError` in a worker of a `torch.utils.data.DataLoader` (use `num_workers=0`), and where the loader was made
     before the process group that it should have taken its rank from.
     """
@@ -76,10 +77,10 @@ class Loader(Resumable):
 
     def __iter__(self) -> "Epoch | TransformedEpoch":
         check_process(self.options.rank_slice, found=self.options.ranks_found)
-        cursor, rest = self.begin(), (self.num_samples, self.skipped)
         if self.options.makes_images:
-            return TransformedEpoch(self.dataset, self.options, self._blank, self._fields, cursor, *rest)
-        return Epoch(self._planners, cursor, *rest)
+            how = self.dataset, self.options, self._blank, self._fields
+            return TransformedEpoch(*how, self, self.num_samples, self.skipped)
+        return Epoch(self._planners, self, self.num_samples, self.skipped)
 
     def pairs(self) -> "Pairs":
         """The same epochs as pairs of images and labels, as a `DataLoader` gives them: without rows of padding.
@@ -118,21 +119,23 @@ def give_back() -> None:
 
 
 class Epoch:
-    """One pass over what is left of an epoch, which keeps `cursor` up to date; made by `iter(loader)`.
+    """One pass over what is left of an epoch of `places`; made by `iter(loader)`.
 
     A batch is an error if one of its samples is: `next` then raises `ValueError` with the shard, the sample and the
     cure, after the batches before it. The threads end with the epoch, on `close`, when this object is dropped, and
     when Python exits.
     """
 
-    def __init__(self, planners: Planners, cursor: Cursor, num_samples: int, skipped: list[str]) -> None:
-        self._planners, self._cursor, self._num_samples, self._skipped = planners, cursor, num_samples, skipped
+    def __init__(self, planners: Planners, places: Resumable, num_samples: int, skipped: list[str]) -> None:
+        self._planners, self._places, self._num_samples, self._skipped = planners, places, num_samples, skipped
         self._global_batch = planners.options.rank_slice.global_batch
-        self._begin()
+        self._cursor: Cursor | None = None  # until the first `next`
+        self._taking = threading.Lock()
+        self._begin(places.peek())
 
-    def _begin(self) -> None:
-        """Starts the threads where the cursor stands."""
-        cursor, planner = self._cursor, self._planners.at(self._cursor.epoch)
+    def _begin(self, cursor: Cursor) -> None:
+        """Starts the threads at a place."""
+        planner = self._planners.at(cursor.epoch)
         options = planner.options
         rank_slice, seed, epoch, start = options.rank_slice, cursor.seed, cursor.epoch, cursor.position
         self._begun_at = seed, epoch, start
@@ -161,12 +164,7 @@ class Epoch:
         return self
 
     def __next__(self) -> Batch:
-        cursor = self._cursor
-        if not cursor.asked:
-            cursor.ask()
-            if self._begun_at != (cursor.seed, cursor.epoch, cursor.position):  # it was set or loaded after `iter`
-                self.close()
-                self._begin()
+        cursor = self._taken()
         try:
             task = self._crew.take()
             if task is not None:
@@ -181,9 +179,23 @@ class Epoch:
         self.close()
         raise StopIteration
 
+    def _taken(self) -> Cursor:
+        """The place of this pass, which the first to ask takes."""
+        with self._taking:
+            if self._cursor is None:
+                self._cursor = cursor = self._places.take()
+                if self._begun_at != (cursor.seed, cursor.epoch, cursor.position):  # set, loaded or taken after `iter`
+                    self._end()
+                    self._begin(cursor)
+            return self._cursor
+
     def close(self) -> None:
         """Ends the threads; `next` raises from then on."""
-        self._cursor.asked = True  # no `set_epoch` opens it again
+        if self._cursor is None:
+            self._cursor = self._places.peek()  # any: nobody comes there
+        self._end()
+
+    def _end(self) -> None:
         if self._prefetcher is not None:
             self._prefetcher.stop()
         self._crew.close()

@@ -25,7 +25,7 @@ from imagefeed.pipeline.runtime.cores import cores_per_rank
 from imagefeed.pipeline.runtime.executors import shared_memory
 from imagefeed.pipeline.sampling.order import PAD
 from imagefeed.pipeline.sampling.rng import OWN, draw
-from imagefeed.pipeline.sampling.state import Cursor
+from imagefeed.pipeline.sampling.state import Cursor, Resumable
 
 
 class Blank(NamedTuple):
@@ -134,7 +134,7 @@ def as_it_is(made: Any) -> Any:
 
 
 class TransformedEpoch:
-    """One pass over what is left of an epoch, which keeps `cursor` up to date; made by `iter(loader)`.
+    """One pass over what is left of an epoch of `places`; made by `iter(loader)`.
 
     The processes begin with the first `next`, and end with the epoch, on `close` and when this object is dropped. Of
     several threads that ask, one is served at a time.
@@ -146,12 +146,13 @@ class TransformedEpoch:
         options: LoaderOptions,
         blank: Blank,
         fields: BatchFields,
-        cursor: Cursor,
+        places: Resumable,
         num_samples: int,
         skipped: list[str],
     ) -> None:
         self._dataset, self._options, self._blank, self._fields = dataset, options, blank, fields
-        self._cursor, self._num_samples, self._skipped = cursor, num_samples, skipped
+        self._places, self._num_samples, self._skipped = places, num_samples, skipped
+        self._cursor: Cursor | None = None  # until the first `next`
         self._batches: Iterator[tuple[np.ndarray, Made]] | None = None
         self._serving = threading.Lock()
 
@@ -163,10 +164,10 @@ class TransformedEpoch:
             return self._next()
 
     def _next(self) -> Batch:
+        if self._cursor is None:
+            self._cursor = self._places.take()
+            self._batches = self._begin(self._cursor)
         cursor, rank_slice = self._cursor, self._options.rank_slice
-        if not cursor.asked:
-            cursor.ask()
-            self._batches = self._begin()
         if self._batches is None:
             raise StopIteration
         try:
@@ -184,13 +185,14 @@ class TransformedEpoch:
 
     def close(self) -> None:
         """Ends the processes; `next` raises from then on."""
-        self._cursor.asked = True  # no `set_epoch` opens it again
+        if self._cursor is None:
+            self._cursor = self._places.peek()  # any: nobody comes there
         self._batches = None
 
-    def _begin(self) -> Iterator[tuple[np.ndarray, Made]]:
+    def _begin(self, cursor: Cursor) -> Iterator[tuple[np.ndarray, Made]]:
         """The images of each batch, with the entries that they were made of."""
-        options, cursor = self._options, self._cursor
-        rank_slice, start = options.rank_slice, cursor.position
+        options, start = self._options, cursor.position
+        rank_slice = options.rank_slice
         order = order_of(self._dataset, options, cursor.seed, cursor.epoch)
         count = rank_slice.num_batches(self._num_samples, start)
         batches = [rank_slice.entries(order, start + number * rank_slice.global_batch) for number in range(count)]

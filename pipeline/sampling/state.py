@@ -14,12 +14,7 @@ class Cursor:
     seed: int
     epoch: int = 0
     position: int = 0
-    begun: bool = False  # whether an iterator has this epoch, so that the next one gets the epoch after it
-    asked: bool = False  # whether that iterator was asked for a batch, so that nothing moves it any more
-
-    def ask(self) -> None:
-        """Notes that an iterator is asked for its first batch."""
-        self.begun = self.asked = True
+    taken: bool = False  # whether an iterator gives batches from here, so that the next one gets the epoch after it
 
     def advance(self, samples: int, most: int) -> None:
         """Notes that a batch of `samples` was handed out, of an epoch that has `most`; padding does not count."""
@@ -27,35 +22,37 @@ class Cursor:
 
     def end_epoch(self) -> None:
         """Notes that the epoch was handed out: from now on it is the start of the next one."""
-        if self.begun:
-            self.epoch, self.position, self.begun = self.epoch + 1, 0, False
+        if self.taken:
+            self.epoch, self.position, self.taken = self.epoch + 1, 0, False
 
 
 class Resumable:
-    """Something that goes through epochs and whose position in them can be saved, loaded and set."""
+    """Something that goes through epochs and whose position in them can be saved, loaded and set.
+
+    An iterator takes its place when it is asked for its first batch and not before: Lightning makes one before it tells
+    the epoch and before it loads a state.
+    """
 
     def __init__(self, seed: int, most: int, of: str) -> None:
         """Positions are in [0, `most`]; `of` is what error messages call the data."""
         self._cursor, self._most, self._of = Cursor(seed), most, of
 
-    def begin(self) -> Cursor:
-        """The cursor of a new iterator: where it was loaded or set, or else the start of the next epoch."""
+    def peek(self) -> Cursor:
+        """Where an iterator begins that is asked now: where the loader was set, or at the start of the next epoch."""
         cursor = self._cursor
-        if cursor.begun:
-            cursor = Cursor(cursor.seed, cursor.epoch + 1)
-        self._cursor = replace(cursor, begun=True, asked=False)
+        return Cursor(cursor.seed, cursor.epoch + 1) if cursor.taken else replace(cursor)
+
+    def take(self) -> Cursor:
+        """That place, for one iterator, which keeps it up to date."""
+        self._cursor = replace(self.peek(), taken=True)
         return self._cursor
 
     def set_epoch(self, epoch: int) -> None:
-        """The next `for` is epoch `epoch`: from its first batch, or from the position that was loaded for it.
-
-        So is the iterator made last, if nobody has asked it for a batch: Lightning makes it before it tells the epoch.
-        """
+        """The next epoch is `epoch`: from its first batch, or from the position that was loaded for it."""
         if not 0 <= epoch < 2**32:
             raise ValueError(f"epoch must be in [0, 2**32), not {epoch}")
-        if self._cursor.asked or self._cursor.epoch != epoch:
-            self._move(self._cursor.seed, epoch, 0)
-        self._cursor.begun = False
+        if self._cursor.taken or self._cursor.epoch != epoch:
+            self._cursor = Cursor(self._cursor.seed, epoch)
 
     @property
     def sampler(self) -> Self:
@@ -70,10 +67,7 @@ class Resumable:
         return {key: getattr(self._cursor, key) for key in STATE}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next `for` continues where `state` was taken, with its seed. Raises `ValueError` for any other state.
-
-        So does the iterator made last, if nobody has asked it for a batch, as with `set_epoch`.
-        """
+        """The next epoch continues where `state` was taken, with its seed. Raises `ValueError` for any other state."""
         if sorted(state) != sorted(STATE) or not all(isinstance(value, int) for value in state.values()):
             raise ValueError(f"a loader's state has the integers {', '.join(STATE)}, not {dict(state)}")
         if not (0 <= state["seed"] < 2**64 and 0 <= state["epoch"] < 2**32):
@@ -83,12 +77,4 @@ class Resumable:
                 f"the state's position {state['position']} is beyond the {self._most} samples of an epoch of "
                 f"{self._of}: it belongs to another dataset"
             )
-        self._move(state["seed"], state["epoch"], state["position"])
-
-    def _move(self, seed: int, epoch: int, position: int) -> None:
-        """Where the next iterator begins, and the one made last if nobody has asked it: whichever is asked first."""
-        if self._cursor.asked:
-            self._cursor = Cursor(seed, epoch, position)
-        else:
-            self._cursor.seed, self._cursor.epoch, self._cursor.position = seed, epoch, position
-            self._cursor.begun = False
+        self._cursor = Cursor(state["seed"], state["epoch"], state["position"])

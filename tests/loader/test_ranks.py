@@ -228,6 +228,22 @@ def test_the_epoch_that_a_sampler_is_told_reaches_an_iterator_that_gave_nothing_
     assert ids(batches) == epochs[2] and ids(other) == epochs[3]
 
 
+@pytest.mark.parametrize(
+    "wrap", [lambda loader: loader, lambda loader: to_device(loader, "cpu")], ids=["host", "device"]
+)
+def test_an_iterator_that_was_asked_for_nothing_takes_nothing(forty: Dataset, wrap: Any) -> None:
+    plain = forty.loader(batch_size=8, **CHEAP)
+    epochs = [ids(plain) for _ in range(2)]
+    loader = wrap(forty.loader(batch_size=8, **CHEAP))
+    iter(loader)
+    batches = iter(loader)
+    assert loader.state_dict() == {"seed": 0, "epoch": 0, "position": 0}
+    loader.load_state_dict({"seed": 0, "epoch": 1, "position": 16})  # with an iterator that is there already
+    assert ids(batches) == epochs[1][16:]
+    loader.set_epoch(0)
+    assert ids(loader) == epochs[0]
+
+
 def test_a_closed_iterator_stays_closed(forty: Dataset) -> None:
     loader = forty.loader(batch_size=8, **CHEAP)
     batches = loader.__iter__()
@@ -288,11 +304,16 @@ def test_the_documented_step_has_loss_0_for_a_rank_that_has_padding_alone(forty:
     assert loss.item() == 0.0
 
 
-def test_lightning_goes_on_exactly_on_two_ranks(forty: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [False, True], ids=["", "number of steps asked"])
+def test_lightning_goes_on_exactly_on_two_ranks(forty: Dataset, tmp_path: Path, asked: bool) -> None:
     """40 samples in global batches of twelve are four steps an epoch; in the last one, rank 1 has padding alone."""
     blocks = dict(re.findall(r"```python (\w+)\n(.*?)```", (ROOT / "docs" / "interop.md").read_text(), re.DOTALL))
     example = blocks["setup"] + blocks["lightning"].partition("\ntrainer = ")[0]
     example = example.replace("/data/imagenet-256/train", str(forty.path)).replace("Linear(147", "Linear(3")
+    if asked:  # before Lightning has read the checkpoint, as most warm-ups do
+        example = example.replace(
+            "return torch.optim.SGD", "self.trainer.estimated_stepping_batches\n        return torch.optim.SGD"
+        )
     program = tmp_path / "fit.py"
     program.write_text(example.replace("batch_size=128)", f"batch_size=6, **{CHEAP})") + LIGHTNING)
     run(str(program), str(tmp_path))

@@ -13,7 +13,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.integers(1, 4), st.integers(0, 5)),  # batches of a size, so many, then left
         st.tuples(st.just("whole"), st.integers(1, 12), st.just(0)),  # batches of a size to the end of the epoch
-        st.tuples(st.just("made"), st.just(0), st.just(0)),  # an iterator that is asked for nothing
+        st.tuples(st.just("made"), st.just(0), st.just(0)),  # an iterator that is asked for nothing takes nothing
         st.tuples(st.just("set"), st.integers(0, 3), st.just(0)),
         st.tuples(st.just("load"), st.integers(0, 3), st.integers(0, MOST)),
     ),
@@ -22,8 +22,6 @@ STEPS = st.lists(
 
 
 def read(cursor: Cursor, size: int, count: int) -> None:
-    if not cursor.asked:
-        cursor.ask()
     for _ in range(count):
         cursor.advance(size, MOST)
 
@@ -32,18 +30,15 @@ class Twin:
     """What the next `for` gives, in words: an epoch and a position, and whether somebody has them already."""
 
     def __init__(self) -> None:
-        self.epoch, self.position, self.taken, self.asked = 0, 0, False, False
+        self.epoch, self.position, self.taken = 0, 0, False
 
-    def begin(self) -> tuple[int, int]:
-        if self.taken:
-            self.epoch, self.position = self.epoch + 1, 0
-        self.taken, self.asked = True, False
-        return self.epoch, self.position
+    def next(self) -> tuple[int, int]:
+        return (self.epoch + 1, 0) if self.taken else (self.epoch, self.position)
 
     def set_epoch(self, epoch: int) -> None:
-        if self.asked or self.epoch != epoch:
+        if self.taken or self.epoch != epoch:
             self.epoch, self.position = epoch, 0
-        self.taken = self.asked = False
+        self.taken = False
 
 
 @given(steps=STEPS)
@@ -51,9 +46,9 @@ def test_any_sequence_is_that_of_the_slow_twin(steps: list[tuple[str, int, int]]
     loader, twin = Resumable(5, MOST, "data"), Twin()
     for step, a, b in steps:
         if step in ("read", "whole"):
-            cursor, at = loader.begin(), twin.begin()
+            cursor, at = loader.take(), twin.next()
             assert (cursor.epoch, cursor.position) == at
-            twin.asked = True
+            twin.epoch, twin.taken = at[0], True
             count = b if step == "read" else -(-(MOST - at[1]) // a)
             read(cursor, a, count)
             twin.position = min(MOST, at[1] + a * count)
@@ -61,14 +56,14 @@ def test_any_sequence_is_that_of_the_slow_twin(steps: list[tuple[str, int, int]]
                 cursor.end_epoch()
                 twin.epoch, twin.position, twin.taken = at[0] + 1, 0, False
         elif step == "made":
-            cursor, at = loader.begin(), twin.begin()
-            assert (cursor.epoch, cursor.position) == at
+            cursor = loader.peek()
+            assert (cursor.epoch, cursor.position) == twin.next()
         elif step == "set":
             loader.set_epoch(a)
             twin.set_epoch(a)
         else:
             loader.load_state_dict({"seed": 5, "epoch": a, "position": b})
-            twin.epoch, twin.position, twin.taken, twin.asked = a, b, False, False
+            twin.epoch, twin.position, twin.taken = a, b, False
         assert loader.state_dict() == {"seed": 5, "epoch": twin.epoch, "position": twin.position}
 
 
@@ -78,28 +73,26 @@ def test_a_state_that_is_loaded_is_the_state_that_was_saved(seed: int, epoch: in
     loader = Resumable(0, MOST, "data")
     loader.load_state_dict(state)
     assert loader.state_dict() == state
-    cursor = loader.begin()
+    cursor = loader.take()
     assert (cursor.seed, cursor.epoch, cursor.position) == (seed, epoch, position)
 
 
 @given(epoch=st.integers(0, 3), position=st.integers(0, MOST), other=st.integers(0, 3))
-def test_an_iterator_that_gave_nothing_goes_along_with_the_epoch_that_is_set(
-    epoch: int, position: int, other: int
-) -> None:
+def test_a_position_that_was_loaded_stays_when_its_epoch_is_set(epoch: int, position: int, other: int) -> None:
     loader = Resumable(0, MOST, "data")
     loader.load_state_dict({"seed": 0, "epoch": epoch, "position": position})
-    cursor = loader.begin()
     loader.sampler.set_epoch(other)
+    cursor = loader.take()
     assert (cursor.epoch, cursor.position) == (other, position if other == epoch else 0)
     read(cursor, MOST, 1)
     assert loader.state_dict() == {"seed": 0, "epoch": other, "position": MOST}
-    loader.set_epoch(other)  # now that it gave something, the next `for` has the epoch again
-    assert loader.begin().position == 0 and cursor.position == MOST
+    loader.set_epoch(other)  # now that somebody has it, the next `for` has the epoch again
+    assert loader.take().position == 0 and cursor.position == MOST
 
 
 def test_an_iterator_of_an_earlier_epoch_does_not_move_the_state() -> None:
     loader = Resumable(0, MOST, "data")
-    first, second = loader.begin(), loader.begin()
+    first, second = loader.take(), loader.take()
     read(first, 3, 2)
     first.end_epoch()
     assert loader.state_dict() == {"seed": 0, "epoch": 1, "position": 0}
@@ -108,7 +101,7 @@ def test_an_iterator_of_an_earlier_epoch_does_not_move_the_state() -> None:
 
 
 def test_an_epoch_that_ends_twice_counts_once() -> None:
-    cursor = Resumable(0, MOST, "data").begin()
+    cursor = Resumable(0, MOST, "data").take()
     cursor.end_epoch()
     cursor.end_epoch()
     assert cursor.epoch == 1
