@@ -30,7 +30,7 @@ def at_first(fault: str, times: int, file: str = "shard-00001.tar") -> Fault:
 
 class FileServer(http.server.ThreadingHTTPServer):
     """The files of a folder, with ranges and a page that lists them, or what the server at `upstream` says, unless
-    `fault` says otherwise.
+    `fault` or `fault_of_attempt` say otherwise.
 
     Faults: "drop" (the connection, half-way), "stall" (half-way), "short", "wrong", "whole" (ranges are not known), or
     a status.
@@ -42,7 +42,9 @@ class FileServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder, self.upstream = folder, upstream
         self.fault: Fault = lambda name, number: None
+        self.fault_of_attempt: Fault = lambda name, number: None  # the same, by how often this very range was asked for
         self.requests: Counter[str] = Counter()  # GETs by file
+        self.attempts: Counter[tuple[str, str | None]] = Counter()  # GETs by file and range
         self.num_sent: Counter[str] = Counter()  # bytes by file
         self.guard = threading.Lock()
         self.closing = threading.Event()
@@ -91,9 +93,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server, name = self.server, unquote(self.path.rpartition("/")[2])
+        asked = name, self.headers.get("Range")
         with server.guard:
-            fault = server.fault(name, server.requests[name])
+            fault = server.fault(name, server.requests[name]) or server.fault_of_attempt(name, server.attempts[asked])
             server.requests[name] += 1
+            server.attempts[asked] += 1
         if fault == "whole":
             del self.headers["Range"]
         status, headers, content = server.answer("GET", self.path, dict(self.headers))
