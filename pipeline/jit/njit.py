@@ -12,11 +12,20 @@ OPTIONS = {"nogil": True, "no_cfunc_wrapper": True}
 
 def njit(function: Any) -> Any:
     """Compiles a function when it is called first, from Python or from other compiled code. It runs without the GIL."""
+    return with_part(compiled(function))
+
+
+def inlined_njit(function: Any) -> Any:
+    """The same for what is called once a row: to hand its arguments over would take a part of its time."""
+    return with_part(compiled(function), inlined=True)
+
+
+def compiled(function: Any) -> Any:
+    """A function that is kept on disk where there is a place for it."""
     try:
-        compiled = any_njit(**OPTIONS, cache=True)(function)
+        return one_at_a_time(any_njit(**OPTIONS, cache=True)(function))
     except RuntimeError:  # there is no folder that can be written
-        return with_part(saying_so(any_njit(**OPTIONS)(function)))
-    return with_part(one_at_a_time(compiled))
+        return saying_so(any_njit(**OPTIONS)(function))
 
 
 def one_at_a_time(function: Any) -> Any:

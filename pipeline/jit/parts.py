@@ -59,12 +59,13 @@ def without_literals(kind: Any) -> Any:
 
 
 any_njit: Any = numba.njit  # its annotation does not know all of its options
-_compile = any_njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=CompilerOfParts)
+_options = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": CompilerOfParts}
 
 
-def with_part(function: Any) -> Any:
-    """A function that Numba compiles for Python, but which other compiled code gets as a part."""
-    part: Any = _compile(function.py_func)
+def with_part(function: Any, *, inlined: bool = False) -> Any:
+    """A function that Numba compiles for Python, but which other compiled code gets as a part; `inlined`, LLVM has no
+    choice but to inline it."""
+    part: Any = any_njit(**_options, forceinline=inlined)(function.py_func)
 
     def get_call_template(args: Any, kws: dict[str, Any]) -> Any:
         kws = {name: without_literals(kind) for name, kind in kws.items()}

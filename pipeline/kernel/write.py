@@ -11,7 +11,7 @@ import numpy as np
 
 from imagefeed.pipeline.image.jpeg.planes import Planes, no_planes, pixel_row
 from imagefeed.pipeline.jit.intrinsics import FLIP_PIXELS, finish, flip_block
-from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.jit.njit import inlined_njit, njit
 from imagefeed.pipeline.jit.views import address_of, array_at
 
 UINT8, FLOAT16, BFLOAT16, FLOAT32 = range(4)  # types of values
@@ -67,7 +67,7 @@ def image_source(image: np.ndarray) -> Source:
     return Source(address_of(image), image.shape[1], no_planes())
 
 
-@njit
+@inlined_njit
 def view_row(source: Source, view: View, y: int, size: int, flipped: np.ndarray) -> int:
     """The address of row `y` of a view, uint8 [3 * size]: in the source itself or, mirrored, in `flipped`."""
     planes = source.planes
@@ -126,7 +126,7 @@ def write_view(
             write_row(row, mean_values, buffers.colour, scale, out + width * 3 * size * y, kind)
 
 
-@njit
+@inlined_njit
 def write_row(pixels: np.ndarray, mean: np.ndarray, colour: np.ndarray, scale: np.ndarray, out: int, kind: int) -> None:
     """Writes n values of a row (`pixels` uint8 [n], the others float32 [n]) to an address."""
     if kind == UINT8:
@@ -146,7 +146,7 @@ def write_values(pixels: np.ndarray, mean: np.ndarray, colour: np.ndarray, scale
         row[x] = finish(pixels[x], mean[x], colour[x], scale[x], row)
 
 
-@njit
+@inlined_njit
 def write_channel(pixels: np.ndarray, mean: np.ndarray, colour: float, factor: float, out: int, kind: int) -> None:
     """Writes one channel of n pixels, every third of `pixels` (uint8), to an address; `mean` is float32 [n]."""
     if kind == UINT8:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba.core import event
 
-from imagefeed.pipeline.jit.njit import njit
+from imagefeed.pipeline.jit.njit import inlined_njit, njit
 
 
 class Compilations(event.Listener):
@@ -94,3 +94,20 @@ def test_errors_of_a_part_reach_python() -> None:
     assert outer(1) == 2
     with pytest.raises(ValueError, match="too large"):
         outer(3)
+
+
+def test_what_is_always_inlined_gives_the_same_and_is_no_function_any_more() -> None:
+    @inlined_njit
+    def squared(number):
+        return number * number
+
+    @njit
+    def sum_of_squares(numbers):
+        total = 0
+        for number in numbers:
+            total += squared(number)
+        return total
+
+    assert sum_of_squares(np.arange(5)) == 30 and squared(7) == 49
+    (code,) = sum_of_squares.inspect_llvm().values()
+    assert "call" in code and not [line for line in code.splitlines() if "call" in line and "squared" in line]

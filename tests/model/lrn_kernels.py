@@ -8,7 +8,7 @@ a kernel is interpreted is settled when it is decorated. Alone: `TRITON_INTERPRE
 # (a kernel's arguments have no Python type)
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -79,16 +79,16 @@ LAYOUTS = "contiguous", "channels last", "sliced"
 RELUS = "none", "before", "after"
 
 
-def cases() -> Iterator[Any]:
+def cases(shapes: Sequence[Any]) -> Iterator[Any]:
     """Shapes, types, layouts and places of ReLU: all of them on a GPU; for the slow interpreter a third, in which each
     three of the four meet in every way."""
-    sets: tuple[Any, ...] = SHAPES, DTYPES, LAYOUTS, RELUS
+    sets: tuple[Any, ...] = shapes, DTYPES, LAYOUTS, RELUS
     for (s, shape), (d, dtype), (x, layout), (r, relu) in product(*(list(enumerate(each)) for each in sets)):
         if not INTERPRETED or (s + d + x + r) % 3 == 0:
-            yield pytest.param(shape.values[0], dtype, layout, relu, id=f"{shape.id}-{dtype}-{layout}-{relu}")
+            yield pytest.param(*shape.values, dtype, layout, relu, id=f"{shape.id}-{dtype}-{layout}-{relu}")
 
 
-@pytest.mark.parametrize(("shape", "dtype", "layout", "relu"), list(cases()))
+@pytest.mark.parametrize(("shape", "dtype", "layout", "relu"), list(cases(SHAPES)))
 def test_is_its_twin(shape: tuple[int, ...], dtype: torch.dtype, layout: str, relu: str) -> None:
     check(values(shape, layout, dtype, 1), values(shape, layout, dtype, 2) / 100, *PAPER, relu, 1)
 
@@ -199,10 +199,7 @@ POOLED = [
 ]
 
 
-@pytest.mark.parametrize("relu", ["none", "before", "after"])
-@pytest.mark.parametrize("layout", ["contiguous", "channels last", "sliced"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(("shape", "groups"), POOLED)
+@pytest.mark.parametrize(("shape", "groups", "dtype", "layout", "relu"), list(cases(POOLED)))
 def test_with_pooling_it_is_its_twin(
     shape: tuple[int, ...], groups: int, dtype: torch.dtype, layout: str, relu: str
 ) -> None:
