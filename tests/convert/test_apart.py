@@ -86,7 +86,9 @@ def test_output_below_the_images_may_be_killed_and_is_gone_on_with(source: Path,
 def test_a_source_below_the_output_is_fine_where_no_split_goes(images: Path, tmp_path: Path) -> None:
     shutil.copytree(images, tmp_path / "raw")
     convert(tmp_path / "raw", tmp_path, ConvertOptions(shard_size=7))
+    made = contents(tmp_path)
     convert(tmp_path / "raw", tmp_path, ConvertOptions(shard_size=7), refuse)
+    assert contents(tmp_path) == made and (tmp_path / "train" / "shard-00000.tar").is_file()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # WebDataset leaves its files open

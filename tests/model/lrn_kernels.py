@@ -1,7 +1,7 @@
 """The kernels of local response normalisation against their plain twin, and what torch asks of operators.
 
 `test_lrn_triton.py` runs this file, in Triton's interpreter and on a GPU: each in a process of its own, because whether
-a kernel is interpreted is settled when it is decorated. Alone: `TRITON_INTERPRET=1 pytest tests/lrn_kernels.py`.
+a kernel is interpreted is settled when it is decorated. Alone: `TRITON_INTERPRET=1 pytest tests/model/lrn_kernels.py`.
 """
 
 # mypy: disable-error-code="no-untyped-def"
