@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imagefeed.pipeline.dataset.classes import CLASSES, label_all, parse_classes
+from imagefeed.pipeline.dataset.classes import NAME_FILES, label_all, parse_classes
 from imagefeed.pipeline.dataset.digests import spell_classes, spell_file, spell_tuple
 from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Class, Manifest, Shard
 from imagefeed.pipeline.dataset.publish import publish_folder, publish_split, table_writer
@@ -70,8 +70,9 @@ def survey(shards: Sequence[Path]) -> Survey:
 
 
 def read_classes(folder: Path) -> tuple[Class, ...] | None:
-    """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file."""
-    path = next((temporary / CLASSES for temporary in (folder, folder.parent) if (temporary / CLASSES).is_file()), None)
+    """The classes by label, from a file of names in a shard's folder or the one above; None without such a file."""
+    places = (each / name for each in (folder, folder.parent) for name in NAME_FILES)
+    path = next((place for place in places if place.is_file()), None)
     if path is None:
         return None
     with doing("read", path):
