@@ -24,12 +24,12 @@ def chosen_source(source: str | Path, out: OutputFolder, options: ConvertOptions
     if real(source) == str(out):
         raise ValueError(f"{out} is both the source and the output: choose another folder, such as {out}/shards")
     opened = in_order(open_source(source, options.fields, str(out), options), options.order)
-    if not options.classes:
-        check_classes(opened, options)
     opened = select(opened, options.classes, options.limit)
     for split, table in opened.splits.items():
         for folder in options.folders(split).values():
             check_apart(real(opened.root), table["file"], f"{out}/{folder}")
+    if not options.classes:
+        check_classes(opened, options)
     print(describe_source(opened), file=sys.stderr, flush=True)
     return opened
 

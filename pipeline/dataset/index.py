@@ -97,7 +97,31 @@ def index_of(shards: Sequence[Path]) -> Path:
 def write_index(folder: Path, found: Survey) -> None:
     """Reads the headers of all shards and writes table and manifest into `folder`."""
     listings = list_shards(found)
-    labels, classes = label_all(listings, [file.path for file in found.files], found.classes)
+    shards = [
+        Shard(
+            name=str(file.path),
+            num_samples=len(each.label),
+            num_bytes=file.num_bytes,
+            sha256=None,
+            modified_ns=file.modified_ns,
+        )
+        for file, each in zip(found.files, listings, strict=True)
+    ]
+    names = [file.path for file in found.files]
+    write_listings(folder, found.format, listings, shards, names, found.classes, found.digest)
+
+
+def write_listings(
+    folder: Path,
+    format: Format,
+    listings: list[Listing],
+    shards: list[Shard],
+    names: Sequence[object],
+    given: tuple[Class, ...] | None,
+    digest: str,
+) -> None:
+    """Writes table and manifest of what `shards`, which messages call by `names`, hold into `folder`."""
+    labels, classes = label_all(listings, names, given)
     counts = [len(each.label) for each in listings]
     columns = {
         "id": np.arange(sum(counts)),
@@ -111,24 +135,15 @@ def write_index(folder: Path, found: Survey) -> None:
     table = pa.table({name: columns[name] for name in SAMPLES_SCHEMA.names}).cast(SAMPLES_SCHEMA)
     manifest = Manifest(
         split=SPLIT,
-        format=found.format,
+        format=format,
         classes=classes,
         num_samples=len(table),
         num_quarantined=0,
         storage=None,
-        shards=tuple(
-            Shard(
-                name=str(file.path),
-                num_samples=count,
-                num_bytes=file.num_bytes,
-                sha256=None,
-                modified_ns=file.modified_ns,
-            )
-            for file, count in zip(found.files, counts, strict=True)
-        ),
+        shards=tuple(shards),
         statistics=None,
         files={},
-        digest=found.digest,
+        digest=digest,
     )
     publish_split(LocalOutput(folder), manifest, {SAMPLES: table_writer(table)})
 

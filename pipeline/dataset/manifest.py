@@ -46,7 +46,9 @@ class Shard:
     num_samples: int
     num_bytes: int
     sha256: str | None  # None in an index: nobody has read the whole file
-    modified_ns: int | None = None  # in an index: when the file was last written, nanoseconds since 1970
+    modified_ns: int | None = (
+        None  # in an index: when the file was last written, nanoseconds since 1970; at a URL its stamp
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

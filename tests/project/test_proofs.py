@@ -51,6 +51,7 @@ PROOFS = {
     "runs/test_folder.py": "jobs.runs.versions",
     "serving/test_predictor.py": "jobs.cli.predict",
     "serving/test_server.py": "jobs.serving.neighbourhood",
+    "sources/test_brought.py": "formats.loose_members sources.doubts sources.reading sources.whole",
     "sources/test_labels.py": "sources.class_order",
     "sources/test_layouts.py": (
         "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "
@@ -58,6 +59,7 @@ PROOFS = {
         "sources.image_table sources.locator sources.open_source sources.own_dataset sources.parquet "
         "sources.reader sources.split_names"
     ),
+    "sources/test_left_out.py": "formats.left_out",
     "sources/test_own_folders.py": "files.marks",
     "sources/test_remote_sources.py": "files.ranged",
     "sources/test_sources.py": "sources.describe sources.ilsvrc2012_devkit",
