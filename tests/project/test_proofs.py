@@ -51,7 +51,7 @@ PROOFS = {
     "runs/test_folder.py": "jobs.runs.versions",
     "serving/test_predictor.py": "jobs.cli.predict",
     "serving/test_server.py": "jobs.serving.neighbourhood",
-    "sources/test_brought.py": "sources.doubts sources.reading sources.whole",
+    "sources/test_folders_and_tars.py": "sources.doubts sources.reading sources.whole",
     "sources/test_labels.py": "sources.class_order",
     "sources/test_layouts.py": (
         "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "
