@@ -77,7 +77,7 @@ def label_all(
         if len(names) == 1 and not is_wnid(names[0]) and given is None:
             raise ValueError(
                 f"{shards[0]}: no sample has a member cls or json with a label, and all lie in one folder, "
-                f"{names[0]}: there are no labels"
+                f"{names[0]}: there are no labels; if that is the only class, convert with --one-class"
             )
         classes = given or tuple(Class(name, name) for name in names)
         label_of = {each.wnid: label for label, each in enumerate(classes)}

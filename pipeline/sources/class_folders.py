@@ -64,10 +64,11 @@ def open_source(origin: InputFolder, files: pa.Table, reading: ReadOptions = Rea
             f"{origin.path(base + like_splits[0])} is an empty folder beside class folders, and called like a split: "
             "remove it if it is one, or put an image into it if it is a class"
         )
-    if reading.class_folders == "auto":
+    tops = {name for _, inner in parts.values() for name in pc.unique(top(inner)).to_pylist()}
+    if reading.class_folders == "auto" and not (reading.one_class and len(tops) == 1):
         where = origin.path(base).rstrip("/")
         check_tables(origin, within, list(parts.values()))
-        check_folders([inner for _, inner in parts.values()], where, bool(roots), reading.one_class)
+        check_folders([inner for _, inner in parts.values()], where, bool(roots))
     names = sorted({*pc.unique(top(parts[first][1])).to_pylist(), *empty})
     classes = tuple(Class(name, name) for name in names)
     used = [name for split in left if split in roots for name in below(within, f"{base}{roots[split]}/")]

@@ -13,11 +13,15 @@ NO_CLASS = {
     *("image", "images", "img", "imgs", "jpg", "jpeg", "jpegs", "jpegimages", "png", "photo", "photos", "picture"),
     *("pictures", "mask", "masks", "label", "labels", "annotation", "annotations", "gt", "segmentation", "depth"),
 }
-TAKE_ALL = "if each folder is a class all the same, --class-folders all"
 MOST_ROWS = 100_000  # of a table that are compared with the folders
 
 
-def check_folders(splits: list[pa.Array], where: str, has_splits: bool, one_class: bool) -> None:
+def take_all(count: int) -> str:
+    """The option by which `count` folders are classes all the same."""
+    return "--class-folders all" if count > 1 else "--one-class"
+
+
+def check_folders(splits: list[pa.Array], where: str, has_splits: bool) -> None:
     """Raises `ValueError` where the first parts of names (text [n] for each split) are most likely no classes: those
     that hold splits, or all the same folders, or are called as folders of images are."""
     names = pa.concat_arrays([each.combine_chunks() if isinstance(each, pa.ChunkedArray) else each for each in splits])
@@ -26,24 +30,23 @@ def check_folders(splits: list[pa.Array], where: str, has_splits: bool, one_clas
     for head in heads:  # `class/` or `class/folder/`
         top, _, sub = head.partition("/")
         folders.setdefault(top, set()).add(sub.removesuffix("/"))
+    cure = f"if each folder is a class all the same, {take_all(len(folders))}"
     for name in sorted(folders):
         if inner := sorted(sub for sub in folders[name] if split_called(sub)):
             raise ValueError(
                 f"{where}/{name} holds {inner[0]}, which is called like a split: the folders of splits belong above "
-                f"those of the classes, {inner[0]}/{name}; name the folder that holds the splits, or, {TAKE_ALL}"
+                f"those of the classes, {inner[0]}/{name}; name the folder that holds the splits, or, {cure}"
             )
     first = next(iter(folders.values()))
     if len(folders) > 1 and len(first - {""}) > 1 and all(each == first for each in folders.values()):
         raise ValueError(
             f"{where}: all of its folders, such as {min(folders)}, hold the same folders, {', '.join(sorted(first))}: "
-            f"classes may be these, or those; name one of the folders, or, {TAKE_ALL}"
+            f"classes may be these, or those; name one of the folders, or, {cure}"
         )
-    if one_class:
-        return
     if not has_splits and all(split_called(name) for name in folders):
         raise ValueError(
             f"{where}: {' and '.join(sorted(folders))} are called like splits and hold images in no class folder; "
-            + TAKE_ALL
+            + cure
         )
     check_class_names(sorted(folders), where)
 
@@ -53,7 +56,8 @@ def check_class_names(names: list[str], where: str) -> None:
     if all(name.lower() in NO_CLASS or split_called(name) for name in names):
         raise ValueError(
             f"{where}: {' and '.join(names)}, by their names, are no classes: name the list or the table that has the "
-            f"labels, or the folder that holds the class folders; {TAKE_ALL}"
+            f"labels, or the folder that holds the class folders; if each folder is a class all the same, "
+            + take_all(len(names))
         )
 
 
@@ -80,7 +84,7 @@ def check_tables(origin: InputFolder, files: pa.Table, splits: list[tuple[pa.Tab
             raise ValueError(
                 f"{origin.path(table)} has labels of the images, such as {label} of one in {folder}, which are not the "
                 f"names of their folders: to take them, name it, `imagefeed convert {origin.path(table)} OUT`; "
-                "to take the folders, --class-folders all"
+                f"to take the folders, {take_all(len(set(class_of.values())))}"
             )
 
 

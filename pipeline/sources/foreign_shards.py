@@ -81,7 +81,7 @@ def open_source(
     keys = [keys_of(file["name"], listing) for (_, file), listing in zip(found, listings, strict=True)]
     paths = [origin.path(file["name"]) for _, file in found]
     given = read_names(origin, files)
-    labels, classes = label_all(listings, paths, given)
+    labels, classes = label_all(listings, paths, given or only_class(listings, reading))
     ends = np.cumsum([len(each.label) for each in listings])
     splits = [split for split in parts if split not in bare]
     tables: dict[str, list[pa.Table]] = {split: [] for split in splits}
@@ -103,7 +103,8 @@ def open_source(
             tables[split].append(table)
         left += listing.left_out.without(fields)
     made = {split: joined(each, origin.root) for split, each in tables.items() if sum(map(len, each))}
-    if reading.class_folders == "auto" and listings[0].classes is not None and given is None:
+    alone = reading.one_class and len(classes) == 1
+    if reading.class_folders == "auto" and not alone and listings[0].classes is not None and given is None:
         check_class_names([each.wnid for each in classes], origin.root)
     if given is None and listings[0].classes is None:
         classes = with_words(classes, listings, made)
@@ -115,6 +116,16 @@ def open_source(
         used=(*shards["name"].to_pylist(), *NAME_FILES),
         left_out=left,
         splits={split: by_key(made[split], origin.root) for split in made},
+    )
+
+
+def only_class(listings: list[Listing], reading: ReadOptions) -> tuple[Class, ...] | None:
+    """The one class of shards whose samples all lie in folders of one name, where one class is asked for."""
+    names = {name for each in listings for name in each.classes or ("", "")}
+    return (
+        tuple(Class(name, name) for name in names)
+        if reading.one_class and len(names) == 1 and "" not in names
+        else None
     )
 
 

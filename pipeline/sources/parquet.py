@@ -126,6 +126,7 @@ def joined_words(listed: list[Listed], where: str) -> tuple[list[str], list[str]
 
     Raises `ValueError` where some files have text and others numbers, or names differ and a file has none.
     """
+    listed = [each for each in listed if len(each.table)]
     with_words = [each for each in listed if each.words]
     if len({each.text for each in listed}) > 1:
         one, other = (next(each for each in listed if each.text is kind) for kind in (True, False))
@@ -212,11 +213,15 @@ def list_opened(
     stem = file["name"].removesuffix(".parquet")
     key = pa.array([f"{stem}/{row:08d}" for row in range(count)], pa.string())
     words = class_words(reader.schema_arrow.metadata or {}, label) if label else []
-    numbers, text = np.full(count, -1), False
-    if label:
-        numbers, texts = label_numbers(table[label], name, key)
-        words, text = texts or words, bool(texts)
-        if not text and reading.first_label and not words:
+    numbers = np.full(count, -1)
+    texts = label_words(table[label], name, key) if label and count else None
+    if texts is not None:
+        numbers, words = texts
+    elif label:
+        numbers = label_numbers(table[label], name, key)
+        if reading.first_label and not words:
+            if (numbers == 0).any():
+                raise ValueError(f"{name} has the label 0: its labels are not counted from 1; leave out --first-label")
             numbers = np.where(numbers < 0, numbers, numbers - reading.first_label)
     paths = pc.struct_field(table[image], "path") if image in table.column_names else pa.nulls(count, pa.string())
     paths = paths.cast(pa.string())
@@ -238,7 +243,7 @@ def list_opened(
     listed = listed.append_column("path", paths)
     for field in fields:
         listed = listed.append_column(field, widened(table[field], f"{name}: column {field}"))
-    return Listed(file["name"], listed, tuple(words), text)
+    return Listed(file["name"], listed, tuple(words), texts is not None)
 
 
 def image_column(reader: pq.ParquetFile, wanted: str | None, name: str) -> tuple[str, str]:
@@ -323,33 +328,44 @@ def of_paths(
     )
 
 
-def label_numbers(column: pa.ChunkedArray, name: str, keys: pa.Array) -> tuple[np.ndarray, list[str]]:
-    """The labels (int64 [n]) of the samples `keys`, -1 for null where all are; and their names where they are text.
-
-    Raises `ValueError` where one is missing, or neither text nor a whole number.
-    """
-    if column.null_count and column.null_count < len(column):
-        row = pc.index(column.is_null(), True).as_py()
-        raise ValueError(f"{name}: row {row} (sample {keys[row]}) has no label: leave out what has none")
-    if column.null_count:
-        return np.full(len(column), -1), []
+def label_words(column: pa.ChunkedArray, name: str, keys: pa.Array) -> tuple[np.ndarray, list[str]] | None:
+    """Labels that are text as places (int64 [n]) in their sorted names, and these; None where they are no text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        words = sorted(pc.unique(column).to_pylist())
-        found = pc.index_in(column, pa.array(words, column.type))
-        return found.to_numpy().astype(np.int64), words
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return None
+    check_labelled(column, name, keys)
+    words = sorted(pc.unique(column).to_pylist())
+    return pc.index_in(column, pa.array(words, column.type)).to_numpy().astype(np.int64), words
+
+
+def label_numbers(column: pa.ChunkedArray, name: str, keys: pa.Array) -> np.ndarray:
+    """The labels (int64 [n]) of the samples `keys`, all -1 where all are null or -1.
+
+    Raises `ValueError` where one is missing, or no whole number.
+    """
+    if column.null_count == len(column):
+        return np.full(len(column), -1)
     try:
-        numbers = column.cast(pa.int64()).to_numpy()
+        numbers = column.cast(pa.int64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"{name}: labels are numbers from 0 on, and one is something else ({error})") from error
-    if (numbers < 0).any() and not (numbers == -1).all():
-        row = int((numbers < 0).argmax())
+    check_labelled(numbers, name, keys)
+    found = numbers.to_numpy()
+    if (found < 0).any() and not (found == -1).all():
+        row = int((found < 0).argmax())
         raise ValueError(
-            f"{name}: row {row} (sample {keys[row]}) has the label {numbers[row]}: a label is 0 or more; leave out "
-            "what has none"
+            f"{name}: row {row} (sample {keys[row]}) has the label {found[row]}: a label is 0 or more; leave out what "
+            "has none"
         )
-    return numbers, []
+    return found
+
+
+def check_labelled(column: pa.ChunkedArray, name: str, keys: pa.Array) -> None:
+    """Raises `ValueError` with the row of the first label that is missing."""
+    if column.null_count:
+        row = pc.index(column.is_null(), True).as_py()
+        raise ValueError(f"{name}: row {row} (sample {keys[row]}) has no label: leave out what has none")
 
 
 def leaves(reader: pq.ParquetFile) -> list[str]:

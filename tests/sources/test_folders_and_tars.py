@@ -118,6 +118,11 @@ def test_one_class_is_refused_unless_it_is_asked_for(tmp_path: Path) -> None:
     for options in (ConvertOptions(one_class=True), ConvertOptions(classes=("cat",))):
         (manifest,) = convert(tmp_path / "in", tmp_path / "out", options).values()
         assert [each.wnid for each in manifest.classes] == ["cat"] and manifest.num_samples == 2
+    tar_of(tmp_path / "tars/a.tar", ["cat/1.jpg", "cat/2.jpg"])
+    with pytest.raises(ValueError, match=r"all lie in one folder, cat: there are no labels; .*--one-class"):
+        convert(tmp_path / "tars", tmp_path / "from_tars")
+    (manifest,) = convert(tmp_path / "tars", tmp_path / "from_tars", ConvertOptions(one_class=True)).values()
+    assert [each.wnid for each in manifest.classes] == ["cat"] and manifest.num_samples == 2
     touch(tmp_path / "in", ["cat/new/3.jpg"])
     with pytest.raises(ValueError, match="one class"):
         convert(tmp_path / "in" / "cat", tmp_path / "other")
@@ -151,12 +156,16 @@ def test_images_beside_a_table_of_labels(folders: list[str], table: str, tmp_pat
     touch(tmp_path / "in", folders)
     name = tmp_path / "in" / ("labels.tsv" if "\t" in table else "labels.csv")
     name.write_text(table)
-    with pytest.raises(ValueError, match=rf"labels\.[ct]sv has labels of the images.*`imagefeed convert {name} OUT`"):
+    said = rf"labels\.[ct]sv has labels of the images.*`imagefeed convert {name} OUT`.* folders, --(\S+)"
+    with pytest.raises(ValueError, match=said) as caught:
         open_source(tmp_path / "in")
     source = open_source(name)
     expected = [line.replace("\t", ",").split(",")[1] for line in table.splitlines()[1:]]
     assert [classes_of(source)[key] for key in sorted(classes_of(source))] == expected
-    assert open_source(tmp_path / "in", reading=ReadOptions(class_folders="all")).kind == "folder"
+    cures = {"one-class": ReadOptions(one_class=True), "class-folders": ReadOptions(class_folders="all")}
+    assert (
+        open_source(tmp_path / "in", reading=cures[str(caught.value).rpartition("--")[2].split()[0]]).kind == "folder"
+    )
 
 
 def test_a_table_that_says_what_the_folders_say_is_a_file_like_others(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_a_test_split_without_labels_is_left_out(labels: Any, tmp_path: Path) ->
 def test_labels_that_are_text_are_numbered_by_their_sorted_names_over_all_files(tmp_path: Path) -> None:
     parquet(tmp_path / "train-0.parquet", ["dog", "cat"])
     parquet(tmp_path / "train-1.parquet", pa.array(["emu", "cat"]).dictionary_encode())
+    parquet(tmp_path / "train-2.parquet", pa.array([], pa.int64()))  # a file without a row says nothing
     source = open_source(tmp_path)
     assert [each.wnid for each in source.classes] == ["cat", "dog", "emu"]
     assert list(classes_of(source).values()) == ["dog", "cat", "emu", "cat"]
@@ -144,6 +145,9 @@ def test_labels_that_begin_at_1(tmp_path: Path) -> None:
         open_source(tmp_path)
     assert list(classes_of(open_source(tmp_path, reading=ReadOptions(first_label=1))).values()) == ["0", "1"]
     assert len(open_source(tmp_path, reading=ReadOptions(first_label=0)).classes) == 3
+    parquet(tmp_path / "a.parquet", [0, 1])
+    with pytest.raises(ValueError, match=r"a\.parquet has the label 0: .* leave out --first-label"):
+        open_source(tmp_path, reading=ReadOptions(first_label=1))
     parquet(tmp_path / "a.parquet", [1, 2], ["cat", "dog", "emu"])  # names tell that cat has no image
     assert [each.words for each in open_source(tmp_path).classes] == ["cat", "dog", "emu"]
 

@@ -42,7 +42,9 @@ def parquet(
 ) -> None:
     """A Parquet file of one image a label, as Hugging Face's `datasets` (4.0) describes it where `names` are given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table({"image": [{"bytes": IMAGE, "path": None}] * len(labels), column: labels, **columns})
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([{"bytes": IMAGE, "path": None}] * len(labels), kind)
+    table = pa.table({"image": images, column: labels, **columns})
     if names:
         described = {"info": {"features": {column: {"names": list(names), "_type": "ClassLabel"}}}}
         table = table.replace_schema_metadata({"huggingface": json.dumps(described)})
