@@ -18,7 +18,7 @@ import pyarrow as pa
 from imagefeed.pipeline.dataset.classes import NAME_FILES, parse_classes
 from imagefeed.pipeline.dataset.digests import spell_classes, spell_tuple
 from imagefeed.pipeline.dataset.index import VERSION, write_listings
-from imagefeed.pipeline.dataset.manifest import MANIFEST, Class, Shard
+from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Class, Shard
 from imagefeed.pipeline.dataset.publish import publish_folder
 from imagefeed.pipeline.dataset.remote import Remote
 from imagefeed.pipeline.files.cache import CacheOptions, Wanted
@@ -69,7 +69,8 @@ def open_shards(url: str, cache: CacheOptions, storage: StorageOptions) -> Remot
     origin, files = list_files(url)
     assert isinstance(origin, RemoteInput)
     shards = named(files, SHARD if names_shards(url) else IN_FOLDER)
-    if not len(shards):
+    ours = not names_shards(url) and SAMPLES in files["name"].to_pylist()  # a split of ours without its manifest
+    if ours or not len(shards):
         return None
     kinds = {name.rpartition(".")[2] for name in shards["name"].to_pylist()}
     if len(kinds) > 1:
