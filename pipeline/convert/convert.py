@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from imagefeed.pipeline.convert.altered import check_unaltered
 from imagefeed.pipeline.convert.chosen import chosen_source
+from imagefeed.pipeline.convert.differences import differences
 from imagefeed.pipeline.convert.estimate import estimate_split
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.plan import SplitPlan, plan_split
@@ -103,8 +104,8 @@ def is_finished(split: SplitPlan) -> bool:
         there = load(folder)
         if there.digest != split.digest or there.format != format:
             raise FileExistsError(
-                f"{folder} already holds a split made from another source or with other options: "
-                "choose another folder, or remove this one"
+                f"{folder} already holds a split made {differences(split, there)}: choose another folder, or remove "
+                "this one"
             )
         finished.append(format)
     return len(finished) == len(split.out)
