@@ -157,14 +157,19 @@ def test_stop_ends_it_all_and_just_that(running: tuple[Path, dict[str, str]]) ->
     assert folder.exists()
     assert cluster("stop", home / "another").stderr == "no cluster of this folder runs\n"
     assert keeper(home / "cluster") == process
-    assert cluster("stop", home).stderr == "the cluster has ended\n"
+    stopped = cluster("stop", home)
+    assert stopped.stderr == "the cluster has ended\n"
+    shell = f"{stopped.stdout}\nenv"  # one that had made the settings its own, as eval does
+    left = subprocess.run(["bash", "-c", shell], env=settings, capture_output=True, text=True, check=True).stdout
+    assert "PATH=" in left and "RAY_" not in left
     deadline = time.monotonic() + 5  # the keeper itself lets go of its lock just before its own end
     while alive(process) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [member for member in [process, *family] if alive(member)]
     assert not folder.exists()
     assert not (home / "cluster" / "environment").exists()
-    assert cluster("stop", home).stderr == "no cluster of this folder runs\n"
+    again = cluster("stop", home)
+    assert (again.stderr, again.stdout) == ("no cluster of this folder runs\n", stopped.stdout)
 
 
 def test_a_head_that_does_not_come_up_is_explained(tmp_path: Path) -> None:
