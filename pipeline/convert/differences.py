@@ -74,5 +74,7 @@ def source_difference(split: SplitPlan, there: Manifest) -> str:
         made, asked = f"{len(there.classes):,}", f"{len(source.classes):,}"
         return f"with other classes, {made}, and now {asked} (another source, or --classes)"
     if count != len(split.table):
-        return f"from {count:,} images, and now there are {len(split.table):,} (another source, or --limit)"
+        return (
+            f"from {count:,} images, and now there are {len(split.table):,} (another source, --limit or --val-fraction)"
+        )
     return "from another source (images of other names, sizes or labels), or with another --shuffle or --shard-size"

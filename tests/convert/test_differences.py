@@ -80,7 +80,7 @@ def test_another_codec_is_named(source: Source, out: Path, monkeypatch: pytest.M
 def test_another_source_is_said_to_be_one(source: Source, more_images: Path, out: Path) -> None:
     there, options = Manifest.load(out / "made" / "train"), ConvertOptions(**MADE)
     few = plan(select(source, limit=4), out / "made", options)
-    assert differences(few, there) == "from 29 images, and now there are 4 (another source, or --limit)"
+    assert differences(few, there) == "from 29 images, and now there are 4 (another source, --limit or --val-fraction)"
     others = plan(open_source(more_images), out / "made", options)
     assert differences(others, there).startswith("with other classes, 3, and now 3 (another source")
     renamed = source.splits["train"].set_column(0, "key", [[f"{number:04d}" for number in range(29)]])
