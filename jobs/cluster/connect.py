@@ -15,6 +15,7 @@ import tyro
 from imagefeed.pipeline.files.paths import import_path
 from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.parts import part
+from imagefeed.pipeline.runtime.signals import listen_again
 
 RAY = "ray"  # in the folder of a session
 ANSWER = 10.0  # seconds for a Ray's address to take a connection
@@ -52,6 +53,7 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
             check_answer(address or os.environ["RAY_ADDRESS"], "" if address else ", or unset RAY_ADDRESS")
             ray.init(address, logging_level=logging.WARNING)  # the submitted folder is the workers' path already
         stack.callback(ray.shutdown)
+        listen_again()  # Ray answers a SIGTERM, such as that of `ray job stop`, with a trace and the end
         yield ray.cluster_resources()
 
 

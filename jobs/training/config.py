@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
 from imagefeed.jobs.runs.folder import CONFIG, started_with
+from imagefeed.jobs.training.form import ask
 from imagefeed.model.parallel import Compression
 from imagefeed.model.presets import PRESETS, Preset
 from imagefeed.pipeline.files.paths import absolute
@@ -16,9 +16,14 @@ from imagefeed.pipeline.interop.make_loader import EngineName
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Preset):
-    """Train AlexNet. Without --data: on the sample dataset, with settings that learn it in a minute on a CPU.
+    """Train AlexNet on shards, DATA/train and DATA/val, on one process or on many:
 
-    The defaults shown are those of such a run; with --data they are the preset's: `--data DIR --help` shows them.
+        python jobs/train.py --data DATA --out OUT
+        torchrun --standalone --nproc_per_node=8 jobs/train.py --data DATA --out OUT
+        torchrun --standalone --nproc_per_node=8 jobs/train.py --out OUT --resume
+
+    Without --data: on the sample dataset, with settings that learn it in a minute on a CPU. The defaults shown are
+    those that will run: without --data those settings, with --data the preset's (`--data DATA --help`).
     """
 
     preset: Literal["paper", "original-2012", "caffe", "torchvision", "modern"] = "paper"
@@ -148,4 +153,4 @@ def parse(arguments: Sequence[str], *, is_main: bool = True) -> TrainConfig:
     preset = words[words.index("--preset") + 1] if "--preset" in words[:-1] else "paper"
     changes = {} if "--data" in words else ON_SAMPLE  # the parser refuses a preset that is not known
     default = to_resume(words) or defaults(preset if preset in PRESETS else "paper", **changes)
-    return tyro.cli(TrainConfig, args=arguments, default=default, console_outputs=is_main)
+    return ask(default, args=arguments, description=getdoc(TrainConfig), console_outputs=is_main)

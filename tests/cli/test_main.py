@@ -75,8 +75,13 @@ def entries(text: str) -> dict[str, str]:
     """Option, or the letters of a positional argument -> what the help says of it, on one line."""
     found: dict[str, str] = {}
     name = ""
-    for line in re.findall(r"^[│ ] (.*?)[│ ]*$", text, re.MULTILINE):  # with a frame, or without one
-        if begins := re.match(r"(-h|--[a-z0-9-]+|\[*[A-Z][A-Za-z.]*)", line):
+    for line in text.splitlines():
+        if re.match(r"[╭─ ]{1,3}(\w+ )?options\b", line):  # the title of a group, whose words are of no option
+            name = ""
+        if not (within := re.match(r"[│ ] (.*?)[│ ]*$", line)) or re.fullmatch(r"[─-]{3,}", within[1]):
+            continue  # with a frame, or without one
+        line = within[1]
+        if begins := re.match(r"(-h|--[a-z0-9-]+|\[*[A-Z]{2}[A-Za-z.]*)", line):
             name = begins[1]
             line = re.sub(r"^.*?(  +|$)", "", line)  # the names, and what stands for the value
         found[name] = f"{found.get(name, '')} {line.strip()}".strip()

@@ -195,7 +195,7 @@ def test_options_that_cannot_be_read_are_not_guessed(tmp_path: Path) -> None:
         "[]",
         '{"options": 3}',
         '{"options": {"preset": "none"}}',
-        '{"options": {"epochs": "x"}}',
+        '{"options": {"epochs": 0}}',
     ):
         (tmp_path / CONFIG).write_text(damaged)
         with pytest.raises(ValueError, match=f"{tmp_path / CONFIG}"):
