@@ -136,7 +136,9 @@ def to_resume(words: Sequence[str]) -> TrainConfig | None:
     if options is None:
         return None
     known = {field.name for field in fields(TrainConfig)} - {"preset", *ONCE}
-    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    changes: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
     changes = {name: value for name, value in changes.items() if name in known}
     if changes.get("data") is not None:
         changes["data"] = Path(changes["data"])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,7 +61,8 @@ def convert(
         try:
             tasks = (task for split in splits for task in split.tasks())
             total = sum(len(split.table) for split in splits)
-            for _ in track(run(write_shard, tasks), total, "sharding", "images", lambda done: done.num_samples):
+            made = run(write_shard, tasks)
+            for _ in track(made, total, "sharding", "images", attrgetter("num_samples"), lambda done: not done.reused):
                 check()
         finally:
             for split in splits:

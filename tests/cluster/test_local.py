@@ -54,6 +54,37 @@ def test_a_submitted_job_runs_in_the_checkout(running: tuple[Path, dict[str, str
     assert f"\n{ROOT} {sys.executable}\n" in done.stdout
 
 
+AT_WORK = """
+import time
+from imagefeed.jobs.cluster.connect import connected
+from imagefeed.pipeline.runtime.command import run_command
+
+def work():
+    with connected():
+        print("at work", flush=True)
+        time.sleep(100)
+
+run_command(work)
+"""
+
+
+def test_the_last_line_of_a_stopped_job_says_how_to_go_on(running: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    def ray_job(*words: str) -> str:
+        command = ["ray", "job", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=running[1], capture_output=True, text=True, timeout=60)
+        return done.stdout + done.stderr
+
+    (tmp_path / "job.py").write_text(AT_WORK)
+    ray_job("submit", "--no-wait", "--submission-id", "stopped", "--", "python", str(tmp_path / "job.py"))
+    deadline = time.monotonic() + 60
+    while "at work" not in ray_job("logs", "stopped"):
+        assert time.monotonic() < deadline
+    ray_job("stop", "stopped")
+    said = ray_job("logs", "stopped").splitlines()
+    assert "interrupted: the same command goes on where this one stopped" in said, said
+    assert not [line for line in said if "SIGTERM received" in line]
+
+
 def shard_of(worker: int) -> str | None:
     """The unfinished file of the shard that a process writes."""
     return next((file for file in open_files(worker) if "/.tmp-" in file and "shard-" in file), None)
