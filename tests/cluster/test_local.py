@@ -74,8 +74,7 @@ def test_the_last_line_of_a_stopped_job_says_how_to_go_on(running: tuple[Path, d
         done = subprocess.run(command, cwd=tmp_path, env=running[1], capture_output=True, text=True, timeout=60)
         return done.stdout + done.stderr
 
-    (tmp_path / "job.py").write_text(AT_WORK)
-    ray_job("submit", "--no-wait", "--submission-id", "stopped", "--", "python", str(tmp_path / "job.py"))
+    ray_job("submit", "--no-wait", "--submission-id", "stopped", "--", "python", "-c", AT_WORK)
     deadline = time.monotonic() + 60
     while "at work" not in ray_job("logs", "stopped"):
         assert time.monotonic() < deadline
