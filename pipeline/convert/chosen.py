@@ -23,7 +23,7 @@ def chosen_source(source: str | Path, out: OutputFolder, options: ConvertOptions
     """
     if real(source) == str(out):
         raise ValueError(f"{out} is both the source and the output: choose another folder, such as {out}/shards")
-    opened = in_order(open_source(source, options.fields, str(out)), options.order)
+    opened = in_order(open_source(source, options.fields, str(out), options), options.order)
     opened = select(opened, options.classes, options.limit)
     for split, table in opened.splits.items():
         for folder in options.folders(split).values():

@@ -1,10 +1,11 @@
 """Shards that others made: WebDataset tars (an image with `cls` or `json`, or the class in its name), FFCV's betons.
 
-They may lie in `train/` and `val/`, or have these words in their names. The samples are those that `dataset.index`
-finds, from the headers alone. In a beton a sample has no name: its key is the file and its number. Where the keys of
+They may lie in `train/` and `val/`, or have these words in their names, or a file of Energon says (`energon.py`). The
+samples are those that `dataset.index` finds, from the headers alone. In a beton a sample has no name: its key is the file and its number. Where the keys of
 several tars are the same, the name of the file stands before each key of the split.
 """
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,12 +22,15 @@ from imagefeed.pipeline.formats.listing import Listing
 from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.sources.class_names import read_names
 from imagefeed.pipeline.sources.class_order import BY_FILE
+from imagefeed.pipeline.sources.energon import energon_parts
+from imagefeed.pipeline.sources.found import packed_tars
 from imagefeed.pipeline.sources.ilsvrc2012 import FILES
 from imagefeed.pipeline.sources.image_table import BY_NAME, BY_NUMBER, Source, by_key, relative, rows
 from imagefeed.pipeline.sources.sample_members import read_columns
 from imagefeed.pipeline.sources.split_names import by_split
 
 SHARD = r"(?:(?:train|val|valid|validation|test)/)?[^/]*\.(?:tar|beton)"
+PACKED = SHARD.replace("(?:tar|beton)", "(?:tar|tgz).*")
 
 
 def recognises(files: pa.Table) -> bool:
@@ -40,12 +44,17 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
 
     Raises `ValueError` with the file and the sample where a shard is not whole.
     """
+    if packed := [name for name in packed_tars(files) if re.fullmatch(PACKED, name)]:
+        raise ValueError(
+            f"{origin.path(packed[0])} is compressed, so no part of it can be read alone: decompress it first, or name "
+            "the others with a pattern such as 'DIR/*.tar'"
+        )
     kinds = {name.rpartition(".")[2] for name in named(files, SHARD)["name"].to_pylist()}
     if len(kinds) > 1:
         raise ValueError(f"{origin.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
     if kinds == {"beton"}:
         check_there(fields, (), origin.root, "column")
-    parts = by_split(named(files, SHARD), origin.root)
+    parts = energon_parts(origin, files) or by_split(named(files, SHARD), origin.root)
     found = [(split, file) for split, table in parts.items() for file in table.to_pylist()]
     with ThreadPoolExecutor(REQUESTS) as pool:
         listed = list(pool.map(lambda each: list_shard(origin, each[1], fields), found))
