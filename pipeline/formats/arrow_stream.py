@@ -46,7 +46,11 @@ def read_schema(file: Readable, start: int, stop: int) -> tuple[pa.Schema, int]:
     meta, body = _message(file, start, stop)
     if meta is None or _Table.root(meta).number(1, "<B") != SCHEMA:
         raise ValueError("it does not begin with a schema")
-    return pa.ipc.read_schema(pa.BufferReader(pread(file, body - start, start))), body
+    data = pread(file, body - start, start)
+    try:
+        return pa.ipc.read_schema(pa.BufferReader(data)), body
+    except OSError as error:
+        raise ValueError(f"its schema cannot be read ({error}): {CURE}") from error
 
 
 def batches(file: Readable, start: int, stop: int) -> Iterator[Batch]:
@@ -105,7 +109,7 @@ class Columns:
         if not pa.types.is_struct(kind):
             return self._ranges(kind), {}
         length, nulls = self._next_node()
-        valid = self._valid(length, nulls)
+        bits = self._read(0)
         self._buffer += 1
         others, found = {}, Images(np.zeros(0, np.int64), np.zeros(0, np.int64))
         for index in range(kind.num_fields):
@@ -116,7 +120,7 @@ class Columns:
                 others[member.name] = self.array(member.type)
         if any(len(each) != length for each in (found.size, *others.values())):
             raise ValueError(f"it is damaged: members of a column of {length} rows have other lengths; {CURE}")
-        return found._replace(size=np.where(valid, found.size, -1)), others
+        return found._replace(size=np.where(_valid(bits, length, nulls), found.size, -1)), others
 
     def _ranges(self, kind: pa.DataType) -> Images:
         length, nulls = self._next_node()
@@ -130,7 +134,7 @@ class Columns:
         sizes = np.diff(ends)
         if len(ends) != length + 1 or (ends < 0).any() or (sizes < 0).any() or ends[-1] > room:
             raise ValueError(f"it is damaged: the offsets at byte {at} lead outside of their column; {CURE}")
-        valid = self._valid(length, nulls)
+        valid = _valid(self._read(0), length, nulls)
         self._buffer += 3
         return Images(start + ends[:-1], np.where(valid, sizes, -1))
 
@@ -139,20 +143,20 @@ class Columns:
         self._node += 1
         return length, nulls
 
-    def _valid(self, length: int, nulls: int) -> np.ndarray:
-        """Which rows (bool [n]) are not null, from the next buffer."""
-        bits = self._read(0)
-        if not nulls or bits is None:
-            return np.ones(length, bool)
-        if bits.size * 8 < length:
-            raise ValueError(f"it is damaged: {length} rows and {bits.size} bytes that say which are null; {CURE}")
-        return np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little", count=length).astype(bool)
-
     def _read(self, number: int) -> pa.Buffer | None:
         at, size = self._batch.buffers[self._buffer + number].tolist()
         if not size:
             return None if not number else pa.py_buffer(b"")
         return pa.py_buffer(pread(self._file, size, at))
+
+
+def _valid(bits: pa.Buffer | None, length: int, nulls: int) -> np.ndarray:
+    """Which rows (bool [n]) are not null."""
+    if not nulls or bits is None:
+        return np.ones(length, bool)
+    if bits.size * 8 < length:
+        raise ValueError(f"it is damaged: {length} rows and {bits.size} bytes that say which are null; {CURE}")
+    return np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little", count=length).astype(bool)
 
 
 def _buffers_of(kind: pa.DataType) -> Sequence[str]:

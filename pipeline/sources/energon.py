@@ -88,11 +88,11 @@ def parse_yaml(text: str) -> Mapping[str, Any]:
         parts = LINE.fullmatch(line)
         if parts is None or (parts["dash"] is None and parts["key"] is None):
             raise ValueError(f"line {number}: {line!r}")
-        value = unquoted(parts["value"])
+        value = parts["value"]
         if parts["dash"]:
-            if not isinstance(holder.setdefault(key, []), list) or not value:
+            if not key or not isinstance(holder.setdefault(key, []), list) or value[:1] in ("", *"&*!|>{[%@`-"):
                 raise ValueError(f"line {number}: {line!r}")
-            holder[key].append(value)
+            holder[key].append(unquoted(value))
             continue
         if not parts["indent"]:
             holder = found
@@ -101,8 +101,6 @@ def parse_yaml(text: str) -> Mapping[str, Any]:
         key = unquoted(parts["key"])
         if value == "[]":
             holder[key] = []
-        elif value == "{}":
-            holder[key] = {}
         elif value:
             raise ValueError(f"line {number}: {line!r}")
     return found

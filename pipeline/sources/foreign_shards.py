@@ -1,8 +1,9 @@
 """Shards that others made: WebDataset tars (an image with `cls` or `json`, or the class in its name), FFCV's betons.
 
 They may lie in `train/` and `val/`, or have these words in their names, or a file of Energon says (`energon.py`). The
-samples are those that `dataset.index` finds, from the headers alone. In a beton a sample has no name: its key is the file and its number. Where the keys of
-several tars are the same, the name of the file stands before each key of the split.
+samples are those that `dataset.index` finds, from the headers alone. In a beton a sample has no name: its key is the
+file and its number. Where the keys of several tars are the same, the name of the file stands before each key of the
+split.
 """
 
 import re

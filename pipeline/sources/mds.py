@@ -57,11 +57,7 @@ def open_source(
     shards = named(files, SHARD)
     counts = check_indexes(origin, files)
     if not len(shards):
-        packed = named(files, PACKED)["name"][0].as_py()
-        raise ValueError(
-            f"{origin.path(packed)} is compressed, and no part of it can be read alone: decompress all beside "
-            f"themselves (zstd -d {packed.rpartition('/')[2]}), or write them again without compression"
-        )
+        raise packed_error(origin, named(files, PACKED)["name"][0].as_py())
     parts = by_split(shards, origin.root)
     return open_records(
         "mds", origin, files, parts, lambda file: list_file(origin, file, fields, reading, counts), reading
@@ -90,10 +86,7 @@ def check_indexes(origin: InputFolder, files: pa.Table) -> dict[str, int]:
             if kind != "mds":
                 raise ValueError(f"{origin.path(shard)} is of the format {kind}: write it with MDSWriter")
             if shard not in sizes and other in sizes:
-                raise ValueError(
-                    f"{origin.path(other)} is compressed, and no part of it can be read alone: decompress all beside "
-                    f"themselves (zstd -d {other.rpartition('/')[2]}), or write them again without compression"
-                )
+                raise packed_error(origin, other)
             if sizes.get(shard, -1) != size:
                 raise ValueError(
                     f"{origin.path(shard)} is missing or has not the {size} bytes that {INDEX} says: restore it"
@@ -102,6 +95,17 @@ def check_indexes(origin: InputFolder, files: pa.Table) -> dict[str, int]:
     if odd := [name for name in named(files, SHARD)["name"].to_pylist() if counts and name not in counts]:
         raise ValueError(f"{origin.path(odd[0])} is in no {INDEX}: remove it, or name the folders that are meant")
     return counts
+
+
+def packed_error(origin: InputFolder, shard: str) -> ValueError:
+    """What is said of a shard that is compressed."""
+    last = shard.rpartition("/")[2]
+    plain, _, suffix = last.rpartition(".")
+    how = f" ({suffix} -d {last} -o {plain})" if suffix == "zstd" else f" (as {plain})"
+    return ValueError(
+        f"{origin.path(shard)} is compressed, and no part of it can be read alone: decompress all beside "
+        f"themselves{how}, or write them again without compression"
+    )
 
 
 def list_file(
