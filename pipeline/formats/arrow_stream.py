@@ -96,6 +96,8 @@ class Columns:
         if pa.types.is_dictionary(kind):
             raise ValueError(f"a column is of type {kind}, which is not read: cast it to {kind.value_type}")
         length, nulls = self._next_node()
+        if pa.types.is_null(kind):
+            return pa.nulls(length)
         data = [self._read(number) for number in range(len(_buffers_of(kind)))]
         self._buffer += len(data)
         children = [self.array(child) for child in _children(kind)]

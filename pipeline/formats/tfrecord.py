@@ -20,11 +20,14 @@ from imagefeed.pipeline.files.gather import gather
 from imagefeed.pipeline.files.ranged import Readable, pread
 
 HEAD, AROUND = 12, 16  # bytes in front of the data of a record, and around them
-BLOCK = 1 << 16  # records that are walked through at once; bytes that are read at once where records are small
+BLOCK = 1 << 16  # records that are walked through at once
+AHEAD = 1 << 16  # bytes that are read at once where records are small
 SMALL = 1 << 13  # bytes of a small record
 WINDOW = 256  # bytes of a record that are here at once
+LONGEST = 10  # bytes of a number
 LONGEST_NAME = 128  # bytes of the name of a feature
 BYTES, FLOATS, INTEGERS = 1, 2, 3  # kinds of feature
+read_head = struct.Struct("<QI").unpack_from
 KINDS = {BYTES: "bytes", FLOATS: "floats", INTEGERS: "integers"}
 CURE = "get the file again"
 PACKED = "decompress it, or write it again without compression"
@@ -48,30 +51,29 @@ class Feature(NamedTuple):
 
 def find_records(file: Readable, size: int, name: str) -> Iterator[Records]:
     """The records of a file of `size` bytes. Raises `ValueError` with the record where a length is damaged."""
-    at, number, base, block, ahead = 0, 0, 0, b"", HEAD
-    starts: list[int] = []
-    heads: list[tuple[int, int]] = []
-    while at < size or starts:
-        broken = at < size and size - at < AROUND
-        if at < size and not broken:
-            if at + HEAD > base + len(block):
-                base, block = at, pread(file, min(ahead, size - at), at)
-            head = struct.unpack_from("<QI", block, at - base) if len(block) >= at - base + HEAD else (size, 0)
-            starts.append(at + HEAD)
-            heads.append(head)
-            broken = head[0] > size - at - AROUND
-            at += AROUND + head[0]
-            ahead = BLOCK if head[0] < SMALL else HEAD
-        if broken or at >= size or len(starts) == BLOCK:
-            lengths, marks = (np.array(each, "<u8") for each in zip(*heads, strict=True)) if heads else ((), ())
-            check_lengths(np.asarray(lengths), np.asarray(marks), number, name, pread(file, 2, 0))
-            if broken:
-                raise ValueError(
-                    f"{name} is cut short: record {number + len(starts) - 1} goes on beyond its end; {CURE}"
-                )
-            yield Records(number, np.array(starts, np.int64), np.asarray(lengths).astype(np.int64))
-            number += len(starts)
-            starts, heads = [], []
+    at, number, ahead = 0, 0, HEAD
+    while at < size:
+        first = at
+        heads: list[tuple[int, int]] = []
+        while at < size and len(heads) < BLOCK:
+            block, inside = pread(file, min(ahead, size - at), at), 0
+            last = len(block) - HEAD
+            while inside <= last:
+                heads.append(read_head(block, inside))
+                inside += AROUND + heads[-1][0]
+            if not inside:
+                break
+            at += inside
+            ahead = AHEAD if heads[-1][0] < SMALL else HEAD
+        lengths = np.array([length for length, _ in heads], np.uint64)
+        check_lengths(lengths, np.array([mark for _, mark in heads], np.uint32), number, name, pread(file, 2, 0))
+        if at != size and (size - at < AROUND or not heads):
+            raise ValueError(
+                f"{name} is cut short: record {number + len(heads) - (at > size)} goes on beyond it; {CURE}"
+            )
+        sizes = lengths.astype(np.int64)
+        yield Records(number, first + HEAD + np.cumsum(sizes + AROUND) - sizes - AROUND, sizes)
+        number += len(heads)
 
 
 def check_lengths(lengths: np.ndarray, marks: np.ndarray, number: int, name: str, first: bytes) -> None:
@@ -130,19 +132,20 @@ class Walk:
             self._at[rows[far]] = at[far]
             self._data[rows[far]] = gather(self._file, at[far], WINDOW)
             inside = at - self._at[rows]
-        return self._data[rows[:, None], inside[:, None] + np.arange(width)]
+        first = rows * WINDOW + inside
+        return self._data.reshape(-1)[first[:, None] + np.arange(width) if width > 1 else first[:, None]]
 
     def varint(self, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The numbers (int64 [n]) at `at`, and where they end."""
-        data = self.peek(rows, at, 10)
-        value, length = data[:, 0].astype(np.int64), np.ones(len(rows), np.int64)
-        if (long := np.flatnonzero(data[:, 0] >= 128)).size:
-            some = data[long]
-            length[long] = (some < 128).argmax(axis=1) + 1
+        value, ends = self.peek(rows, at, 1)[:, 0].astype(np.int64), at + 1
+        if (long := np.flatnonzero(value >= 128)).size:
+            some = self.peek(rows[long], at[long], LONGEST)
+            length = (some < 128).argmax(axis=1) + 1
             self.refuse(rows[long], (some >= 128).all(axis=1), f"is damaged: a number without an end; {CURE}")
-            part = np.where(np.arange(10) < length[long, None], some & 127, 0).astype(np.uint64)
-            value[long] = (part << np.arange(0, 70, 7, dtype=np.uint64)).sum(axis=1).view(np.int64)
-        return value, at + length
+            part = np.where(np.arange(LONGEST) < length[:, None], some & 127, 0).astype(np.uint64)
+            value[long] = (part << np.arange(0, 7 * LONGEST, 7, dtype=np.uint64)).sum(axis=1).view(np.int64)
+            ends[long] += length - 1
+        return value, ends
 
     def part(self, rows: np.ndarray, at: np.ndarray, stop: np.ndarray, why: str) -> tuple[np.ndarray, ...]:
         """The tag (int64 [n]) at `at`, and where what it stands for begins and ends, at `stop` at most."""

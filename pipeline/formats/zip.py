@@ -31,6 +31,7 @@ END, END_64, LOCATOR_64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
 STORED, DEFLATED = 0, 8
 ENCRYPTED = 1
 WIDE = 0xFFFFFFFF  # in place of a number that stands in the extras, with 64 bits
+SLICE = 1 << 16  # names that are copied at once
 CURE = "get the file again"
 
 
@@ -64,10 +65,8 @@ def read_members(file: Readable, size: int, name: str) -> Members:
                 column[row] = numbers.pop(0)
     if ((packed < 0) | (plain < 0) | (header < 0) | (packed > start - header)).any():
         raise ValueError(f"{name} is damaged: its directory has a member that goes on beyond the members; {CURE}")
-    starts = at + ENTRY.itemsize
-    ends = starts + found["name"]
     return Members(
-        name=pa.array([name_of(text[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)], pa.string()),
+        name=_names(data, at + ENTRY.itemsize, found["name"].astype(np.int64)),
         method=found["method"].astype(np.int64),
         is_encrypted=(found["flags"] & ENCRYPTED) > 0,
         header=header,
@@ -126,20 +125,37 @@ def _directory(file: Readable, size: int, name: str) -> tuple[int, int, int]:
 
 def _entries(data: np.ndarray, count: int, name: str) -> np.ndarray:
     """Where the entries of a directory begin (int64 [count]), bytes."""
-    text, at = data.tobytes(), 0
-    starts = np.empty(count, np.int64)
+    starts, at, lengths = [], 0, struct.Struct("<3H").unpack_from
+    text = data.tobytes()
     try:
-        for row in range(count):
-            starts[row] = at
-            if text[at : at + 4] != b"PK\x01\x02":
-                raise ValueError
-            one, two, three = struct.unpack_from("<3H", text, at + 28)
+        for _ in range(count):
+            starts.append(at)
+            one, two, three = lengths(text, at + 28)
             at += 46 + one + two + three
-        if at > len(text):
-            raise ValueError
-    except (ValueError, struct.error) as error:
-        raise ValueError(f"{name} is damaged: no entry at byte {at} of its directory; {CURE}") from error
-    return starts
+    except struct.error:
+        at = len(text) + 1
+    found = np.array(starts, np.int64)
+    if at > len(text) or any((data[found + place] != byte).any() for place, byte in enumerate(b"PK\x01\x02")):
+        raise ValueError(f"{name} is damaged: its directory has not {count} entries; {CURE}")
+    return found
+
+
+def _names(data: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> pa.Array:
+    """The names (text [n]) at places of a directory; what is no UTF-8 is escaped."""
+    parts = [np.empty(0, np.uint8)]
+    for first in range(0, len(starts), SLICE):
+        size = sizes[first : first + SLICE]
+        skipped = starts[first : first + SLICE] - np.cumsum(size) + size
+        parts.append(data[np.repeat(skipped, size) + np.arange(size.sum())])
+    limits = np.concatenate([[0], np.cumsum(sizes)])
+    buffers = [pa.py_buffer(limits), pa.py_buffer(np.concatenate(parts))]
+    names = pa.LargeStringArray.from_buffers(len(starts), *buffers)
+    try:
+        names.validate(full=True)
+    except pa.ArrowInvalid:
+        as_bytes = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(starts), [None, *buffers])
+        names = pa.array([name_of(each) for each in as_bytes.to_pylist()], pa.string())
+    return names.cast(pa.string())
 
 
 def _wide(extra: bytes) -> list[int]:

@@ -200,7 +200,8 @@ def outcome(folder: Path, name: str, file: Path) -> str:
             for data in read_rows(source.root, table):
                 assert len(data) < 1 << 20
     except ValueError as error:
-        assert re.search(rf"{re.escape(file.name)}|has the label|has the class|the key", str(error)), error
+        if not re.search(rf"{re.escape(file.name)}|has the label|has the class|the key", str(error)):
+            raise
         return "error"
     return "changed"
 
@@ -228,7 +229,7 @@ def test_a_file_that_is_cut_short_is_an_error_with_its_name(name: str, tmp_path:
     file = hurt_file(name, folder)
     whole = file.read_bytes()
     ends = record_ends(whole) if name.startswith("tfrecord") else []  # what is behind is missing, and nothing tells
-    for size in [*range(0, len(whole), max(len(whole) // 60, 1)), *range(len(whole) - 9, len(whole))]:
+    for size in [*range(0, len(whole), max(len(whole) // 25, 1)), *range(len(whole) - 9, len(whole))]:
         file.write_bytes(whole[:size])
         assert outcome(folder, name, file) == "error" or size in ends, size
 
@@ -241,7 +242,7 @@ def test_altered_bytes_are_an_error_or_other_pixels_and_nothing_else(name: str, 
     whole = file.read_bytes()
     rng = random.Random(7)
     found = set()
-    for place in [*range(min(48, len(whole))), *(rng.randrange(len(whole)) for _ in range(300))]:
+    for place in [*range(min(48, len(whole))), *(rng.randrange(len(whole)) for _ in range(100))]:
         hurt = bytearray(whole)
         value = rng.choice((b"\xff", b"\0", b"\xff\xff\xff\xff", b"\x80", b"\xff\xff\xff\x7f"))
         hurt[place : place + len(value)] = value

@@ -12,14 +12,14 @@ the name of the class and the SHA-256 of the RGB pixels; `refused` stands for wh
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 NAMES = ("cat", "dog", "emu")
 COUNTS = {"train": 7, "validation": 4}
 Sample = tuple[Image.Image, int]
+Splits = Mapping[str, Sequence[tuple[Image.Image | bytes, int]]]
 Expected = dict[str, Any]
 
 
@@ -52,7 +53,7 @@ def encoded(image: Image.Image, format: str) -> bytes:
     return stream.getvalue()
 
 
-def expected(writer: str, splits: dict[str, list[tuple[Image.Image | bytes, int]]], names: Any = NAMES) -> Expected:
+def expected(writer: str, splits: Splits, names: Any = NAMES) -> Expected:
     """What a reader must find."""
     said = {}
     for split, found in splits.items():
@@ -104,7 +105,7 @@ def mds(out: Path, encoding: str, convert: Callable[[Image.Image], Any], mode: s
     from streaming import MDSWriter
 
     kinds = {"i": "int", "x": encoding, "y": "int16", "word": "str", "score": "float32"}
-    splits = {}
+    splits: dict[str, list[tuple[Any, int]]] = {}
     for split in COUNTS:
         rows: list[tuple[Any, int]] = [(convert(image), label) for image, label in samples(split, mode)]
         with MDSWriter(out=str(out / split), columns=kinds, size_limit=2000, **options) as writer:
@@ -129,35 +130,35 @@ def litdata(out: Path, rows: dict[str, list[Any]], **options: Any) -> None:
 def litdata_pil(out: Path) -> Expected:
     found = {split: samples(split) for split in COUNTS}
     litdata(out, {s: [{"image": i, "label": label, "score": 0.5} for i, label in rows] for s, rows in found.items()})
-    return expected("litdata", dict(found), "012")
+    return expected("litdata", found, "012")
 
 
 def litdata_grey(out: Path) -> Expected:
     found = {split: samples(split, "L") for split in COUNTS}
     litdata(out, {s: [{"image": i, "label": NAMES[label]} for i, label in rows] for s, rows in found.items()})
-    return expected("litdata", dict(found))
+    return expected("litdata", found)
 
 
 def litdata_jpeg(out: Path) -> Expected:
     found = {s: [(encoded(image, "JPEG"), label) for image, label in samples(s)] for s in COUNTS}
-    rows = {s: [(Image.open(io.BytesIO(data)), label) for data, label in rows] for s, rows in found.items()}
+    rows: dict[str, list[Any]] = {split: [] for split in found}
     files = out.with_name("files")
     files.mkdir()
     for split, images in found.items():
         for number, (data, label) in enumerate(images):
             path = files / f"{split}-{number}.jpg"
             path.write_bytes(data)
-            rows[split][number] = (Image.open(path), label)
-    litdata(out, rows)  # type: ignore[arg-type]
+            rows[split].append((Image.open(path), label))
+    litdata(out, rows)
     shutil.rmtree(files)
-    return expected("litdata", dict(found), "012") | {"options": {"label": "1"}}
+    return expected("litdata", found, "012") | {"options": {"label": "1"}}
 
 
 def litdata_rows(out: Path) -> Expected:
     """Bytes, numbers and text alone: rows of Arrow behind an empty table."""
     found = {s: [(encoded(image, "PNG"), label) for image, label in samples(s)] for s in COUNTS}
     litdata(out, {s: [{"image": i, "label": label, "caption": "x"} for i, label in rows] for s, rows in found.items()})
-    return expected("litdata", dict(found), "012")
+    return expected("litdata", found, "012")
 
 
 def litdata_pickled(out: Path) -> Expected:
@@ -178,16 +179,66 @@ def litdata_zstd(out: Path) -> Expected:
     return refused("litdata", r"train/index\.json says compression zstd.* which is not read: write it again")
 
 
-def tensorflow(kind: str) -> Callable[[Path], Expected]:
-    """A dataset of a process of its own: TensorFlow takes a second to begin, and all cores."""
+def feature(value: Any) -> Any:
+    """A feature of TFRecord, of one value or of several of a list."""
+    import tensorflow as tf
 
-    def write(out: Path) -> Expected:
-        command = [sys.executable, str(HERE / "make_tfrecord.py"), kind, str(out)]
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        return json.loads(done.stdout)
+    values = value if isinstance(value, list) else [value]
+    if values and isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if values and isinstance(values[0], int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
-    return write
+
+def example(kind: str, split: str, number: int, data: bytes, label: int) -> bytes:
+    """A record."""
+    import tensorflow as tf
+
+    values: dict[str, Any] = {"image": data, "label": NAMES[label].encode() if kind == "text" else label}
+    if kind == "imagenet":  # as TensorFlow's script build_imagenet_data.py: classes count from 1
+        values = {
+            "image/channels": 3,
+            "image/class/label": label + 1,
+            "image/class/text": f"{NAMES[label]}, of many words ".encode() * 20,
+            "image/colorspace": b"RGB",
+            "image/encoded": data,
+            "image/filename": f"{split}-{number}.JPEG".encode(),
+            "image/object/bbox/label": [label + 1] * (number % 3),
+            "image/object/bbox/xmin": [0.25] * (number % 3),
+            "score": number / 2,
+        }
+    features = tf.train.Features(feature={name: feature(value) for name, value in values.items()})
+    if kind == "sequence":
+        return tf.train.SequenceExample(context=features).SerializeToString() + b"\x12\0"
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def tfrecord(out: Path, kind: str) -> Expected:
+    import tensorflow as tf
+
+    out.mkdir()
+    splits: dict[str, list[tuple[bytes, int]]] = {}
+    for split in COUNTS:
+        splits[split] = [(encoded(image, "PNG"), label) for image, label in samples(split)]
+        for shard, part in enumerate((splits[split][:3], splits[split][3:])):
+            name = {
+                "imagenet": f"{split}-{shard:05d}-of-00002",
+                "tfds": f"pets-{split}.tfrecord-{shard:05d}-of-00002",
+            }.get(kind, f"{split}-{shard}.tfrecord")
+            options = tf.io.TFRecordOptions(compression_type="GZIP" if kind == "gzip" else "")
+            with tf.io.TFRecordWriter(str(out / name), options=options) as writer:
+                for number, (data, label) in enumerate(part):
+                    writer.write(example(kind, split, number, data, label))
+    if kind == "gzip":
+        return refused("tensorflow_cpu", r"train-0\.tfrecord is compressed as a whole.* decompress it")
+    if kind == "sequence":
+        return refused("tensorflow_cpu", r"train-0\.tfrecord: record 0 is no tf\.train\.Example: write it as one")
+    if kind == "imagenet":
+        return expected("tensorflow_cpu", splits, "012") | {"options": {"first_label": 1}}
+    if kind == "tfds":
+        (out / "label.labels.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    return expected("tensorflow_cpu", splits)
 
 
 def zipped(method: int, **options: Any) -> Callable[[Path], Expected]:
@@ -195,7 +246,7 @@ def zipped(method: int, **options: Any) -> Callable[[Path], Expected]:
 
     def write(out: Path) -> Expected:
         out.mkdir()
-        splits = {}
+        splits: dict[str, list[tuple[bytes, int]]] = {}
         for split in COUNTS:
             found = [(encoded(image, "PNG"), label) for image, label in samples(split)]
             with zipfile.ZipFile(out / f"{split}.zip", "w", method) as archive:
@@ -230,7 +281,8 @@ def energon(out: Path) -> Expected:
     from megatron.energon.epathlib import EPath
     from megatron.energon.flavors.webdataset.prepare import WebdatasetPreparator
 
-    splits, shard = {}, 0
+    splits: dict[str, list[tuple[bytes, int]]] = {}
+    shard = 0
     for split in COUNTS:
         splits[split] = [(encoded(image, "PNG"), label) for image, label in samples(split)]
         (out / "parts").mkdir(parents=True, exist_ok=True)
@@ -273,7 +325,7 @@ WRITERS: dict[str, Callable[[Path], Expected]] = {
     "litdata_pickled": litdata_pickled,
     "litdata_palette": litdata_palette,
     "litdata_zstd": litdata_zstd,
-    **{f"tfrecord_{kind}": tensorflow(kind) for kind in ("imagenet", "tfds", "text", "gzip", "sequence")},
+    **{f"tfrecord_{kind}": partial(tfrecord, kind=kind) for kind in ("imagenet", "tfds", "text", "gzip", "sequence")},
     "zip_stored": zipped(zipfile.ZIP_STORED),
     "zip_deflated": zipped(zipfile.ZIP_DEFLATED),
     "zip_64": zipped(zipfile.ZIP_STORED, force_zip64=True),
