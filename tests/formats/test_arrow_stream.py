@@ -23,7 +23,7 @@ AROUND = {
     "fixed": pa.array([[row, row + 1] for row in range(COUNT)], pa.list_(pa.int32(), 2)),
     "dictionary": pa.array([str(row % 2) for row in range(COUNT)]).dictionary_encode(),
     "map": pa.array([[("k", row)] for row in range(COUNT)], pa.map_(pa.string(), pa.int64())),
-    "time": pa.array(range(COUNT), pa.timestamp("ns")),
+    "time": pa.array(range(COUNT), pa.timestamp("us")),
     "bytes16": pa.array([bytes(16)] * COUNT, pa.binary(16)),
 }
 STRUCT = pa.array([{"bytes": data, "path": f"{row}.jpg"} for row, data in enumerate(DATA)])

@@ -51,6 +51,10 @@ PROOFS = {
     "runs/test_folder.py": "jobs.runs.versions",
     "serving/test_predictor.py": "jobs.cli.predict",
     "serving/test_server.py": "jobs.serving.neighbourhood",
+    "sources/test_brought.py": (
+        "sources.arrow sources.energon sources.found sources.litdata sources.mds sources.reading sources.records "
+        "sources.tfrecord sources.zip_archive"
+    ),
     "sources/test_labels.py": "sources.class_order",
     "sources/test_layouts.py": (
         "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "
