@@ -106,7 +106,7 @@ def litdata(folder: Path, count: int, image: bytes) -> None:
         name = f"chunk-0-{number}.bin"
         (folder / name).write_bytes(data)
         chunks.append({"chunk_bytes": len(data), "chunk_size": count, "filename": name})
-    leaf = {"type": None, "context": None, "children_spec": []}
+    leaf: dict[str, object] = {"type": None, "context": None, "children_spec": []}
     spec = [1, {"type": "builtins.dict", "context": '["image", "label"]', "children_spec": [leaf, leaf]}]
     config = {"data_format": ["jpeg", "int"], "data_spec": json.dumps(spec), "item_loader": "PyTreeLoader"}
     (folder / "index.json").write_text(json.dumps({"chunks": chunks, "config": config}))

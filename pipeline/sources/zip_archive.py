@@ -6,6 +6,7 @@ and `val.zip` as its splits. A stored member is a range of the archive; a deflat
 """
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -86,9 +87,10 @@ def list_archive(origin: InputFolder, file: dict) -> tuple[Listed, str]:
     if (offsets + members.packed[images] > file["size"]).any():
         raise ValueError(f"{name} is cut short: a member goes on beyond its end; get the file again")
     names = members.name.filter(pa.array(kept))
-    names = names.filter(pc.invert(pc.is_in(names, value_set=pa.array(sorted(full_folders(names)), pa.string()))))
-    top = top_folder(members.name.take(pa.array(images)).to_pylist())
-    names = names.filter(pc.starts_with(names, top))
+    if pc.any(pc.ends_with(names, "/")).as_py():
+        names = names.filter(pc.invert(pc.is_in(names, value_set=pa.array(sorted(full_folders(names)), pa.string()))))
+    top = top_folder(members.name.take(pa.array(images)))
+    names = names.filter(pc.starts_with(names, top)) if top else names
     sizes = pc.cast(pa.array(members.size[images]), pa.string())
     packed = pc.binary_join_element_wise(f"{file['name']}#deflate", sizes, "/")
     place = {
@@ -104,6 +106,8 @@ def list_archive(origin: InputFolder, file: dict) -> tuple[Listed, str]:
 
 def below(listed: Listed, prefix: str, cut: int = 0) -> Listed:
     """The same with names behind a prefix, and without their first `cut` characters."""
+    if not prefix and not cut:
+        return listed
     tables = []
     for table in listed:
         names = pc.utf8_slice_codeunits(table["name"], cut)
@@ -120,18 +124,17 @@ def full_folders(names: pa.Array) -> set[str]:
     return folders - {"", "/"}
 
 
-def top_folder(images: list[str]) -> str:
-    """The folder that all images lie in, with its stroke, if there are class folders below it; else ""."""
-    top = ""
-    while images and "/" in images[0][len(top) :]:
-        inner = top + images[0][len(top) :].partition("/")[0] + "/"
-        if not all(name.startswith(inner) and "/" in name[len(inner) :] for name in images):
-            break
-        top = inner
-    above, _, last = top.rstrip("/").rpartition("/")
-    if last in class_folders.SPLITS:
-        return f"{above}/" if above else ""
-    return top
+def top_folder(images: pa.Array) -> str:
+    """The folder that all images (text [n]) lie in, with its stroke, if there are class folders below it; else ""."""
+    if not len(images):
+        return ""
+    ends = pc.min_max(images).as_py()
+    deep = pc.min(pc.count_substring(images, "/")).as_py() - 1
+    pairs = zip(ends["min"].split("/"), ends["max"].split("/"), strict=False)
+    shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)][: max(deep, 0)]
+    if shared and shared[-1] in class_folders.SPLITS:
+        shared.pop()
+    return "".join(f"{each}/" for each in shared)
 
 
 def located(table: pa.Table, place: pa.Table) -> pa.Table:

@@ -255,13 +255,19 @@ def test_altered_bytes_are_an_error_or_other_pixels_and_nothing_else(name: str, 
 
 
 def test_a_folder_that_all_images_lie_in_is_passed_over() -> None:
-    assert top_folder(["a/cat/1.jpg", "a/dog/2.jpg"]) == "a/"
-    assert top_folder(["cat/1.jpg", "dog/2.jpg"]) == ""
-    assert top_folder(["a/b/cat/1.jpg", "a/b/dog/2.jpg"]) == "a/b/"
-    assert top_folder(["a/train/cat/1.jpg", "a/val/cat/2.jpg"]) == "a/"
-    assert top_folder(["a/train/cat/1.jpg", "a/train/dog/2.jpg"]) == "a/"
-    assert top_folder(["train/cat/1.jpg", "train/dog/2.jpg"]) == ""
-    assert top_folder(["cat/1.jpg"]) == top_folder([]) == ""
+    for expected, names in (
+        ("a/", ["a/cat/1.jpg", "a/dog/2.jpg"]),
+        ("", ["cat/1.jpg", "dog/2.jpg"]),
+        ("a/b/", ["a/b/cat/1.jpg", "a/b/dog/2.jpg"]),
+        ("a/", ["a/b/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg"]),
+        ("a/", ["a/train/cat/1.jpg", "a/val/cat/2.jpg"]),
+        ("a/", ["a/train/cat/1.jpg", "a/train/dog/2.jpg"]),
+        ("", ["train/cat/1.jpg", "train/dog/2.jpg"]),
+        ("", ["cat/1.jpg"]),
+        ("", ["1.jpg", "cat/1.jpg"]),
+        ("", []),
+    ):
+        assert top_folder(pa.array(names, pa.string())) == expected
 
 
 def test_a_zip_says_which_folder_was_passed_over() -> None:
@@ -338,6 +344,12 @@ def test_what_is_not_known_says_what_was_found(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ValueError, match=r"(?s)nothing to convert: expected.*found there: 2 \.npz, 1 .*\.h5"):
         open_source(tmp_path)
+
+
+def test_a_file_that_the_state_does_not_name_is_no_part_of_the_dataset(tmp_path: Path) -> None:
+    folder = copied("arrow_filtered", tmp_path)
+    shutil.copy(folder / "data-00000-of-00001.arrow", folder / "old.arrow")
+    assert rows_of(open_source(folder), "train") == wanted("arrow_filtered")["train"]
 
 
 def test_several_datasets_beside_each_other_are_refused(tmp_path: Path) -> None:
