@@ -33,7 +33,7 @@ def build_library(folder: Path) -> Path:
 
 
 @contextmanager
-def works(library: Path, given: Path) -> Iterator[Ask]:
+def started(library: Path, given: Path) -> Iterator[Ask]:
     """Yields what does works on inputs that are made in `given`. A fault is written as `failing.c` takes it, "" for
     none."""
     environment = os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}

@@ -10,7 +10,7 @@ import pytest
 
 from imagefeed.pipeline.checks.verify import verify
 from imagefeed.pipeline.dataset.split import Split
-from tests.faults.system_calls import CURES, LEAVE_NOTHING, Ask, build_library, works
+from tests.faults.system_calls import CURES, LEAVE_NOTHING, Ask, build_library, started
 
 
 class Row(NamedTuple):
@@ -23,6 +23,7 @@ class Row(NamedTuple):
     passes: bool = False  # whether the work ends well all the same
     names: str = ""  # what the error names, unless that is `part`
     after: int = 0  # bytes that are written before
+    nth: int = -1  # the one of these calls that fails, from 0; -1: they all do
 
 
 READ = "EIO ESTALE"
@@ -61,6 +62,7 @@ TABLE = [
     Row("repack", "read", "train/shard-00001.tar", READ),
     Row("repack", "write", "out/.tmp", FULL, names="/out", after=3000),
     Row("repack", "fsyncdir", "out", "EINVAL", passes=True),
+    Row("repack", "opendir", "/out", "EIO", nth=2),  # the manifest is there, and only tidying is left
     # a split
     Row("verify", "read", "train/manifest.json", "EIO"),
     Row("verify", "read", "train/samples.parquet", READ),
@@ -78,6 +80,7 @@ TABLE = [
     Row("load tars", "opendir", "tars", READ),
     Row("load tars", "open", "part-1.tar", "EIO"),
     Row("load tars", "read", "part-1.tar", READ),
+    Row("load tars", "read", "part-1.tar", READ, names="part-1.tar could not be read at byte 0", nth=1),
     Row("load tars", "mkdir", "/home", "EACCES EROFS ENOSPC EDQUOT"),
     Row("load tars", "write", "home/indexes", FULL),
     Row("load tars", "flock", "home/indexes", "ENOSYS ENOLCK", passes=True),
@@ -140,7 +143,7 @@ def name_of(row: Row) -> str:
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Does works under faults."""
-    with works(build_library(tmp_path_factory.mktemp("library")), tmp_path_factory.mktemp("given")) as ask:
+    with started(build_library(tmp_path_factory.mktemp("library")), tmp_path_factory.mktemp("given")) as ask:
         yield ask
 
 
@@ -162,7 +165,8 @@ def undisturbed(ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 def test_calls_that_fail(row: Row, ask: Ask, undisturbed: Callable[[str], str], tmp_path: Path) -> None:
     """Each error finds what the last one has left, and after all of them the work ends well."""
     names = row.errors.split()
-    faults = [f"{row.calls} {getattr(errno, name)} {row.part} {row.after}" for name in names]
+    which = f"{row.nth} 1" if row.nth >= 0 else "0 -1"
+    faults = [f"{row.calls} {getattr(errno, name)} {row.part} {row.after} {which}" for name in names]
     if row.passes:
         for number, fault in enumerate(faults):
             out = tmp_path / str(number)
