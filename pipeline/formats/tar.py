@@ -183,7 +183,7 @@ def scan(file: Readable, start: int, end: int, name: str) -> Members:
         if head.startswith(magic):
             raise ValueError(f"{name} is compressed ({how}), so nothing in it can be read in place: decompress it")
     descriptor, most = (file, BATCH) if isinstance(file, int) else (ELSEWHERE, AHEAD // BLOCK)
-    window, held = np.empty(LONGEST + READ, np.uint8), np.zeros(3, np.int64)
+    window, held = np.empty(LONGEST + READ, np.uint8), np.full(3, -1, np.int64)  # it holds nothing yet
     batches = []
     at, state, before = start, MORE, 0
     while state in (MORE, WANT):

@@ -48,22 +48,22 @@ class Conversion(NamedTuple):
     out: str
     scratch: Path
 
-    def start(self) -> "subprocess.Popen[str]":
+    def start(self) -> "subprocess.Popen[bytes]":
         """Starts it: in both formats, and in shards of a few images."""
         words = {
             "processes": ["convert", self.source, self.out, "--workers", "2"],
             "ray": ["--source", self.source, "--out", self.out],
         }
         options = ["--format", "both", "--shard-size", "7"]
-        return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *words[self.runner], *options],
-            cwd=ROOT,
-            env=os.environ | {"TMPDIR": str(self.scratch)},
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.scratch / "terminal").open("w"),
-            text=True,
-        )
+        with (self.scratch / "terminal").open("w") as terminal:
+            return subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, *words[self.runner], *options],
+                cwd=ROOT,
+                env=os.environ | {"TMPDIR": str(self.scratch)},
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=terminal,
+            )
 
     def begun(self) -> bool:
         """Whether a shard is being written."""
@@ -117,7 +117,7 @@ class Conversion(NamedTuple):
         end = "done" if status == 0 else "killed" if status == -signal.SIGKILL else "failed"
         said = self.said()
         assert "Traceback" not in said, said
-        assert end != "failed" or "error: " in said.splitlines()[-1], said
+        assert end != "failed" or ("\nerror: " in said and "run " in said.rpartition("\nerror: ")[2]), said
         return end
 
     def finish(self) -> None:
