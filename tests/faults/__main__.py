@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, product
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import get_args
 
@@ -35,7 +35,7 @@ class Faults:
     errors: int = 20
     """System calls that fail."""
     seed: int = 0
-    """Of the victims, the moments and the calls."""
+    """Of the victims, the moments and the calls; and with which of the four kinds of conversion it begins."""
 
 
 def main(options: Faults) -> None:
@@ -82,7 +82,8 @@ def make_kills(options: Faults, folder: Path, counts: Counts) -> None:
             undisturbed = Conversion("processes", given, f"{below}/undisturbed", folder)
             undisturbed.finish()
             expected[place] = undisturbed.contents()
-        for number, (place, runner) in enumerate(cycle(product(places, get_args(Runner)))):
+        setups = cycle(product(places, get_args(Runner)))
+        for number, (place, runner) in enumerate(islice(setups, options.seed % 4, None)):
             if left == 0:
                 break
             given, below = places[place]
