@@ -42,8 +42,10 @@ def main(options: Faults) -> None:
     """Prints at once what is wrong, and the counts at the end; status 1 where anything is."""
     began, counts = time.monotonic(), Counts()
     with tempfile.TemporaryDirectory(prefix="imagefeed-faults-") as folder:
-        make_errors(options, Path(folder), counts)
-        make_kills(options, Path(folder), counts)
+        if options.errors:
+            make_errors(options, Path(folder), counts)
+        if options.kills:
+            make_kills(options, Path(folder), counts)
     for row, count in sorted(counts.items()):
         print(*(f"{word:10}" for word in row), count)
     print(f"{options}: {time.monotonic() - began:.0f} s")

@@ -10,6 +10,7 @@ import pytest
 
 from imagefeed.pipeline.checks.verify import verify
 from imagefeed.pipeline.dataset.split import Split
+from tests.faults.random_errors import WORKS
 from tests.faults.system_calls import CURES, LEAVE_NOTHING, Ask, build_library, started
 
 
@@ -141,9 +142,15 @@ def name_of(row: Row) -> str:
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the works read."""
+    return tmp_path_factory.mktemp("given")
+
+
+@pytest.fixture(scope="module")
+def ask(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Does works under faults."""
-    with started(build_library(tmp_path_factory.mktemp("library")), tmp_path_factory.mktemp("given")) as ask:
+    with started(build_library(tmp_path_factory.mktemp("library")), given) as ask:
         yield ask
 
 
@@ -184,6 +191,12 @@ def test_calls_that_fail(row: Row, ask: Ask, undisturbed: Callable[[str], str], 
     assert "Traceback" not in said
     for answer in answers[len(names) :]:
         assert answer.get("result") == undisturbed(row.work), answer
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_what_is_read_may_lie_on_a_read_only_mount(work: str, ask: Ask, given: Path, tmp_path: Path) -> None:
+    (answer,), _ = ask(work, tmp_path, [f"mkdir,openw,rename,link,unlink,ftruncate,write {errno.EROFS} {given}"])
+    assert "result" in answer and answer["injected"] == []
 
 
 @pytest.mark.parametrize("name", ["EIO", "ESTALE", "EACCES", "EUCLEAN"])
