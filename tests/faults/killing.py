@@ -117,7 +117,7 @@ class Conversion(NamedTuple):
         end = "done" if status == 0 else "killed" if status == -signal.SIGKILL else "failed"
         said = self.said()
         assert "Traceback" not in said, said
-        assert end != "failed" or ("\nerror: " in said and "run " in said.rpartition("\nerror: ")[2]), said
+        assert end != "failed" or "run the same again" in said.rpartition("\nerror: ")[2].lower(), said
         return end
 
     def finish(self) -> None:
