@@ -95,8 +95,8 @@ def on_ray(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     """Runs each task as a Ray task of one CPU, a bounded number in flight; results in the order they finish.
 
     Ray runs a task again whose worker or node dies. Of a worker that stands still on a node that has died it may
-    hear neither of its end nor of its work: where nothing has come for `PATIENCE` seconds and a node has died since, all
-    that is in flight is begun again. Tasks must bear to be run twice.
+    hear neither of its end nor of its work: where nothing has come for `PATIENCE` seconds and a node has died since,
+    all that is in flight is begun again. Tasks must bear to be run twice.
     """
     import ray  # only once `connected` has set what Ray reads at its import
 
