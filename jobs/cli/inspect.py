@@ -17,6 +17,7 @@ from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.executors import processes
 from imagefeed.pipeline.runtime.parts import part
+from imagefeed.pipeline.sources.reading import ReadOptions
 
 MOST_SHOWN = 50  # faults
 
@@ -26,6 +27,7 @@ def index_command(
     path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
     statistics: bool = False,
     out: Path | None = None,
+    reading: Annotated[ReadOptions, tyro.conf.arg(name="")] = ReadOptions(),
     workers: int = usable_cores(),
 ) -> None:
     """List shards that others made, which then open as a dataset; or list any source to a Parquet file.
@@ -36,6 +38,7 @@ def index_command(
         statistics: Decode every image once: moments, mean image, sizes and hashes, as a conversion leaves them.
         out: A folder for the index, instead of the one below $IMAGEFEED_HOME that `open_dataset` finds by itself; or a
             file FILE.parquet for the list, a row an image: split, id, key, class, and which bytes of which file it is.
+        reading: How a source is to be read, for such a list.
         workers: Processes that decode; by default one for each CPU that may be used.
     """
     if out is not None and out.suffix == ".parquet":
@@ -43,8 +46,10 @@ def index_command(
 
         if statistics:
             raise ValueError("a list of a source has no statistics: leave out --statistics, or give a folder for --out")
-        print(f"{out}: {write_list(path, out):,} images")
+        print(f"{out}: {write_list(path, out, reading):,} images")
         return
+    if reading != ReadOptions():
+        raise ValueError("options of how to read a source are for a list of it: give FILE.parquet for --out")
     from imagefeed.pipeline.checks.statistics import make_index
 
     dataset = make_index(path, with_statistics=statistics, out=out, run=processes(checked(workers)))
@@ -149,6 +154,7 @@ def audit_command(
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     options: Annotated[AuditOptions, tyro.conf.arg(name="")] = AuditOptions(),
+    reading: Annotated[ReadOptions, tyro.conf.arg(name="")] = ReadOptions(),
     workers: int = usable_cores(),
 ) -> None:
     """Report duplicates, within and across splits, and images that are small, extreme, flat or damaged; change nothing.
@@ -157,6 +163,7 @@ def audit_command(
         source: Whatever `imagefeed convert` takes, or a dataset.
         out: A folder for doubts.parquet, every doubt, and doubts.html, the images side by side.
         options: What counts as doubtful.
+        reading: How the source is to be read.
         workers: Processes that decode; by default one for each core that may be used.
     """
     with part("serve"):  # of which it needs jinja2 alone, which torch brings
@@ -166,7 +173,7 @@ def audit_command(
     from imagefeed.pipeline.files.atomic import write_atomically
     from imagefeed.pipeline.sources.open_source import open_source
 
-    opened = open_source(source)
+    opened = open_source(source, reading=reading)
     doubts = audit(opened, options, processes(checked(workers)))
     write_table(doubts, out)
     counts = summary(doubts)

@@ -36,6 +36,11 @@ def make_index(
     dataset = Split.open(path)
     if not dataset.manifest.is_index:
         raise ValueError(f"{path} is a split that imagefeed made: it has its table and its statistics")
+    if dataset.remote is not None and (with_statistics or out is not None):
+        raise ValueError(
+            f"{path}: of shards at a URL there is an index without statistics, which `open_dataset` makes: convert "
+            f"them, `imagefeed convert {path} OUT --resize none --statistics`, or copy them here"
+        )
     if with_statistics and not dataset.has_statistics:
         digest = dataset.manifest.digest
         folder = index_of([Path(shard.name) for shard in dataset.manifest.shards])

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.files.output_folder import OutputFolder
 from imagefeed.pipeline.files.paths import real
-from imagefeed.pipeline.sources.class_order import in_order
+from imagefeed.pipeline.sources.class_order import BY_DATASET, BY_FILE, in_order
 from imagefeed.pipeline.sources.describe import describe_source
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.open_source import open_source
@@ -23,13 +23,25 @@ def chosen_source(source: str | Path, out: OutputFolder, options: ConvertOptions
     """
     if real(source) == str(out):
         raise ValueError(f"{out} is both the source and the output: choose another folder, such as {out}/shards")
-    opened = in_order(open_source(source, options.fields, str(out)), options.order)
+    opened = in_order(open_source(source, options.fields, str(out), options), options.order)
     opened = select(opened, options.classes, options.limit)
     for split, table in opened.splits.items():
         for folder in options.folders(split).values():
             check_apart(real(opened.root), table["file"], f"{out}/{folder}")
+    if not options.classes:
+        check_classes(opened, options)
     print(describe_source(opened), file=sys.stderr, flush=True)
     return opened
+
+
+def check_classes(source: Source, options: ConvertOptions) -> None:
+    """Raises `ValueError` where a source has one class that nobody has asked for: most often a folder too high or too
+    low was named."""
+    if len(source.classes) == 1 and not options.one_class and source.rule not in (BY_FILE, BY_DATASET):
+        raise ValueError(
+            f"{source.root} has one class, {source.classes[0].wnid}: name the folder that holds the class folders, "
+            "or the list that has the labels; if one class is meant, --one-class"
+        )
 
 
 def check_apart(root: str, files: pa.Array, folder: str) -> None:

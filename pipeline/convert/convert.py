@@ -173,6 +173,7 @@ def finish(split: SplitPlan, format: Format, check: Callable[[], None]) -> None:
         digest=split.digest,
         fields=split.source.fields,
         class_order=class_order(split.source),
+        left_out=split.source.left_out,
     )
     manifest = publish_split(folder, manifest, files, check)
     tidy(folder, manifest)

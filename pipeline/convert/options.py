@@ -10,10 +10,11 @@ from imagefeed.pipeline.image.resize import Resize
 from imagefeed.pipeline.image.stored import HuffmanTables, Sampling, Storage
 from imagefeed.pipeline.image.transcoder import codec_name
 from imagefeed.pipeline.sources.class_order import ClassOrder
+from imagefeed.pipeline.sources.reading import ReadOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertOptions:
+class ConvertOptions(ReadOptions):
     """How images become shards."""
 
     format: Literal["tar", "beton", "both"] = "tar"
@@ -53,6 +54,7 @@ class ConvertOptions:
     and text, for the loader to put into its batches; see docs/conversion.md."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "fields", tuple(name for each in self.fields for name in each.split(",")))
         check_names(self.fields, SAMPLES_SCHEMA.names)
         resize = Resize.parse(self.resize)

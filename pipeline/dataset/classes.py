@@ -1,8 +1,12 @@
-"""What the labels of shards and lists that others made mean: the numbers and names in them, and `classes.txt`.
+"""What the labels of shards and lists that others made mean: the numbers and names in them, and a file of names.
 
-`classes.txt` names the classes, one a line in the order of the labels: a WordNet id or name and, after a space, words.
+`classes.txt` names the classes, one a line in the order of the labels: a WordNet id or a number and, after a space,
+words; or else a name, which may have several words. A JSON file has a list of names, or names by label
+(`{"0": "cat"}`, `{"0": ["n02123045", "tabby"]}`), or labels by name (`{"cat": 0}`).
 """
 
+import json
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,15 +17,47 @@ from imagefeed.pipeline.formats.listing import Listing
 from imagefeed.pipeline.formats.webdataset import is_wnid
 
 CLASSES = "classes.txt"
+NAME_FILES = (
+    *(CLASSES, "classnames.txt", "class_names.txt", "classes.json", "classnames.json", "class_names.json"),
+    *("class_to_idx.json", "class_index.json", "imagenet_class_index.json"),
+)
+ID = re.compile(r"n?[0-9]+")  # in front of a name, as WordNet has it
 
 
 def parse_classes(content: bytes, name: str) -> tuple[Class, ...]:
     """The classes. Raises `ValueError` where there is none, one comes twice, or the file is no UTF-8 but UTF-16."""
-    lines = [escaped(line).split(maxsplit=1) for line in lines_of(decode_text(content, name)) if line.strip()]
-    classes = tuple(Class(words[0], words[-1].strip()) for words in lines)
+    text = decode_text(content, name)
+    if name.endswith(".json"):
+        classes = parse_json(text, name)
+    else:
+        lines = [escaped(line).strip() for line in lines_of(text) if line.strip()]
+        words = [line.split(maxsplit=1) for line in lines]
+        if all(ID.fullmatch(each[0]) for each in words):
+            classes = tuple(Class(each[0], each[-1].strip()) for each in words)
+        else:
+            classes = tuple(Class(line, line) for line in lines)
     if not classes or len({each.wnid for each in classes}) < len(classes):
         raise ValueError(f"{name}: expected one class a line, each once")
     return classes
+
+
+def parse_json(text: str, name: str) -> tuple[Class, ...]:
+    """The classes of a JSON file. Raises `ValueError` where it is none of what is read, see above."""
+    try:
+        found = json.loads(text)
+        if isinstance(found, dict) and all(type(each) is int for each in found.values()):
+            found = {str(label): each for each, label in found.items()}
+        if isinstance(found, dict):
+            found = [found[str(label)] for label in range(len(found))]
+        pairs = [each if isinstance(each, list) else [each, each] for each in found]
+        if any(len(pair) != 2 or not all(isinstance(each, str) for each in pair) for pair in pairs):
+            raise ValueError("a name is no text")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{name} names no classes ({type(error).__name__}: {error}): expected a list of names, or names by the "
+            "labels from 0 on, or labels by name"
+        ) from error
+    return tuple(Class(escaped(wnid), escaped(words)) for wnid, words in pairs)
 
 
 def label_all(
@@ -41,7 +77,7 @@ def label_all(
         if len(names) == 1 and not is_wnid(names[0]) and given is None:
             raise ValueError(
                 f"{shards[0]}: no sample has a member cls or json with a label, and all lie in one folder, "
-                f"{names[0]}: there are no labels"
+                f"{names[0]}: there are no labels; if that is the only class, convert with --one-class"
             )
         classes = given or tuple(Class(name, name) for name in names)
         label_of = {each.wnid: label for label, each in enumerate(classes)}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imagefeed.pipeline.dataset.classes import CLASSES, label_all, parse_classes
+from imagefeed.pipeline.dataset.classes import NAME_FILES, label_all, parse_classes
 from imagefeed.pipeline.dataset.digests import spell_classes, spell_file, spell_tuple
 from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Class, Manifest, Shard
 from imagefeed.pipeline.dataset.publish import publish_folder, publish_split, table_writer
@@ -70,8 +70,9 @@ def survey(shards: Sequence[Path]) -> Survey:
 
 
 def read_classes(folder: Path) -> tuple[Class, ...] | None:
-    """The classes by label, from `classes.txt` in a shard's folder or the one above; None without such a file."""
-    path = next((temporary / CLASSES for temporary in (folder, folder.parent) if (temporary / CLASSES).is_file()), None)
+    """The classes by label, from a file of names in a shard's folder or the one above; None without such a file."""
+    places = (each / name for each in (folder, folder.parent) for name in NAME_FILES)
+    path = next((place for place in places if place.is_file()), None)
     if path is None:
         return None
     with doing("read", path):
@@ -96,7 +97,31 @@ def index_of(shards: Sequence[Path]) -> Path:
 def write_index(folder: Path, found: Survey) -> None:
     """Reads the headers of all shards and writes table and manifest into `folder`."""
     listings = list_shards(found)
-    labels, classes = label_all(listings, [file.path for file in found.files], found.classes)
+    shards = [
+        Shard(
+            name=str(file.path),
+            num_samples=len(each.label),
+            num_bytes=file.num_bytes,
+            sha256=None,
+            modified_ns=file.modified_ns,
+        )
+        for file, each in zip(found.files, listings, strict=True)
+    ]
+    names = [file.path for file in found.files]
+    write_listings(folder, found.format, listings, shards, names, found.classes, found.digest)
+
+
+def write_listings(
+    folder: Path,
+    format: Format,
+    listings: list[Listing],
+    shards: list[Shard],
+    names: Sequence[object],
+    given: tuple[Class, ...] | None,
+    digest: str,
+) -> None:
+    """Writes table and manifest of what `shards`, which messages call by `names`, hold into `folder`."""
+    labels, classes = label_all(listings, names, given)
     counts = [len(each.label) for each in listings]
     columns = {
         "id": np.arange(sum(counts)),
@@ -110,24 +135,15 @@ def write_index(folder: Path, found: Survey) -> None:
     table = pa.table({name: columns[name] for name in SAMPLES_SCHEMA.names}).cast(SAMPLES_SCHEMA)
     manifest = Manifest(
         split=SPLIT,
-        format=found.format,
+        format=format,
         classes=classes,
         num_samples=len(table),
         num_quarantined=0,
         storage=None,
-        shards=tuple(
-            Shard(
-                name=str(file.path),
-                num_samples=count,
-                num_bytes=file.num_bytes,
-                sha256=None,
-                modified_ns=file.modified_ns,
-            )
-            for file, count in zip(found.files, counts, strict=True)
-        ),
+        shards=tuple(shards),
         statistics=None,
         files={},
-        digest=found.digest,
+        digest=digest,
     )
     publish_split(LocalOutput(folder), manifest, {SAMPLES: table_writer(table)})
 

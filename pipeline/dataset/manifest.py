@@ -16,6 +16,7 @@ from imagefeed.pipeline.files.marks import MANIFEST as MANIFEST
 from imagefeed.pipeline.files.marks import RECORDS as RECORDS
 from imagefeed.pipeline.files.marks import SAMPLES as SAMPLES
 from imagefeed.pipeline.formats.containers import Format
+from imagefeed.pipeline.formats.left_out import LeftOut
 from imagefeed.pipeline.image.stored import Storage
 from imagefeed.pipeline.runtime.os_errors import doing
 
@@ -45,7 +46,9 @@ class Shard:
     num_samples: int
     num_bytes: int
     sha256: str | None  # None in an index: nobody has read the whole file
-    modified_ns: int | None = None  # in an index: when the file was last written, nanoseconds since 1970
+    modified_ns: int | None = (
+        None  # in an index: when the file was last written, nanoseconds since 1970; at a URL its stamp
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ class Manifest:
     digest: str  # sha256 of the source's listing and the options: what the split was made from
     fields: dict[str, Field] = field(default_factory=dict)  # columns of the table beyond its own; see `fields.py`
     class_order: Literal["", "natural"] = ""  # natural: of classes that the alphabet would have in another order
+    left_out: LeftOut = LeftOut()  # what else the source held
 
     @property
     def is_index(self) -> bool:
@@ -77,6 +81,8 @@ class Manifest:
             del record["fields"]
         if not self.class_order:
             del record["class_order"]
+        if not self.left_out:
+            del record["left_out"]
         return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
     def save(self, split_dir: Path) -> None:
@@ -123,6 +129,7 @@ def from_record(record: dict[str, Any]) -> Manifest:
         if statistics is None
         else Statistics(**{key: freeze(value) for key, value in statistics.items()}),
         fields={name: Field(**each) for name, each in record.pop("fields", {}).items()},
+        left_out=LeftOut(**record.pop("left_out", {})),
         **record,
     )
     type_check(manifest, Manifest, "")

@@ -62,14 +62,18 @@ class Remote:
 
         Raises what `Cache.open` raises.
         """
-        fetch = partial(self.storage.chunks, shard.name, shard.num_bytes, cancelled)
-        wanted = Wanted(digest_of(shard), shard.num_bytes, fetch, self.storage.name(shard.name))
+        wanted = self.wanted(shard, cancelled)
         with self.cache.open(wanted, cancelled):
-            return MappedFile(self.cache.path(digest_of(shard)), shard.num_bytes, locked=True)
+            return MappedFile(self.cache.path(wanted.digest), shard.num_bytes, locked=True)
+
+    def wanted(self, shard: Shard, cancelled: Callable[[], bool] = never) -> Wanted:
+        """A shard as the cache is asked for it. Raises `ValueError` where the manifest does not know its SHA-256."""
+        fetch = partial(self.storage.chunks, shard.name, shard.num_bytes, cancelled)
+        return Wanted(digest_of(shard), shard.num_bytes, fetch, self.storage.name(shard.name))
 
     def called(self, shard: Shard) -> str:
         """A shard as messages name it."""
-        path = self.cache.path(digest_of(shard))
+        path = self.cache.path(self.wanted(shard).digest)
         return f"{self.storage.name(shard.name)} (here {path}: delete it to have it fetched again)"
 
     def beside(self, split: str) -> str:

@@ -16,6 +16,7 @@ from imagefeed.pipeline.dataset.fields import FieldColumn, check_there
 from imagefeed.pipeline.dataset.index import index_of, shards_of
 from imagefeed.pipeline.dataset.manifest import MANIFEST, MEAN_IMAGE, SAMPLES, Class, Manifest
 from imagefeed.pipeline.dataset.remote import Remote
+from imagefeed.pipeline.dataset.remote_shards import names_shards, open_shards
 from imagefeed.pipeline.dataset.sample_store import Columns, SampleStore
 from imagefeed.pipeline.dataset.statistics import Statistics
 from imagefeed.pipeline.dataset.tables import count_samples, read_fields, read_mean_image, read_numbers, read_samples
@@ -53,7 +54,7 @@ class Split(SampleStore):
         The contract is that of `imagefeed.open_dataset`.
         """
         if is_url(path) and not str(path).startswith("file://"):
-            return cls.open_remote(Remote(str(path), cache or CacheOptions(), storage or StorageOptions()))
+            return cls.open_url(str(path), cache or CacheOptions(), storage or StorageOptions())
         path = os.fspath(path).removeprefix("file://")
         folder = Path(path).absolute()
         if not (folder / MANIFEST).is_file() and (shards := shards_of(path)):
@@ -75,6 +76,24 @@ class Split(SampleStore):
             check_unchanged(file, file.stat(), shard.num_bytes, shard.modified_ns)
         check_counts(path, manifest)
         return cls(path, manifest, source)
+
+    @classmethod
+    def open_url(cls, url: str, cache: CacheOptions, storage: StorageOptions) -> Self:
+        """The split at a URL, or shards of others there."""
+        if not names_shards(url):
+            try:
+                return cls.open_remote(Remote(url, cache, storage))
+            except FileNotFoundError as error:
+                missing = error
+        else:
+            missing = FileNotFoundError(f"{url}: no such tar or beton")
+        try:
+            shards = open_shards(url, cache, storage)
+        except (FileNotFoundError, PermissionError):  # of a folder: it may be that nobody may list it
+            shards = None
+        if shards is None:
+            raise missing
+        return cls.open_remote(shards)
 
     @classmethod
     def open_remote(cls, remote: Remote) -> Self:
@@ -108,6 +127,8 @@ class Split(SampleStore):
         if self.manifest.statistics is None:
             where = shlex.quote(self.called)
             command = f"index {where} --statistics" if self.manifest.is_index else f"stats {where}"
+            if self.manifest.is_index and self.remote is not None:
+                command = f"convert {where} OUT --resize none --statistics"
             raise ValueError(
                 f"{self.called} has no statistics of its pixels yet: take them once with "
                 f"`imagefeed {command}`, or use a recipe or type that needs none"
@@ -204,7 +225,9 @@ class Split(SampleStore):
                 mapped = MappedFile(self.path / shard.name, shard.num_bytes, shard.modified_ns)
             # Of two threads that come here at once, both must go on with the same map: the other one is freed.
             mapped = self._mapped.setdefault(number, mapped)
-        elif shard.modified_ns is not None:  # nothing else would tell, where there are no hashes
+        elif (
+            shard.modified_ns is not None and self.remote is None
+        ):  # nothing else would tell, where there are no hashes
             file = self.path / shard.name
             check_unchanged(file, file.stat(), shard.num_bytes, shard.modified_ns)
         return mapped

@@ -222,6 +222,11 @@ def list_files(where: str) -> tuple[InputFolder, pa.Table]:
         return origin, table_of([list(pool.map(origin.found, names))])
 
 
+def has_pattern(where: str) -> bool:
+    """Whether a path or URL stands for several files that it does not name one by one."""
+    return re.search(r"[{*?\[]", where) is not None and not os.path.exists(where)
+
+
 def _names(where: str) -> tuple[str, list[str]]:
     """The folder of one or several files, and their names in it."""
     head = re.split(r"[{*?\[]", where, maxsplit=1)[0] if not os.path.exists(where) else where

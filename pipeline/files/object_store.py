@@ -33,6 +33,10 @@ class Cancelled(Exception):
     """Nobody wants any more what was being done."""
 
 
+class NoRanges(ConnectionError):
+    """The server sends whole files only."""
+
+
 def never() -> bool:
     """Stands for a `cancelled` that never comes true."""
     return False
@@ -149,11 +153,14 @@ class ObjectStore:
         return files, bare, folders
 
     def part(self, file: str, start: int, size: int, cancelled: Callable[[], bool] = never) -> bytes:
-        """`size` bytes of a file from `start` on, all of which are there."""
+        """`size` bytes of a file from `start` on, all of which are there.
+
+        Raises `NoRanges` at the first answer of a server that knows none.
+        """
         pieces = []
         for at in range(start, start + size, CHUNK):
             end = min(at + CHUNK, start + size)
-            pieces.append(self._ask(file, "cat_file", cancelled, lengths=(end - at,), start=at, end=end))
+            pieces.append(self._ask(file, "cat_file", cancelled, lengths=(end - at,), ranged=True, start=at, end=end))
         return b"".join(pieces)
 
     def put(self, path: Path, file: str) -> None:
@@ -215,6 +222,7 @@ class ObjectStore:
         cancelled: Callable[[], bool],
         lengths: tuple[int, ...] = (),
         patience: int = 1,
+        ranged: bool = False,
         before: tuple[Any, ...] = (),
         after: tuple[Any, ...] = (),
         **arguments: Any,
@@ -222,13 +230,20 @@ class ObjectStore:
         """What a method of the file system returns for `file`, which stands between its arguments `before` and `after`;
         an answer of none of the `lengths` is a failure.
 
-        `patience` times the timeout are given.
+        `patience` times the timeout are given. An answer that is longer than a range (`ranged`) is one of a server that
+        knows no ranges: to ask again would help nothing.
         """
         system, _ = self._root()
         limit = {"timeout": patience * self.options.timeout} if system.async_impl else {}
 
         def request() -> Any:
             answer = getattr(system, method)(*before, self._path(file), *after, **arguments, **limit)
+            if ranged and len(answer) > lengths[0]:
+                raise NoRanges(
+                    f"{self.name(file)}: the server knows no ranges of bytes, it sent {len(answer)} bytes where "
+                    f"{lengths[0]} were asked for (so does `python -m http.server`): use one that does, such as nginx, "
+                    "Apache, Caddy or an object store, or copy the files here"
+                )
             if lengths and len(answer) not in lengths:
                 raise ConnectionError(f"{len(answer)} bytes came instead of {lengths[0]}")
             return answer
@@ -259,7 +274,7 @@ def persist(request: Callable[[], T], name: str, options: StorageOptions, cancel
             raise Cancelled
         try:
             return request()
-        except FileExistsError:
+        except (FileExistsError, NoRanges):
             raise
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{name} is not there: check the URL, or upload it again") from error

@@ -1,21 +1,25 @@
 """The samples in a tar as WebDataset groups them: adjacent members of one key, which ends at the first dot of the name.
 
 A sample needs exactly one image, by its suffix, and a label, for all samples of a shard from the same place: the
-member `cls` (decimal), else the field `label` or `cls` of the member `json`, else the class folder in the key or the
-WordNet id that it begins with (`n01440764/x`, `n01440764_10026`). As with WebDataset, suffixes may be in capitals and
-members named `__<something>__` are passed over, and so are those without a suffix or with a name that begins with a
-dot, unless their bytes are those of an image.
+member `cls` (decimal), else the field `label` or `cls` of the member `json`, a number or a name, or its `class_name`,
+else the class folder in the key or the WordNet id that it begins with (`n01440764/x`, `n01440764_10026`). As with
+WebDataset, suffixes may be in capitals and members named `__<something>__` are passed over, and so are those without a
+suffix or with a name that begins with a dot, unless their bytes are those of an image. Where samples are not to be had
+so, `loose_members.py` makes them.
 """
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.files.ranged import Readable, pread
-from imagefeed.pipeline.formats.listing import Listing, check_labels
+from imagefeed.pipeline.formats.left_out import LeftOut, left_members
+from imagefeed.pipeline.formats.listing import Listing, Unlabelled, check_labels
+from imagefeed.pipeline.formats.loose_members import regrouped
 from imagefeed.pipeline.formats.tar import HEAD, Members, scan
 from imagefeed.pipeline.image.stored import JPEG, OTHER
 from imagefeed.pipeline.jit.njit import njit
@@ -33,35 +37,46 @@ ABSENT, NO_NUMBER = -1, -2  # in place of a label
 
 FINE, TWO_OF_A_KIND, NO_IMAGE, EMPTY, NO_SUFFIX = range(5)
 WHY = {
-    TWO_OF_A_KIND: "{name} is the second image or label of its sample: a sample has one of each",
+    TWO_OF_A_KIND: "{name} is the second image or label of its sample: a sample has one of each; to take one of its "
+    "images, --image with all that follows the first dot of its name, such as --image input.jpg",
     NO_IMAGE: "the sample of {name} has no image (suffixes {images}) beside it; the members of a sample must be "
     "adjacent: write the tar with --sort=name",
     EMPTY: "{name} is empty",
     NO_SUFFIX: "{name} looks like an image, but its name has no suffix, so no reader would find it: rename it",
 }
+NAME_OF_LABEL = "class_name"
+LABELS = ("label", "cls", NAME_OF_LABEL)  # fields of a member json
 FOLDER = r"^(?:.*/)?(?P<class>[^/]+)/[^/]+$"
 WNID = "n[0-9]{8}"
 PREFIX = f"^(?P<class>{WNID})_[^/]*$"
 
 
-def list_samples(file: Readable, size: int, name: str) -> Listing:
+def list_samples(file: Readable, size: int, name: str, image: str | None = None, label: str | None = None) -> Listing:
     """The samples of a tar of `size` bytes; `name` is for messages.
 
-    Raises `ValueError` with the file and the member for a tar that `formats.tar.scan` refuses, for a sample without an
-    image or a label or with two, and for a key that comes twice.
+    Of several images of a sample `image` is the suffix of the one that is meant; `label` is the field of the member
+    `json` that has the label. Raises `ValueError` with the file and the member for a tar that `formats.tar.scan`
+    refuses, for a sample without an image or a label or with two, and for a key that comes twice.
     """
-    members = scan(file, 0, size, name)
-    state, place, count, keys, roles, labels = _group(members.text, members.ends, members.sizes, members.heads)
+    every = members = scan(file, 0, size, name)
+    place_of = np.arange(len(every.ends))
+    grouped = _group(members.text, members.ends, members.sizes, members.heads)
+    if image is not None or grouped[0] in (NO_IMAGE, TWO_OF_A_KIND):
+        members, place_of = regrouped(every, IMAGES, image)
+        grouped = _group(members.text, members.ends, members.sizes, members.heads)
+    state, place, count, keys, roles, labels = grouped
     if state != FINE:
-        raise ValueError(f"{name}: " + WHY[state].format(name=members.name(place), images=", ".join(IMAGES)))
+        said = every.name(int(place_of[place]))
+        raise ValueError(f"{name}: " + WHY[state].format(name=said, images=", ".join(IMAGES)))
     if count == 0:
-        raise ValueError(f"{name} holds no sample: {len(members.ends)} files, none of them an image")
+        raise ValueError(f"{name} holds no sample: {len(every.ends)} files, none of them an image")
     keys, roles, labels = keys[:count], roles[:count], labels[:count]
     images = roles[:, IMAGE]
     key = key_strings(members.text, keys)
     check_unique(members.text, keys, key, name)
     classes: tuple[str, ...] | None = None
-    source = label_source(file, members, roles[0])
+    words: dict[int, str] = {}
+    source = label_source(file, members, roles[0], label)
     if source == CLS:
         missing = labels == ABSENT
         if missing.any():
@@ -69,10 +84,10 @@ def list_samples(file: Readable, size: int, name: str) -> Listing:
         if (labels == NO_NUMBER).any():
             row = int((labels == NO_NUMBER).argmax())
             at, length = members.offsets[roles[row, CLS]], members.sizes[roles[row, CLS]]
-            said = pread(file, min(int(length), 40), int(at))
-            raise ValueError(f"{name}: the label of sample {key[row]} is {said!r}, which is no number in decimal")
+            said_so = pread(file, min(int(length), 40), int(at))
+            raise ValueError(f"{name}: the label of sample {key[row]} is {said_so!r}, which is no number in decimal")
     elif source == JSON:
-        labels = json_labels(file, members, roles[:, JSON], key, name)
+        labels, classes, words = json_labels(file, members, roles[:, JSON], key, name, label)
     else:
         if (roles[:, CLS] >= 0).any():
             row = int((roles[:, CLS] >= 0).argmax())
@@ -81,6 +96,7 @@ def list_samples(file: Readable, size: int, name: str) -> Listing:
     check_labels(labels, name, key)
     unknown = np.zeros(count, np.int64)
     is_jpeg = (members.heads[images, :3] == JPEG_MAGIC).all(axis=1)
+    used = [images] if source == NOTHING else [images, roles[:, source]]
     return Listing(
         key=key,
         label=labels,
@@ -90,14 +106,25 @@ def list_samples(file: Readable, size: int, name: str) -> Listing:
         width=unknown,
         kind=np.where(is_jpeg, JPEG, OTHER).astype(np.uint8),
         classes=classes,
+        words=words,
+        left_out=others(every, place_of[np.concatenate(used)], name),
     )
 
 
-def label_source(file: Readable, members: Members, first: np.ndarray) -> int:
+def others(members: Members, used: np.ndarray, name: str) -> LeftOut:
+    """The members that are not among the `used` (int64 [n])."""
+    left = np.ones(len(members.ends), bool)
+    left[used] = False
+    return left_members(members.names().filter(pa.array(left)).to_pylist(), name) if left.any() else LeftOut()
+
+
+def label_source(file: Readable, members: Members, first: np.ndarray, label: str | None = None) -> int:
     """Where the labels are, from the members (int64 [3]) of the first sample: CLS, JSON, or NOTHING for the key."""
-    if first[CLS] >= 0:
+    if first[CLS] >= 0 and label is None:
         return CLS
-    if first[JSON] >= 0 and label_in(read_member(file, members, int(first[JSON]))) is not None:
+    if first[JSON] >= 0 and (
+        label is not None or label_in(read_member(file, members, int(first[JSON])), label) is not None
+    ):
         return JSON
     return NOTHING
 
@@ -107,27 +134,54 @@ def read_member(file: Readable, members: Members, member: int) -> bytes:
     return pread(file, int(members.sizes[member]), int(members.offsets[member]))
 
 
-def label_in(text: bytes) -> int | None:
-    """The label in a member json; None where it has none that is a number."""
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    found = record.get("label", record.get("cls")) if isinstance(record, dict) else None
+def label_in(text: bytes, label: str | None = None) -> int | str | None:
+    """The label in a member json, in the field `label` or those that are known; None where it has none."""
+    record = record_of(text)
+    if label is not None:
+        found = record.get(label)
+    else:
+        found = next((record[each] for each in LABELS if record.get(each) not in (None, "")), None)
     if isinstance(found, str) and found.isascii() and found.isdigit():
         found = int(found[:20])
+    if isinstance(found, str):
+        return found or None
     return found if isinstance(found, int) and not isinstance(found, bool) and abs(found) < 2**63 else None
 
 
-def json_labels(file: Readable, members: Members, jsons: np.ndarray, key: pa.Array, name: str) -> np.ndarray:
-    """The labels (int64 [n]) in the members `jsons` (int64 [n], -1 for none)."""
-    labels = np.empty(len(jsons), np.int64)
+def record_of(text: bytes) -> dict[str, Any]:
+    """A member json; empty where it is no object."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def json_labels(
+    file: Readable, members: Members, jsons: np.ndarray, key: pa.Array, name: str, label: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...] | None, dict[int, str]]:
+    """The labels (int64 [n]) in the members `jsons` (int64 [n], -1 for none); the classes' names, sorted, which they
+    index, where they are names; and the names that numbers have, where each has one of its own."""
+    found: list[int | str] = []
+    words: dict[int, set[str]] = {}
     for row, member in enumerate(jsons.tolist()):
-        label = label_in(read_member(file, members, member)) if member >= 0 else None
-        if label is None:
-            raise ValueError(f"{name}: sample {key[row]} has no label: no number `label` or `cls` in a member json")
-        labels[row] = label
-    return labels
+        text = read_member(file, members, member) if member >= 0 else b""
+        each = label_in(text, label)
+        if each is None or (found and type(each) is not type(found[0])):
+            raise ValueError(
+                f"{name}: sample {key[row]} has no label: no number `{label or 'label'}` or `cls` in a member json"
+                + " where the first sample has one" * (each is not None)
+            )
+        found.append(each)
+        word = record_of(text).get(NAME_OF_LABEL)
+        if isinstance(each, int) and isinstance(word, str):
+            words.setdefault(each, set()).add(word)
+    if found and isinstance(found[0], str):
+        classes = tuple(sorted({str(each) for each in found}))
+        place = {each: number for number, each in enumerate(classes)}
+        return np.array([place[str(each)] for each in found], np.int64), classes, {}
+    single = {number: min(each) for number, each in words.items() if len(each) == 1}
+    return np.array(found, np.int64), None, single if len(single) == len(words) else {}
 
 
 def folder_labels(key: pa.Array, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -136,9 +190,9 @@ def folder_labels(key: pa.Array, name: str) -> tuple[np.ndarray, tuple[str, ...]
     found = pc.coalesce(folders, pc.struct_field(pc.extract_regex(key, PREFIX), "class"))
     if found.null_count:
         row = int(found.is_null().to_numpy(zero_copy_only=False).argmax())
-        raise ValueError(
+        raise (Unlabelled if found.null_count == len(found) else ValueError)(
             f"{name}: sample {key[row]} has no label: no member cls, no number `label` in a member json, and no class "
-            "folder or WordNet id in its name"
+            "folder or WordNet id in its name; another field of a member json, --label FIELD"
         )
     coded = found.dictionary_encode()
     classes = tuple(sorted(coded.dictionary.to_pylist()))

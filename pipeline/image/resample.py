@@ -13,7 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from imagefeed.pipeline.image.jpeg.planes import Planes, no_planes, pixel_row
-from imagefeed.pipeline.image.resample_simd import BLOCK, FRACTION_BITS, HALF, PIXELS, weigh_pixels, weigh_rows
+from imagefeed.pipeline.image.resample_simd import (
+    BLOCK,
+    FRACTION_BITS,
+    HALF,
+    PIXELS,
+    TAPS,
+    parts,
+    weigh_pixels,
+    weigh_rows,
+)
 from imagefeed.pipeline.jit.njit import njit
 from imagefeed.pipeline.jit.views import address_of, array_at, copy_values
 
@@ -112,8 +121,8 @@ def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, plan
     left, right = reach(across)
     used, stride = 3 * (right - left), 3 * image.shape[1]
     starts, weights = in_groups(across)
-    most = weights.shape[0] // starts.shape[0]
-    strip = np.empty(used + 3 * most + 1, np.uint8)  # a row of the first pass, and zeros that are read with weight 0
+    row_weights = in_pairs(down)
+    strip = np.empty(used + 3 * TAPS * weights.shape[1] + 4, np.uint8)  # a row, and zeros that are read with weight 0
     for x in range(used, strip.size):
         strip[x] = 0
     spare = np.empty(3 * starts.size, np.uint8)
@@ -128,10 +137,10 @@ def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, plan
             weigh_few(image, left, first, taps, down.weights[y], strip[:used])
         else:
             source = image.ctypes.data + first * stride + 3 * left
-            row_weights = down.weights.ctypes.data + y * down.weights.strides[0]
+            of_row = row_weights.ctypes.data + y * row_weights.strides[0]
             for x in range(0, used + BLOCK - 1, BLOCK):
                 x = min(x, used - BLOCK)
-                weigh_rows(source + x, stride, row_weights, taps, strip.ctypes.data + x)
+                weigh_rows(source + x, stride, of_row, taps, strip.ctypes.data + x)
         # A group may end behind the row: where rows follow they are written over it, at the end there is no room.
         fits = 3 * (rows - y) * columns >= spare.size
         line = out.ctypes.data + 3 * y * columns if fits else spare.ctypes.data
@@ -139,8 +148,8 @@ def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, plan
             weigh_pixels(
                 strip.ctypes.data,
                 starts.ctypes.data + group * starts.strides[0],
-                weights.ctypes.data + group * most * weights.strides[0],
-                most,
+                weights.ctypes.data + group * weights.strides[0],
+                weights.shape[1],
                 line + 3 * PIXELS * group,
             )
         if not fits:
@@ -148,19 +157,35 @@ def apply(image: np.ndarray, down: Filter, across: Filter, out: np.ndarray, plan
 
 
 @njit
+def in_pairs(down: Filter) -> np.ndarray:
+    """A filter's weights for `weigh_rows`: int16 [n, pairs, 2, 2]."""
+    rows, most = down.weights.shape
+    weights = np.zeros((rows, (most + 1) // 2, 2, 2), np.int16)
+    for y in range(rows):
+        for tap in range(down.taps[y]):
+            weights[y, tap // 2, 0, tap % 2], weights[y, tap // 2, 1, tap % 2] = parts(down.weights[y, tap])
+    return weights
+
+
+@njit
 def in_groups(across: Filter) -> tuple[np.ndarray, np.ndarray]:
     """A filter for `weigh_pixels`: the first byte of each pixel in a row of what is reached (int32 [groups, PIXELS]),
-    and the weights (int32 [groups * most taps, PIXELS])."""
+    and the weights (int16 [groups, count, ...], see there)."""
     columns, most = len(across.first), 0
     for x in range(columns):
         most = max(most, int(across.taps[x]))
-    groups = -(-columns // PIXELS)
-    starts, weights = np.zeros((groups, PIXELS), np.int32), np.zeros((groups * most, PIXELS), np.int32)
+    groups, half = -(-columns // PIXELS), PIXELS // 2
+    starts = np.zeros((groups, PIXELS), np.int32)
+    weights = np.zeros((groups, -(-most // TAPS), half, TAPS // 2, 2, 2, 4, 2), np.int16)
     for x in range(columns):
         group, lane = x // PIXELS, x % PIXELS
         starts[group, lane] = 3 * (across.first[x] - across.first[0])
-        for tap in range(most):
-            weights[group * most + tap, lane] = across.weights[x, tap]
+        for tap in range(across.taps[x]):
+            high, low = parts(across.weights[x, tap])
+            of_two = weights[group, tap // TAPS, lane % half, tap % TAPS // 2]
+            for repetition in range(4):
+                of_two[0, lane // half, repetition, tap % 2] = high
+                of_two[1, lane // half, repetition, tap % 2] = low
     return starts, weights
 
 

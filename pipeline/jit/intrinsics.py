@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba.extending
 from llvmlite import ir
 from numba import types
@@ -49,11 +48,6 @@ def add_atomically(context: Any, array: Any, amount: Any) -> Any:
         return builder.atomic_rmw("add", data, arguments[1], "seq_cst")
 
     return types.int64(array, types.int64), generate
-
-
-def rounds_to_float16() -> bool:
-    """Whether this processor rounds to float16 by itself: every one since 2013. LLVM aborts the process otherwise."""
-    return llvm.get_host_cpu_features().get("f16c", True)
 
 
 @intrinsic

@@ -9,6 +9,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
+from numba.core import cgutils
+
+from imagefeed.pipeline.jit.processor import vector_bits
+
+GROUP = 128  # bits: what the instructions that bring lanes of two vectors together stay within
+# The names of x86's instructions in LLVM, for vectors of 128, 256 and 512 bits.
+PAIR_SUMS = "sse2.pmadd.wd", "avx2.pmadd.wd", "avx512.pmaddw.d.512"
+HIGH_PRODUCTS = {
+    True: ("sse2.pmulh.w", "avx2.pmulh.w", "avx512.pmulh.w.512"),
+    False: ("sse2.pmulhu.w", "avx2.pmulhu.w", "avx512.pmulhu.w.512"),
+}
+PACKS = {
+    (32, True): ("sse2.packssdw.128", "avx2.packssdw", "avx512.packssdw.512"),
+    (16, True): ("sse2.packsswb.128", "avx2.packsswb", "avx512.packsswb.512"),
+    (16, False): ("sse2.packuswb.128", "avx2.packuswb", "avx512.packuswb.512"),
+}
 
 
 class Vector:
@@ -41,6 +57,9 @@ class Vector:
     def __mul__(self, other: "Vector | int") -> "Vector":
         return Vector(self.builder, self.builder.mul(self.value, self._like(other)))
 
+    def __and__(self, other: int) -> "Vector":
+        return Vector(self.builder, self.builder.and_(self.value, self._like(other)))
+
     def __lshift__(self, other: int) -> "Vector":
         return Vector(self.builder, self.builder.shl(self.value, self._like(other)))
 
@@ -65,6 +84,52 @@ class Vector:
         second = ir.Constant(self.value.type, ir.Undefined) if other is None else other.value
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order))
         return Vector(self.builder, self.builder.shuffle_vector(self.value, second, mask))
+
+    def filled(self, number: int) -> "Vector":
+        """A vector of this type with a number in each lane."""
+        return Vector(self.builder, self._like(number))
+
+    def zipped(self, other: "Vector") -> tuple["Vector", "Vector"]:
+        """The lanes of both in turn, group by group: those of each group's first half, and those of its second."""
+        group, count = GROUP // self.bits, len(self)
+        first = [at + lane + own for at in range(0, count, group) for lane in range(group // 2) for own in (0, count)]
+        return self.picked(first, other), self.picked([lane + group // 2 for lane in first], other)
+
+    def packed(self, other: "Vector", signed: bool = True) -> "Vector":
+        """Lanes of half the bits, each the nearest number that they can hold, `signed` or not; in each group our own
+        lanes come before the other's. It takes back what `zipped` does to the order."""
+        native = _native(self, other, PACKS[self.bits, signed], self.bits // 2)
+        if native is not None:
+            return native
+        group, count, half = GROUP // self.bits, len(self), self.bits // 2
+        order = [at + lane + own for at in range(0, count, group) for own in (0, count) for lane in range(group)]
+        low, high = (-1 << (half - 1), (1 << (half - 1)) - 1) if signed else (0, (1 << half) - 1)
+        return self.picked(order, other).narrowed(half, low, high)
+
+    def regrouped(self, bits: int) -> "Vector":
+        """The same bytes as lanes of so many bits."""
+        return Vector(self.builder, self.builder.bitcast(self.value, _lanes(bits, self.bits * len(self))))
+
+    def pair_sums(self, weights: "Vector | tuple[int, int]") -> "Vector":
+        """Neighbours times two numbers (or those of a vector) and added, from int16 to half as many int32."""
+        both = (
+            weights if isinstance(weights, Vector) else Vector(self.builder, self._like([*weights] * (len(self) // 2)))
+        )
+        native = _native(self, both, PAIR_SUMS, 32)
+        if native is not None:
+            return native
+        products = self.widened(32) * both.widened(32)
+        return products.picked(range(0, len(self), 2)) + products.picked(range(1, len(self), 2))
+
+    def high_product(self, other: "Vector | int", signed: bool = True) -> "Vector":
+        """The upper half of the bits of each product of 16-bit lanes, rounded down."""
+        both = Vector(self.builder, self._like(other))
+        native = _native(self, both, HIGH_PRODUCTS[signed], 16)
+        if native is not None:
+            return native
+        shift = self.builder.ashr if signed else self.builder.lshr
+        product = self.widened(32, signed) * both.widened(32, signed)
+        return Vector(self.builder, self.builder.trunc(shift(product.value, product._like(16)), self.value.type))
 
     def equal_mask(self, number: int) -> Any:
         """An integer with one bit for each lane, the lowest for the first: whether the lane equals `number`."""
@@ -91,3 +156,29 @@ def load(builder: Any, address: Any, bits: int, count: int) -> Vector:
 def after(builder: Any, address: Any, num_bytes: int) -> Any:
     """The address `num_bytes` after another one."""
     return builder.add(address, address.type(num_bytes))
+
+
+def _lanes(bits: int, size: int) -> Any:
+    """The type of a vector of `size` bits in all."""
+    return ir.VectorType(ir.IntType(bits), size // bits)
+
+
+def _native(a: Vector, b: Vector, names: tuple[str, ...], bits: int) -> Vector | None:
+    """x86's instruction for two vectors of one type, on as many of their lanes at once as it takes; None elsewhere.
+
+    Its result is as large as one of them and has lanes of `bits` bits.
+    """
+    size = min(a.bits * len(a), vector_bits())
+    if size < GROUP:
+        return None
+    builder, count = a.builder, size // a.bits
+    result, kind = _lanes(bits, size), _lanes(a.bits, size)
+    name = "llvm.x86." + names[(size // GROUP).bit_length() - 1]
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [kind, kind]), name)
+    parts = []
+    for at in range(0, len(a), count):
+        lanes = range(at, at + count)
+        parts.append(Vector(builder, builder.call(function, [a.picked(lanes).value, b.picked(lanes).value])))
+    while len(parts) > 1:
+        parts = [x.picked(range(2 * len(x)), y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]

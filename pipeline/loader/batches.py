@@ -16,7 +16,7 @@ from imagefeed.pipeline.image.pillow import BadImage, load_rgb
 from imagefeed.pipeline.image.stored import JPEG
 from imagefeed.pipeline.image.turbojpeg import CORRUPT, OK, WRONG_SIZE, tell_of_pillow
 from imagefeed.pipeline.jit.clib import check_numba
-from imagefeed.pipeline.jit.intrinsics import rounds_to_float16
+from imagefeed.pipeline.jit.processor import rounds_to_float16
 from imagefeed.pipeline.jit.views import bytes_at
 from imagefeed.pipeline.kernel.fused import (
     RAISED,

@@ -79,8 +79,8 @@ def open_dataset(
     given. These raise `ConnectionError` and `PermissionError` too.
 
     Shards of others are a `.tar` as WebDataset reads it, a `.beton`, a folder of one or the other, or several by braces
-    and wildcards (`train-{000..146}.tar`, `*.beton`). They are indexed when first opened, which reads their headers
-    alone; the index is kept below $IMAGEFEED_HOME for as long as no file changes (see `docs/format.md`).
+    and wildcards (`train-{000..146}.tar`, `*.beton`), here or at a URL. They are indexed when first opened, which reads
+    their headers alone; the index is kept below $IMAGEFEED_HOME for as long as no file changes (see `docs/format.md`).
 
     Otherwise it takes milliseconds: every shard must be there with the manifest's number of bytes, and the counts must
     agree; the bytes themselves are proved when they are read. Raises `FileNotFoundError` or `ValueError` with the file

@@ -40,7 +40,7 @@ def run_here(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
 
 
 def processes(workers: int) -> Executor[Any, Any]:
-    """In `workers` processes of this machine; in this one where `workers` is 1.
+    """In up to `workers` processes of this machine, no more than there are tasks; one alone works in this process.
 
     A script's own lines must stand behind a main guard: a run of it without one is a `RuntimeError` that says so.
     """
@@ -52,6 +52,11 @@ def processes(workers: int) -> Executor[Any, Any]:
 
 
 def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    waiting = iter(tasks)
+    first = list(islice(waiting, 2 * workers))
+    if len(first) < 2:  # a process takes longer to start than many a task
+        yield from run_here(make, first)
+        return
     script = getattr(sys.modules["__main__"], "__file__", None)
     if script is not None and not os.path.exists(script):  # standard input
         raise RuntimeError(f"{script} cannot be run once more: {GUARD}")
@@ -59,11 +64,10 @@ def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) 
     # "spawn": a fork would copy whatever threads and locks the caller holds.
     context = multiprocessing.get_context("spawn")
     with shared_memory():
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+        pool = ProcessPoolExecutor(min(workers, len(first)), mp_context=context, initializer=_begin)
     started: set[multiprocessing.process.BaseProcess] = set()
     try:
-        waiting = iter(tasks)
-        running: set[Future[R]] = {pool.submit(make, task) for task in islice(waiting, 2 * workers)}
+        running: set[Future[R]] = {pool.submit(make, task) for task in first}
         started = set(multiprocessing.active_children()) - others
         while running:
             finished, running = wait(running, return_when=FIRST_COMPLETED)

@@ -33,9 +33,7 @@ def describe_source(source: Source) -> str:
         lines.append(f"without an image: {len(there) - int(there.sum()):,} of the classes, such as {first}")
     lines += source.notes
     if source.left_out:
-        lines.append(
-            f"left out: {len(source.left_out):,} images in no class folder, such as {shown(source.left_out[0])}"
-        )
+        lines.append(f"left out: {shown(source.left_out.describe())}")
     return "\n".join(lines)
 
 

@@ -7,17 +7,18 @@ import pyarrow.parquet as pq
 
 from imagefeed.pipeline.files.atomic import atomic
 from imagefeed.pipeline.sources.open_source import open_source
+from imagefeed.pipeline.sources.reading import ReadOptions
 
 COLUMNS = ["split", "id", "key", "label", "class", "file", "offset", "size"]
 
 
-def write_list(source: str, out: Path) -> int:
+def write_list(source: str, out: Path, reading: ReadOptions = ReadOptions()) -> int:
     """Lists `source`, whatever `convert` takes, to `out`; returns how many images it has.
 
     The rows of a split are in the order of their ids, which are those that a conversion of all of it gives. Raises as
     `pipeline.sources.open_source.open_source` does.
     """
-    opened, tables = open_source(source), []
+    opened, tables = open_source(source, reading=reading), []
     names = pa.array([each.wnid for each in opened.classes])
     for split, table in opened.splits.items():
         ids = pa.array(range(len(table)), pa.int64())

@@ -50,6 +50,7 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
         root=origin.root,
         classes=kit.classes,
         rule=BY_KIT,
+        used=(DEVKIT,),
         splits={split: lister(origin, there[name], kit) for split, (name, lister) in listers.items() if name in there},
     )
 

@@ -45,7 +45,9 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
         splits["val"] = by_key(
             whole_files(val, key, val_labels(key, truth, classes, origin.path(SOLUTION))), origin.root
         )
-    return Source(kind="kaggle", root=origin.root, classes=classes, splits=splits, rule=BY_KIT)
+    return Source(
+        kind="kaggle", root=origin.root, classes=classes, splits=splits, rule=BY_KIT, used=(MAPPING, SOLUTION)
+    )
 
 
 def read_classes(content: bytes, name: str) -> tuple[Class, ...]:

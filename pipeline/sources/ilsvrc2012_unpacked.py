@@ -57,7 +57,15 @@ def open_source(origin: InputFolder, files: pa.Table) -> Source:
         splits["val"] = by_key(whole_files(val, unique_keys(last_part(val["name"])), labels), origin.root)
     if not splits:
         raise FileNotFoundError(f"{origin.root} holds neither images in train/<wnid>/ or val/ nor the two archives")
-    return Source(kind="ilsvrc2012-unpacked", root=origin.root, classes=kit.classes, splits=splits, rule=BY_KIT)
+    used = named(files, f"{ilsvrc2012_devkit.DEVKIT}|{KIT}(?:{ilsvrc2012_devkit.META}|{ilsvrc2012_devkit.TRUTH})")
+    return Source(
+        kind="ilsvrc2012-unpacked",
+        root=origin.root,
+        classes=kit.classes,
+        splits=splits,
+        rule=BY_KIT,
+        used=tuple(used["name"].to_pylist()),
+    )
 
 
 def train_images(files: pa.Table, classes: tuple, where: str) -> pa.Table:

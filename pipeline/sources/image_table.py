@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from imagefeed.pipeline.dataset.digests import spell_classes
 from imagefeed.pipeline.dataset.fields import Field, settled, spell
 from imagefeed.pipeline.dataset.manifest import Class
+from imagefeed.pipeline.formats.left_out import LeftOut
 
 SCHEMA = pa.schema(
     [
@@ -27,7 +28,10 @@ SCHEMA = pa.schema(
 BY_NAME = "alphabetical order of the names"
 BY_NUMBER = "the source's own numbers"
 SLICE = 1 << 16  # rows that are Python objects at once
-SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+SUFFIXES = (
+    *("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"),
+    *("jfif", "jpe", "avif", "jp2", "heic", "heif", "ppm", "pgm", "pnm"),  # what Pillow lacks goes to quarantine
+)
 FLAT = f"(?i:[^/]*\\.(?:{'|'.join(SUFFIXES)}))"  # a regular expression (RE2) for the names of images in one folder
 IMAGE = f"(?:.*/)?{FLAT}"  # and in folders, however deep
 
@@ -40,7 +44,8 @@ class Source:
     root: str  # an absolute path or a URL
     classes: tuple[Class, ...]
     splits: dict[str, pa.Table]
-    left_out: tuple[str, ...] = ()  # files that look like images and lie where none is expected
+    used: tuple[str, ...] = ()  # files that it was read from beside those of its images: names, kits, lists, shards
+    left_out: LeftOut = LeftOut()  # what else is there
     fields: dict[str, Field] = field(default_factory=dict)  # columns that every table has behind those of `SCHEMA`
     rule: str = BY_NUMBER  # by which the classes are numbered, in words; see `class_order.py`
     notes: tuple[str, ...] = ()  # what a user should know of how the source was understood, a line each

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.fields import check_there
-from imagefeed.pipeline.files.input_folder import InputFolder, list_files
+from imagefeed.pipeline.files.input_folder import InputFolder, has_pattern, list_files
 from imagefeed.pipeline.files.paths import real
 from imagefeed.pipeline.sources import (
     class_folders,
@@ -28,6 +28,8 @@ from imagefeed.pipeline.sources import (
 )
 from imagefeed.pipeline.sources.image_table import Source, with_fields
 from imagefeed.pipeline.sources.own_folders import without_ours
+from imagefeed.pipeline.sources.reading import ReadOptions
+from imagefeed.pipeline.sources.whole import check_configurations, check_first_label, only_splits, with_left_out
 
 NAMES = {
     ilsvrc2012: "the ILSVRC2012 downloads (ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, the development kit)",
@@ -39,10 +41,13 @@ NAMES = {
     image_list: "a list of paths and labels (train.txt, or any .txt, .csv, .tsv or .jsonl that is named itself)",
     class_folders: "a folder a class with images in it, or such folders under train/ and val/",
 }
+WITH_OPTIONS = (parquet, foreign_shards, image_list, class_folders)  # kinds that do not always tell how to be read
 WITH_COLUMNS = (own_dataset, parquet, foreign_shards, image_list)  # kinds whose samples may say more than a class
 
 
-def open_source(where: str | Path, fields: Sequence[str] = (), out: str | None = None) -> Source:
+def open_source(
+    where: str | Path, fields: Sequence[str] = (), out: str | None = None, reading: ReadOptions = ReadOptions()
+) -> Source:
     """Lists the images of a source, whatever kind it is: a folder, files, or a URL of either.
 
     `fields` are the columns that become fields of its samples. Raises `ValueError` where it lacks one, with those that
@@ -57,13 +62,18 @@ def open_source(where: str | Path, fields: Sequence[str] = (), out: str | None =
         every = without_empty(every, real(origin.root), real(out))
     files, notes = without_ours(origin, every, holds_source)
     kind = kind_of(files, str(where))
+    options = (reading,) if kind in WITH_OPTIONS else ()
     if kind in WITH_COLUMNS:
-        source = with_fields(kind.open_source(origin, files, fields), fields)
+        source = with_fields(kind.open_source(origin, files, fields, *options), fields)
     else:
         check_there(fields, (), f"{where}, {NAMES[kind]},", "column")
-        source = kind.open_source(origin, files)
+        source = kind.open_source(origin, files, *options)
+    source = only_splits(source, reading.splits)
     check_files(origin, source)
-    return replace(source, notes=(*notes, *source.notes))
+    if not has_pattern(str(where)):
+        check_configurations(source)
+    check_first_label(source, reading)
+    return with_left_out(replace(source, notes=(*notes, *source.notes)), files)
 
 
 def holds_source(files: pa.Table) -> bool:

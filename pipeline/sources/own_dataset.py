@@ -41,7 +41,9 @@ def open_source(origin: InputFolder, files: pa.Table, fields: Sequence[str] = ()
     if len(classes) > 1 or len(splits) < len(folders):
         raise ValueError(f"{origin.root}: the splits {', '.join(folders)} are not of one dataset: name one of them")
     rule = NATURAL if natural else BY_DATASET
-    return Source(kind="imagefeed", root=origin.root, classes=classes.pop(), splits=splits, rule=rule)
+    prefixes = tuple("" if folder == "." else f"{folder}/" for folder in folders)
+    used = tuple(name for name in files["name"].to_pylist() if name.startswith(prefixes))
+    return Source(kind="imagefeed", root=origin.root, classes=classes.pop(), splits=splits, rule=rule, used=used)
 
 
 def images(origin: InputFolder, files: pa.Table, prefix: str, manifest: Manifest, fields: Sequence[str]) -> pa.Table:

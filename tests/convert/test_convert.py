@@ -288,7 +288,7 @@ def test_a_disk_that_fills_up_names_the_folder_and_leaves_nothing_half_written(t
             noise = np.random.default_rng(i).integers(0, 256 if i % 2 else 1, (256, 256, 3), dtype=np.uint8)
             (folder / f"{i:04d}.png").write_bytes(encoded(noise, "PNG"))
         with pytest.raises(RuntimeError, match=f"{small}.*the disk is full; make room and run again"):
-            convert(tmp_path / "noise", small, ConvertOptions(shard_size=100))
+            convert(tmp_path / "noise", small, ConvertOptions(shard_size=100, one_class=True))
         assert not list(small.rglob("shard-*")) and not list(small.rglob(MANIFEST))
     finally:
         subprocess.run(["umount", small], check=True)
@@ -298,7 +298,7 @@ def test_an_unusable_split_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "in" / "a").mkdir(parents=True)
     (tmp_path / "in" / "a" / "x.jpg").write_bytes(b"not an image")
     with pytest.raises(ValueError, match="not one image could be used; the first: no image format"):
-        convert(tmp_path / "in", tmp_path / "out", OPTIONS)
+        convert(tmp_path / "in", tmp_path / "out", replace(OPTIONS, one_class=True))
     assert not list((tmp_path / "out").rglob(MANIFEST))
 
 

@@ -93,7 +93,7 @@ def test_a_list_of_classes_is_a_line_each() -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b" \n\n", b"a one\na two\n"])
+@pytest.mark.parametrize("content", [b"", b" \n\n", b"n1 one\nn1 two\n", b"a one\na one\n"])
 def test_a_list_of_no_classes_or_with_one_twice_is_an_error(content: bytes) -> None:
     with pytest.raises(ValueError, match="d/classes.txt: expected one class a line, each once"):
         parse_classes(content, "d/classes.txt")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imagefeed.pipeline.files import object_store
-from imagefeed.pipeline.files.object_store import Cancelled, ObjectStore, StorageOptions, is_url
+from imagefeed.pipeline.files.object_store import Cancelled, NoRanges, ObjectStore, StorageOptions, is_url
 from tests.support.servers import FileServer, always, at_first, file_server
 
 FAST = StorageOptions(timeout=0.4, attempts=4, pause=0.01)
@@ -47,6 +47,16 @@ def test_a_file_comes_in_ranges_or_whole(server: FileServer) -> None:
     server.fault = always("whole", "shard")  # a server that knows no ranges
     server.requests.clear()
     assert read(server) == content(server) and server.requests["shard"] == 1
+
+
+def test_a_server_that_knows_no_ranges_is_named_at_the_first_request(server: FileServer) -> None:
+    server.fault = always("whole", "shard")
+    files = ObjectStore(server.url, FAST)
+    with pytest.raises(
+        NoRanges, match=rf"{server.url}/shard: the server knows no ranges of bytes, it sent {SIZE} bytes"
+    ):
+        files.part("shard", 0, 10)
+    assert server.requests["shard"] == 1
 
 
 @pytest.mark.parametrize("protocol", ["http", "memory"])

@@ -119,7 +119,7 @@ FAULTS = {
     "sample b has a member cls and the first sample n/a has none": {"n/a.jpg": PHOTO, "b.jpg": PHOTO, "b.cls": b"1"},
     "the sample of b.cls has no image": {"a.jpg": PHOTO, "a.cls": b"1", "b.cls": b"1"},
     "the sample of a.cls has no image": {"a.cls": b"1", "b.jpg": PHOTO, "b.cls": b"1"},
-    "the sample of a.left.jpg has no image": {"a.cls": b"1", "a.left.jpg": PHOTO},
+    "a.right.jpg is the second image": {"a.cls": b"1", "a.left.jpg": PHOTO, "a.right.jpg": DRAWING},
     "a.png is the second image or label": {"a.cls": b"1", "a.jpg": PHOTO, "a.png": DRAWING},
     "the key a comes twice": {"a.jpg": PHOTO, "a.cls": b"1", "b.jpg": PHOTO, "b.cls": b"2", "a.jpeg": PHOTO},
     "a.jpg is empty": {"a.jpg": b"", "a.cls": b"1"},

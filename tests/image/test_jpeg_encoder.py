@@ -15,6 +15,7 @@ from PIL import Image
 
 from imagefeed.pipeline.image.jpeg.codec import Coding, JpegCodec
 from imagefeed.pipeline.image.jpeg.encoder import encode, most_bytes, new_encoder
+from imagefeed.pipeline.image.jpeg.fdct import CENTRE, CENTRE_FACTORS, reciprocals
 from imagefeed.pipeline.image.jpeg.huffman_codes import AC_SYMBOLS, CHROMA, DC_SYMBOLS, LONGEST, LUMA, SHARED, codes_of
 from imagefeed.pipeline.image.jpeg.planes import bytes_needed, paint, planes_in
 from imagefeed.pipeline.image.stored import Sampling
@@ -36,6 +37,19 @@ def noise(seed: int, height: int, width: int) -> np.ndarray:
 
 def extremes(seed: int, height: int, width: int) -> np.ndarray:
     return noise(seed, height, width) // 128 * 255
+
+
+@pytest.mark.parametrize("quantiser", range(1, 256))
+def test_quotients_by_multiplication_are_exact(quantiser: int) -> None:
+    """For each coefficient that the transform can give, by the arithmetic of `fdct.quantised`."""
+    factor, shift = (int(x) for x in reciprocals(np.array([quantiser], np.int16)).view(np.uint16).ravel())
+    size = np.arange(1 << 15)
+    rounded = (size + 4 * quantiser) & ~7
+    assert ((rounded * factor >> 16) * shift >> 16 == (size + 4 * quantiser) // (8 * quantiser)).all()
+
+
+def test_what_rounds_chroma_is_a_product_of_two_factors() -> None:
+    assert CENTRE_FACTORS[0] * CENTRE_FACTORS[1] == CENTRE and max(CENTRE_FACTORS) < 1 << 15
 
 
 @given(

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numba import njit, types
 
+from imagefeed.pipeline.jit import simd
 from imagefeed.pipeline.jit.intrinsics import intrinsic
+from imagefeed.pipeline.jit.processor import vector_bits
 from imagefeed.pipeline.jit.simd import Vector, load
 
 LANES = 16
@@ -91,6 +93,79 @@ def test_lanes_are_picked_by_their_numbers_from_one_vector_or_two() -> None:
     own = [3, 3, 0, 15]
     found = run(lambda _, a, b: a.picked(own), a, b, np.zeros(len(own), np.int16))
     assert found.tolist() == a[own].tolist()
+
+
+@pytest.fixture(params=[0, 128, 256, 512])
+def bits_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of x86's instructions; 0 is for the way of other processors, which works on this one too."""
+    bits: int = request.param
+    if bits > vector_bits():
+        pytest.skip(f"this processor has no vectors of {bits} bits")
+    monkeypatch.setattr(simd, "vector_bits", lambda: bits)
+    return bits
+
+
+def in_groups(a: np.ndarray) -> np.ndarray:
+    """Lanes by their groups of 16 bytes."""
+    return a.reshape(-1, 16 // a.itemsize)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32"])
+def test_lanes_of_two_vectors_in_turn_group_by_group(dtype: str) -> None:
+    a, b = (lanes(dtype, seed) for seed in (5, 6))
+    groups = np.stack([in_groups(a), in_groups(b)], axis=-1)
+    middle = groups.shape[1] // 2
+    for half, expected in enumerate((groups[:, :middle], groups[:, middle:])):
+
+        def zipped(_: Any, a: Vector, b: Vector, half: int = half) -> Vector:
+            return a.zipped(b)[half]
+
+        found = run(zipped, a, b, np.zeros(LANES, dtype))
+        assert found.tolist() == expected.ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "packed"), [("int32", "int16"), ("int16", "int8"), ("int16", "uint8")], ids=lambda name: name
+)
+def test_lanes_of_two_vectors_become_half_as_wide(bits_at_once: int, dtype: str, packed: str) -> None:
+    a, b = lanes(dtype, 7), lanes(dtype, 8)
+    info = np.iinfo(packed)
+    a[3:9] = info.min - 1, info.min, info.max, info.max + 1, -1, 1
+    signed = info.min < 0
+    expected = np.concatenate([in_groups(a), in_groups(b)], axis=1).clip(info.min, info.max)
+    found = run(lambda _, a, b: a.packed(b, signed), a, b, np.zeros(2 * LANES, packed))
+    assert found.tolist() == expected.ravel().tolist()
+
+
+def test_neighbours_are_weighed_and_added(bits_at_once: int) -> None:
+    a, b = lanes("int16", 9), lanes("int16", 10)
+    b[b == -32768] = -32767  # both products of the lowest number with itself would not fit
+    for operation, weights in (
+        (lambda _, a, b: a.pair_sums(b), b),
+        (lambda _, a, b: a.pair_sums((-25172, 3196)), np.tile([-25172, 3196], LANES // 2)),
+    ):
+        products = a.astype(np.int32) * weights.astype(np.int32)
+        found = run(operation, a, b, np.zeros(LANES // 2, np.int32))
+        assert found.tolist() == (products[::2] + products[1::2]).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16"])
+def test_the_upper_half_of_a_product(bits_at_once: int, dtype: str) -> None:
+    a, b = lanes(dtype, 11), lanes(dtype, 12)
+    signed = dtype == "int16"
+    expected = (a.astype(np.int64) * b.astype(np.int64)) >> 16
+    found = run(lambda _, a, b: a.high_product(b, signed), a, b, np.zeros(LANES, dtype))
+    assert found.tolist() == expected.tolist()
+    found = run(lambda _, a, b: a.high_product(26345), a.view(np.int16), b, np.zeros(LANES, np.int16))
+    assert found.tolist() == (a.view(np.int16).astype(np.int64) * 26345 >> 16).tolist()
+
+
+def test_bytes_stay_what_they_are_as_other_lanes() -> None:
+    a = lanes("int16", 13)
+    found = run(lambda _, a, b: a.regrouped(32), a, a, np.zeros(LANES // 2, np.int32))
+    assert found.tobytes() == a.tobytes()
+    assert (run(lambda _, a, b: a.filled(-7), a, a, np.zeros(LANES, np.int16)) == -7).all()
+    assert run(lambda _, a, b: a & -8, a, a, np.zeros(LANES, np.int16)).tolist() == (a & -8).tolist()
 
 
 def test_masks_have_the_first_lane_in_the_lowest_bit() -> None:

@@ -28,7 +28,7 @@ PROOFS = {
     "evaluation/test_metrics_by_property.py": "jobs.evaluation.data_summary jobs.report.evaluation_charts",
     "files/test_mapped_file.py": "jit.intrinsics jit.views",
     "files/test_output_folder.py": "files.atomic files.lease",
-    "formats/test_webdataset.py": "formats.listing",
+    "formats/test_webdataset.py": "formats.listing formats.loose_members",
     "image/test_jpeg_decoder.py": ("image.decoder image.jpeg.huffman_tables image.jpeg.idct image.jpeg.planes"),
     "image/test_jpeg_encoder.py": "image.jpeg.fdct image.jpeg.huffman_codes",
     "image/test_resample.py": "image.resample_simd",
@@ -51,6 +51,7 @@ PROOFS = {
     "runs/test_folder.py": "jobs.runs.versions",
     "serving/test_predictor.py": "jobs.cli.predict",
     "serving/test_server.py": "jobs.serving.neighbourhood",
+    "sources/test_folders_and_tars.py": "sources.doubts sources.reading sources.whole",
     "sources/test_labels.py": "sources.class_order",
     "sources/test_layouts.py": (
         "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "
@@ -58,6 +59,7 @@ PROOFS = {
         "sources.image_table sources.locator sources.open_source sources.own_dataset sources.parquet "
         "sources.reader sources.split_names"
     ),
+    "sources/test_left_out.py": "formats.left_out",
     "sources/test_own_folders.py": "files.marks",
     "sources/test_remote_sources.py": "files.ranged",
     "sources/test_sources.py": "sources.describe sources.ilsvrc2012_devkit",

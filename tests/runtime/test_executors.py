@@ -1,5 +1,6 @@
 """Scripts that start workers: with a main guard, without one, and from standard input."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -44,3 +45,13 @@ def test_a_script_without_a_guard_gets_one_clear_line(stdin: bool, tmp_path: Pat
 def test_a_worker_that_is_killed_is_an_error_that_says_so() -> None:
     with pytest.raises(RuntimeError, match="a worker process has ended before its work was done"):
         list(processes(2)(os._exit, [0, 0, 0]))
+
+
+def test_one_task_starts_no_process_and_few_start_few() -> None:
+    """It takes a second to start one."""
+    assert list(processes(4)(lambda task: (task, os.getpid()), ["only"])) == [("only", os.getpid())]
+    before = set(multiprocessing.active_children())
+    results = processes(9)(abs, [-1, -2])
+    assert next(results) in (1, 2)
+    assert len(set(multiprocessing.active_children()) - before) <= 2
+    assert len(list(results)) == 1

@@ -60,11 +60,11 @@ def test_an_empty_class_folder_of_a_split(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     assert names(source) == ["ant", "bee", "cow"]
     assert labels(source, "val") == {"cow/0": 2}
-    assert source.notes == ("no class: val/dog, with nothing in it",)
+    assert source.notes == ("no split: test, with nothing in it", "no class: val/dog, with nothing in it")
     (tmp_path / "val/cow/0.jpg").unlink()
     source = open_source(tmp_path)
     assert list(source.splits) == ["train"]
-    assert source.notes == ("no split: val, with nothing in it",)
+    assert source.notes == ("no split: test, with nothing in it", "no split: val, with nothing in it")
 
 
 def test_a_folder_with_files_and_no_image_is_no_class_and_that_is_said(tmp_path: Path) -> None:
@@ -74,7 +74,10 @@ def test_a_folder_with_files_and_no_image_is_no_class_and_that_is_said(tmp_path:
         (tmp_path / name).write_text("")
     source = open_source(tmp_path)
     assert names(source) == ["ant", "cow"]
-    assert describe_source(source).endswith("\nno class: bee and 1 more, with files and no image in it")
+    assert describe_source(source).splitlines()[2:] == [
+        "no class: bee and 1 more, with files and no image in it",
+        "left out: 1 file .crdownload, 1 file .txt; the first: bee/0.jpg.crdownload",
+    ]
 
 
 def test_an_empty_folder_that_may_be_a_split_is_refused(tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_a_class_called_val_with_folders_in_it_is_refused(tmp_path: Path) -> Non
 def test_line_feeds_in_names_change_nothing(tmp_path: Path) -> None:
     touch(tmp_path, ["an\nt/0.jpg", "an\nt/\n1.jpg", "bee/de\nep/0\n.jpg"])
     source = open_source(tmp_path)
-    assert names(source) == ["an\nt", "bee"] and source.left_out == ()
+    assert names(source) == ["an\nt", "bee"] and not source.left_out
     assert labels(source) == {"an\nt/\n1": 0, "an\nt/0": 0, "bee/de\nep/0\n": 1}
     assert r"labels: 0 an\nt, 1 bee (" in describe_source(source)
 
@@ -302,11 +305,11 @@ def test_other_ends_of_lines_belong_to_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ([0, None, 2], r"a\.parquet: sample a/00000001 has no label"),
+        ([0, None, 2], r"a\.parquet: row 1 \(sample a/00000001\) has no label"),
         ([0.0, float("nan"), 2.0], r"a\.parquet: labels are numbers from 0 on, and one is something else"),
         ([0, 0.5, 2], r"a\.parquet: labels are numbers from 0 on, and one is something else"),
-        (["ant", "bee", "cow"], r"a\.parquet: labels are numbers from 0 on, and one is something else"),
-        ([0, -1, 2], r"a\.parquet: sample a/00000001 has the label -1"),
+        ([0, -1, 2], r"a\.parquet: row 1 \(sample a/00000001\) has the label -1"),
+        ([-1, -1, -1], r"a\.parquet: sample a/00000000 has the label -1"),
     ],
 )
 def test_parquet_without_a_label_names_file_and_sample(column: list, message: str, tmp_path: Path) -> None:

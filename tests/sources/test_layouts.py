@@ -170,7 +170,7 @@ REFUSED = {
     "a class that train lacks": (["train/a/x.jpg", "val/b/x.jpg"], r"val has the class b, which is not among"),
     "validation images without a kit": (["train/n00000001/x.JPEG", "val/ILSVRC2012_val_00000001.JPEG"], "devkit_t12"),
     "inside of Kaggle's": (["Data/CLS-LOC/train/n00000001/x.JPEG"], "name the folder with LOC_synset_mapping"),
-    "nothing but a test split": (["data/test-0.parquet"], "no labels"),
+    "nothing but a test split": (["data/test-0.parquet"], "cannot be read as Parquet"),
 }
 
 

@@ -69,7 +69,7 @@ def test_the_three_forms_say_the_same() -> None:
         (
             "l.csv",
             "path,x\na,1\n",
-            "l.csv has the columns path, x: it needs one of path, file_name, image and one of label",
+            "l.csv has the columns path, x: it needs one of label, cls, .*such as --label path",
         ),
         ("l.csv", "path,label,x\na,0,1\nb,1\n", "l.csv: row 2 has not as many cells"),
         ("l.csv", "path,label,x\na,0,1,2\n", "l.csv: row 1 has not as many cells"),

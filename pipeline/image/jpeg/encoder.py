@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imagefeed.pipeline.image.jpeg.decoder import APP0, DHT, DQT, EOI, SOF0, SOI, SOS, ZIGZAG
-from imagefeed.pipeline.image.jpeg.fdct import RECIPROCAL, forward_dct_pair, split_full, split_halved
+from imagefeed.pipeline.image.jpeg.fdct import forward_dct_pair, reciprocals, split_full, split_halved
 from imagefeed.pipeline.image.jpeg.huffman_codes import CHROMA, LUMA, SHARED, Table, codes_of
 from imagefeed.pipeline.image.jpeg.idct import BLOCK, STEP
 from imagefeed.pipeline.image.jpeg.planes import PAIR, WIDEST, Planes, padded, replicate, transform
@@ -46,7 +46,7 @@ class Encoder(NamedTuple):
     halved: int  # 1 for 4:2:0, 0 for 4:4:4
     codes: np.ndarray  # uint64 [3, 2, 256]: of each component, DC and AC, see `codes_of`
     quantisers: np.ndarray  # int16 [3, 8, 2, 8]: of a pair of blocks, by row, block and column
-    reciprocals: np.ndarray  # int32 [3, 8, 2, 8]
+    divisors: np.ndarray  # int16 [3, 3, 8, 2, 8]: the same of each pair, and their `reciprocals`
     coefficients: np.ndarray  # int16 [3, 8, 2, 8], of an MCU
     marks: np.ndarray  # uint64 [6]: which of them are not 0, see `forward_dct_pair`
     spread: np.ndarray  # uint64 [8, 256]: the marks of a row's coefficients in zigzag order
@@ -67,7 +67,7 @@ def new_encoder(quality: int, halved: bool, shared: bool) -> Encoder:
         halved=int(halved),
         codes=np.array([[codes_of(table) for table in pair] for pair in tables]),
         quantisers=quantisers,
-        reciprocals=((1 << RECIPROCAL) // quantisers.astype(np.int32) + 1).astype(np.int32),
+        divisors=np.concatenate([quantisers[None], reciprocals(quantisers)]).swapaxes(0, 1).copy(),
         coefficients=np.zeros((3, BLOCK, 2, BLOCK), np.int16),
         marks=np.zeros(6, np.uint64),
         spread=spread_marks(),
@@ -241,7 +241,7 @@ def row_of(image: np.ndarray, y: int, edge: np.ndarray) -> int:
 def forward(encoder: Encoder, column: int) -> None:
     """The coefficients of an MCU."""
     plane, stride = encoder.samples.strides[0], encoder.samples.strides[1]
-    quantisers, reciprocals = encoder.quantisers.ctypes.data, encoder.reciprocals.ctypes.data
+    divisors = encoder.divisors.ctypes.data
     coefficients, marks = encoder.coefficients.ctypes.data, encoder.marks.ctypes.data
     here = encoder.samples.ctypes.data + BLOCK * column
     cb, cr = here + plane, here + 2 * plane
@@ -253,9 +253,7 @@ def forward(encoder: Encoder, column: int) -> None:
     for number in range(3 if encoder.halved else 2):
         left, right = pairs[number]
         at = 2 * PAIR * number
-        forward_dct_pair(
-            left, right, stride, quantisers + at, reciprocals + 2 * at, coefficients + at, marks + 16 * number
-        )
+        forward_dct_pair(left, right, stride, divisors + 3 * at, coefficients + at, marks + 16 * number)
 
 
 @njit

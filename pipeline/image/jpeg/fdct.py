@@ -10,6 +10,7 @@ It is the way back of `jpeg/pixels.py`.
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
@@ -30,86 +31,93 @@ from imagefeed.pipeline.image.jpeg.idct import (
     COARSE,
     FINE,
     STEP,
+    Halves,
     fixed,
     transposed,
+    weighed,
 )
 from imagefeed.pipeline.jit.intrinsics import intrinsic
 from imagefeed.pipeline.jit.simd import Vector, after, load
 
-RECIPROCAL = 20  # bits behind the point of a quantiser's reciprocal: its quotients are exact, see `quantised`
 SCALE = 3  # bits that the forward DCT's results are too large by
-LUMA = fixed(0.299, 16), fixed(0.587, 16), fixed(0.114, 16)
-CB = -fixed(0.168735892, 16), -fixed(0.331264108, 16), fixed(0.5, 16)
-CR = fixed(0.5, 16), -fixed(0.418687589, 16), -fixed(0.081312411, 16)
-CENTRE = (128 << 16) + (1 << 15)  # of chroma, with the half that rounds
-
-
-def rounded(lanes: Vector, drop: int) -> Vector:
-    """Without its `drop` last bits, to the nearest."""
-    return (lanes + (1 << (drop - 1))) >> drop
+HALF, CENTRE = 1 << 15, (128 << 16) + (1 << 15) - 1  # what rounds luma, and chroma around its middle
+CENTRE_FACTORS = 375, 22457  # both of 16 bits; their product is CENTRE
+RED, GREEN, BLUE = fixed(0.299, 16), fixed(0.587, 16), fixed(0.114, 16)  # of luma
+QUARTER = fixed(0.25, 16)  # of green, which goes to another pair than the rest: a factor has 16 bits with its sign
+CB_RED, CB_GREEN = -fixed(0.168735892, 16), -fixed(0.331264108, 16)
+CR_GREEN, CR_BLUE = -fixed(0.418687589, 16), -fixed(0.081312411, 16)
 
 
 def forward_dct(x: list[Vector], rows: bool) -> list[Vector]:
-    """Eight coefficients from eight samples, in each lane, int32: of `rows`, or of the columns of what these gave."""
+    """Eight coefficients from eight samples, in each lane, int16: of `rows`, or of the columns of what these gave."""
     drop = FINE - COARSE if rows else FINE + COARSE
+
+    def rounded(sum: Halves) -> Vector:
+        return Halves(sum.first + (1 << (drop - 1)), sum.second + (1 << (drop - 1))).dropped(drop)
+
+    def scaled(lanes: Vector) -> Vector:
+        return lanes << COARSE if rows else (lanes + (1 << (COARSE - 1))) >> COARSE
+
     add = [x[i] + x[7 - i] for i in range(4)]
     less = [x[i] - x[7 - i] for i in range(4)]
     sum03, sum12 = add[0] + add[3], add[1] + add[2]
-    less03, less12 = add[0] - add[3], add[1] - add[2]
-    even = (less12 + less03) * C0_541
-    low, high = sum03 + sum12, sum03 - sum12
-    z1, z2, z3, z4 = less[3] + less[0], less[2] + less[1], less[3] + less[1], less[2] + less[0]
-    z5 = (z3 + z4) * C1_175
-    z1, z2, z3, z4 = z1 * -C0_899, z2 * -C2_562, z3 * -C1_961 + z5, z4 * -C0_390 + z5
-    return [
-        low << COARSE if rows else rounded(low, COARSE),
-        rounded(less[0] * C1_501 + z1 + z4, drop),
-        rounded(even + less03 * C0_765, drop),
-        rounded(less[1] * C3_072 + z2 + z3, drop),
-        high << COARSE if rows else rounded(high, COARSE),
-        rounded(less[2] * C2_053 + z2 + z4, drop),
-        rounded(even - less12 * C1_847, drop),
-        rounded(less[3] * C0_298 + z1 + z3, drop),
-    ]
+    x2, x6 = weighed(add[0] - add[3], add[1] - add[2], (C0_541 + C0_765, C0_541), (C0_541, C0_541 - C1_847))
+    both3, both4 = weighed(less[3] + less[1], less[2] + less[0], (C1_175 - C1_961, C1_175), (C1_175, C1_175 - C0_390))
+    x1, x7 = weighed(less[0], less[3], (C1_501 - C0_899, -C0_899), (-C0_899, C0_298 - C0_899))
+    x3, x5 = weighed(less[1], less[2], (C3_072 - C2_562, -C2_562), (-C2_562, C2_053 - C2_562))
+    odd = [rounded(sum) for sum in (x1.plus(both4), x3.plus(both3), x5.plus(both4), x7.plus(both3))]
+    even = [scaled(sum03 + sum12), rounded(x2), scaled(sum03 - sum12), rounded(x6)]
+    return [lanes for pair in zip(even, odd, strict=True) for lanes in pair]
 
 
-def quantised(lanes: Vector, quantisers: Vector, reciprocals: Vector) -> Vector:
-    """Coefficients divided by eight times their quantisers (1 to 255), which `reciprocals` belong to, int16.
+def quantised(lanes: Vector, quantisers: Vector, factors: Vector, shifts: Vector) -> Vector:
+    """Coefficients divided by eight times their quantisers (1 to 255), see `reciprocals`: int16.
 
-    As floor(n / 8q) = floor(floor(n / 8) / q), and floor(n / 8) is less than 2^12, the product is exact.
+    As floor(n / 8q) = floor(floor(n / 8) / q), and floor(n / 8) is less than 2^14, the products are exact.
     """
-    sign = (lanes >> 31 << 1) + 1
-    quotients = (lanes * sign + (quantisers << (SCALE - 1))) >> SCALE
-    return (((quotients * reciprocals) >> RECIPROCAL) * sign).narrowed(16, -32768, 32767)
+    sign = (lanes >> 15 << 1) + 1
+    whole = (lanes * sign + (quantisers << (SCALE - 1))) & -(1 << SCALE)
+    return whole.high_product(factors, signed=False).high_product(shifts, signed=False) * sign
+
+
+def reciprocals(quantisers: np.ndarray) -> np.ndarray:
+    """What `quantised` multiplies with (int16 [2, ...]) for quantisers (int16, 1 to 255).
+
+    With s the number of bits of q behind its first, floor(n / q) is n times the first, ceil(2^(15 + s) / q), without
+    15 + s bits. Of these, n had 3 before, the products lose 16 each, and the second is 2^(14 - s).
+    """
+    wide = quantisers.astype(np.int64)
+    bits = np.floor(np.log2(wide)).astype(np.int64)
+    factors = -(-(1 << (15 + bits)) // wide)
+    return np.stack([factors, 1 << (14 - bits)]).astype(np.uint16).view(np.int16)
 
 
 @intrinsic
 def forward_dct_pair(
-    context: Any, left: Any, right: Any, stride: Any, quantisers: Any, reciprocals: Any, coefficients: Any, marks: Any
+    context: Any, left: Any, right: Any, stride: Any, quantisers: Any, coefficients: Any, marks: Any
 ) -> Any:
     """The coefficients of two blocks at once.
 
     left, right   addresses of the first sample (uint8) of each block, `stride` bytes from row to row
-    quantisers    address of int16 [8, 2, 8]: row, block, column
-    reciprocals   address of as many int32, see `RECIPROCAL`
+    quantisers    address of int16 [3, 8, 2, 8]: quantisers by row, block and column, and their `reciprocals`
     coefficients  address of as many int16, for the result
     marks         address of uint64 [2], for a bit a coefficient of each block: 1 where it is not 0; row by row, the
                   lowest first
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, right, stride, quantisers, reciprocals, coefficients, marks = arguments
+        left, right, stride, quantisers, coefficients, marks = arguments
         rows = []
         for _ in range(BLOCK):
             samples = load(builder, left, 8, 8).picked(range(16), load(builder, right, 8, 8))
-            rows.append(samples.widened(32, signed=False) - 128)
+            rows.append(samples.widened(16, signed=False) - 128)
             left, right = builder.add(left, stride), builder.add(right, stride)
         columns = transposed(forward_dct(transposed(rows), rows=True))
         word = ir.IntType(64)
         found = [word(0), word(0)]
         for y, lanes in enumerate(forward_dct(columns, rows=False)):
-            by = load(builder, after(builder, quantisers, 32 * y), 16, 16).widened(32)
-            result = quantised(lanes, by, load(builder, after(builder, reciprocals, 64 * y), 32, 16))
+            by = (load(builder, after(builder, quantisers, 256 * part + 32 * y), 16, 16) for part in range(3))
+            result = quantised(lanes, *by)
             result.store(after(builder, coefficients, 32 * y))
             some = builder.zext(builder.not_(result.equal_mask(0)), word)
             for block in range(2):
@@ -120,29 +128,25 @@ def forward_dct_pair(
             builder.store(found[block], place, align=1)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 7), generate
+    return types.void(*[types.intp] * 6), generate
 
 
 def luma_and_chroma(builder: Any, pixels: Any) -> tuple[Vector, Vector, Vector]:
-    """Y, Cb and Cr, int32, of `STEP` RGB pixels at an address."""
+    """Y, Cb and Cr, int16, of `STEP` RGB pixels at an address."""
     channels = load(builder, pixels, 8, 3 * STEP)
-    rgb = [channels.picked(range(channel, 3 * STEP, 3)).widened(32, signed=False) for channel in range(3)]
-
-    def weighed(weights: tuple[int, int, int]) -> Vector:
-        return rgb[0] * weights[0] + rgb[1] * weights[1] + rgb[2] * weights[2]
-
-    return (
-        (weighed(LUMA) + (1 << 15)) >> 16,
-        (weighed(CB) + (CENTRE - 1)) >> 16,
-        (weighed(CR) + (CENTRE - 1)) >> 16,
-    )
+    red, green, blue = (channels.picked(range(channel, 3 * STEP, 3)).widened(16, signed=False) for channel in range(3))
+    centre = red.filled(CENTRE_FACTORS[0])
+    y1, cb1 = weighed(red, green, (RED, GREEN - QUARTER), (CB_RED, CB_GREEN))
+    y2, cr1 = weighed(blue, green, (BLUE, QUARTER), (CR_BLUE, CR_GREEN))
+    (cb2,) = weighed(blue + blue, centre, (1 << 14, CENTRE_FACTORS[1]))
+    (cr2,) = weighed(red + red, centre, (1 << 14, CENTRE_FACTORS[1]))
+    y1 = Halves(y1.first + HALF, y1.second + HALF)
+    return y1.plus(y2).dropped(16), cb1.plus(cb2).dropped(16), cr1.plus(cr2).dropped(16)
 
 
 def halved(above: Vector, below: Vector) -> Vector:
-    """Half as many samples as two rows have."""
-    both = above + below
-    evens, odds = (both.picked(range(first, STEP, 2)) for first in range(2))
-    return (evens + odds + [1, 2] * (STEP // 4)) >> 2
+    """Half as many samples (int32) as two rows have."""
+    return ((above + below).pair_sums((1, 1)) + [1, 2] * (STEP // 4)) >> 2
 
 
 @intrinsic

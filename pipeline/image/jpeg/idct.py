@@ -5,7 +5,7 @@ upsampling    the smooth one: each chroma sample weighs 3, its neighbour 1, in b
 colour        YCbCr to RGB as JFIF has it (ITU-T T.871, section 7), in fixed point with 16 bits
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -15,7 +15,9 @@ from imagefeed.pipeline.jit.simd import Vector, after, load
 
 BLOCK = 8  # the side of a block, samples
 FINE, COARSE = 13, 2  # bits behind the point: of the constants below, and of what the first pass leaves
+COARSE_HALF = 10  # bits: a half is a power of two times this one, so that both factors have 16 bits
 MOST = 8192  # of a coefficient that two more bits leave within 16
+ONE = 1 << 16  # of what colours are weighed with
 STEP = 32  # pixels that are coloured at once
 MARGIN = 32  # bytes before and after each row of samples, which whole vectors may touch
 
@@ -30,43 +32,57 @@ C0_899, C1_175, C1_501, C1_847 = map(fixed, (0.899976223, 1.175875602, 1.5013211
 C1_961, C2_053, C2_562, C3_072 = map(fixed, (1.961570560, 2.053119869, 2.562915447, 3.072711026))
 
 
+class Halves(NamedTuple):
+    """int32 lanes that belong to an int16 vector: those of each group's first half, and those of its second."""
+
+    first: Vector
+    second: Vector
+
+    def plus(self, other: "Halves") -> "Halves":
+        """Lane by lane."""
+        return Halves(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def minus(self, other: "Halves") -> "Halves":
+        """Lane by lane."""
+        return Halves(*(a - b for a, b in zip(self, other, strict=True)))
+
+    def dropped(self, bits: int) -> Vector:
+        """Without the last bits, as int16 again."""
+        return (self.first >> bits).packed(self.second >> bits)
+
+
+def weighed(a: Vector, b: Vector, *weights: tuple[int, int]) -> list[Halves]:
+    """For each pair of weights the sum of both vectors times these: multiplications of 16 bits, two at once."""
+    pairs = a.zipped(b)
+    return [Halves(*(half.pair_sums(pair) for half in pairs)) for pair in weights]
+
+
 def inverse_dct(x: list[Vector], drop: int) -> list[Vector]:
-    """Eight samples from eight coefficients, in each lane: x int16, result int32 without its `drop` last bits.
+    """Eight samples from eight coefficients, in each lane: int16. The results lose their `drop` last bits and are
+    rounded.
 
     Sums of two inputs wrap around at 16 bits, as they do in libjpeg-turbo's own vectors.
     """
-
-    def wide(lanes: Vector) -> Vector:
-        return lanes.widened(32)
-
-    half = 1 << (drop - 1)
-    sum04, difference04 = wide(x[0] + x[4]) << FINE, wide(x[0] - x[4]) << FINE
-    x1, x2, x3, x5, x6, x7 = (wide(x[i]) for i in (1, 2, 3, 5, 6, 7))
-    low26 = x2 * C0_541 + x6 * (C0_541 - C1_847)
-    high26 = x2 * (C0_541 + C0_765) + x6 * C0_541
-    even = [sum04 + high26, difference04 + low26, difference04 - low26, sum04 - high26]
-    z3, z4 = wide(x[7] + x[3]), wide(x[5] + x[1])
-    both3 = z3 * (C1_175 - C1_961) + z4 * C1_175
-    both4 = z3 * C1_175 + z4 * (C1_175 - C0_390)
-    odd = [
-        x1 * (C1_501 - C0_899) + x7 * -C0_899 + both4,
-        x3 * (C3_072 - C2_562) + x5 * -C2_562 + both3,
-        x5 * (C2_053 - C2_562) + x3 * -C2_562 + both4,
-        x7 * (C0_298 - C0_899) + x1 * -C0_899 + both3,
-    ]
-    even = [lanes + half for lanes in even]
-    first = [(a + b) >> drop for a, b in zip(even, odd, strict=True)]
-    last = [(a - b) >> drop for a, b in zip(even, odd, strict=True)]
+    half = x[0].filled(1 << (drop - 1 - COARSE_HALF))
+    rounding = (1 << FINE, 1 << COARSE_HALF)
+    (sum04,), (difference04,) = weighed(x[0] + x[4], half, rounding), weighed(x[0] - x[4], half, rounding)
+    low26, high26 = weighed(x[2], x[6], (C0_541, C0_541 - C1_847), (C0_541 + C0_765, C0_541))
+    both3, both4 = weighed(x[7] + x[3], x[5] + x[1], (C1_175 - C1_961, C1_175), (C1_175, C1_175 - C0_390))
+    from1, from7 = weighed(x[1], x[7], (C1_501 - C0_899, -C0_899), (-C0_899, C0_298 - C0_899))
+    from3, from5 = weighed(x[3], x[5], (C3_072 - C2_562, -C2_562), (-C2_562, C2_053 - C2_562))
+    even = [sum04.plus(high26), difference04.plus(low26), difference04.minus(low26), sum04.minus(high26)]
+    odd = [from1.plus(both4), from3.plus(both3), from5.plus(both4), from7.plus(both3)]
+    first = [a.plus(b).dropped(drop) for a, b in zip(even, odd, strict=True)]
+    last = [a.minus(b).dropped(drop) for a, b in zip(even, odd, strict=True)]
     return first + last[::-1]
 
 
-def transposed(rows: list[Vector]) -> list[Vector]:
-    """Rows and columns exchanged in each 8x8 of eight vectors of 16: three rounds of interleaving."""
-    lows = [0, 16, 1, 17, 2, 18, 3, 19, 8, 24, 9, 25, 10, 26, 11, 27]
-    highs = [at + 4 for at in lows]
+def transposed(vectors: list[Vector]) -> list[Vector]:
+    """Rows and columns exchanged in each 8x8 of as many groups of lanes: three rounds of interleaving."""
+    half = len(vectors) // 2
     for _ in range(3):
-        rows = [rows[i].picked(part, rows[i + 4]) for i in range(4) for part in (lows, highs)]
-    return rows
+        vectors = [part for i in range(half) for part in vectors[i].zipped(vectors[i + half])]
+    return vectors
 
 
 @intrinsic
@@ -90,14 +106,14 @@ def inverse_dct_pair(context: Any, coefficients: Any, quantisers: Any, left: Any
             for y in range(BLOCK)
         ]
         beyond = rows[0].beyond_mask(MOST)
-        columns = inverse_dct(rows, FINE - COARSE)
-        columns = transposed([lanes.narrowed(16, -32768, 32767) for lanes in columns])
+        columns = transposed(inverse_dct(rows, FINE - COARSE))
         samples = inverse_dct(columns, FINE + COARSE + 3)
-        for row in transposed([lanes.narrowed(16, -128, 127) for lanes in samples]):
-            samples8 = Vector(builder, builder.trunc((row + 128).value, ir.VectorType(ir.IntType(8), 16)))
-            samples8.picked(range(8, 16)).store(right)
-            samples8.picked(range(8)).store(left)
-            left, right = builder.add(left, stride), builder.add(right, stride)
+        bytes = [samples[x].packed(samples[x + 1]) + 128 for x in range(0, BLOCK, 2)]
+        for two_rows in transposed(bytes):  # of the left block, and of the right one
+            for at in (0, BLOCK):
+                two_rows.picked(range(16 + at, 16 + at + BLOCK)).store(right)
+                two_rows.picked(range(at, at + BLOCK)).store(left)
+                left, right = builder.add(left, stride), builder.add(right, stride)
         return builder.zext(beyond, ir.IntType(64))
 
     return types.int64(types.intp, types.intp, types.intp, types.intp, types.intp), generate
@@ -124,18 +140,29 @@ def interleaved(red: Vector, green: Vector, blue: Vector) -> Vector:
     return pair.picked([at for x in range(count) for at in (x, x + count, x + 2 * count)], rest)
 
 
+def rounded_product(lanes: Vector, number: int) -> Vector:
+    """Times a number with 16 bits behind the point, to the nearest integer: the product of the doubled lanes loses all
+    bits but one before it is rounded, which changes nothing."""
+    return ((lanes + lanes).high_product(number) + 1) >> 1
+
+
 def coloured(builder: Any, luma: Any, cb: Vector, cr: Vector, out: Any) -> None:
-    """Writes `STEP` RGB pixels to `out`: of luma at an address, and of chroma (int16)."""
-    half = 16
-    for part in range(STEP // half):
-        lanes = range(half * part, half * (part + 1))
-        y = load(builder, after(builder, luma, half * part), 8, half).widened(32, signed=False)
-        blue, red = cb.picked(lanes).widened(32) - 128, cr.picked(lanes).widened(32) - 128
-        r = y + ((red * fixed(1.402, 16) + 32768) >> 16)
-        g = y + ((blue * -fixed(0.34414, 16) + red * -fixed(0.71414, 16) + 32768) >> 16)
-        b = y + ((blue * fixed(1.772, 16) + 32768) >> 16)
-        pixels = interleaved(*(channel.narrowed(8, 0, 255) for channel in (r, g, b)))
-        pixels.store(after(builder, out, 3 * half * part))
+    """Writes `STEP` RGB pixels to `out`: of luma at an address, and of chroma (int16).
+
+    Factors beyond 1/2 are taken apart, so that 16 bits hold them: red is y + cr + 0.402 cr, and so on.
+    """
+    y = load(builder, luma, 8, STEP).widened(16, signed=False)
+    cb, cr = cb - 128, cr - 128
+    red = y + cr + rounded_product(cr, fixed(1.402, 16) - ONE)
+    blue = y + cb + cb + rounded_product(cb, fixed(1.772, 16) - 2 * ONE)
+    rest = cb.zipped(cr)
+    weights = -fixed(0.34414, 16), ONE - fixed(0.71414, 16)
+    less = [(half.pair_sums(weights) + (1 << 15)) >> 16 for half in rest]
+    green = y - cr + less[0].packed(less[1])
+    for at in range(0, STEP, 16):
+        lanes = range(at, at + 16)
+        pixels = interleaved(*(channel.picked(lanes).narrowed(8, 0, 255) for channel in (red, green, blue)))
+        pixels.store(after(builder, out, 3 * at))
 
 
 @intrinsic
