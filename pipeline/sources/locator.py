@@ -1,6 +1,6 @@
 """What a row's file says where a range of bytes alone is not an image: `<file>#<how>`.
 
-train-00000.parquet#SNAPPY/2/7     value 7 of the page of a Parquet column; see `formats/parquet.py`
+train-00000.parquet#SNAPPY/2/7     value 7 of the page of a Parquet column (`parquet_pages.py`)
 train.beton#raw/256x320            raw pixels, height by width
 shard.00000.mds#grey/256x320       grey levels, height by width
 photos.zip#deflate/12345           a deflated member, and its bytes when it is unpacked
