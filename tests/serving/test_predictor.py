@@ -156,12 +156,12 @@ def test_the_rows_of_csv_are_the_objects_of_json(
     long = tmp_path / ("a name, of more than forty characters, with commas" + '"quoted"\udcff.jpg')
     long.write_bytes((images / "val" / "ant" / "000.jpg").read_bytes())
     (tmp_path / "no.jpg").write_bytes(b"nothing")
-    asked: dict[str, Any] = {"images": (long, tmp_path / "no.jpg"), "checkpoint": (checkpoint,), "data": shards / "tar"}
+    asked: Any = {"images": (long, tmp_path / "no.jpg"), "checkpoint": (checkpoint,), "data": shards / "tar"}
     said = {}
     for top in (1, 3):
         for kind in ("json", "csv"):
             with pytest.raises(ValueError, match="1 of 2 images could not be used"):
-                main(PredictOptions(**asked, top=top, protocol="centre", **{kind: True}))
+                main(PredictOptions(**asked, top=top, protocol="centre", json=kind == "json", csv=kind == "csv"))
             said[kind, top] = capsys.readouterr().out
         good, bad = map(json.loads, said["json", top].splitlines())
         header, *rows, last = csv.reader(said["csv", top].splitlines())
@@ -171,9 +171,10 @@ def test_the_rows_of_csv_are_the_objects_of_json(
             name = str(long).replace("\udcff", "\\xff")
             assert row == [name, str(rank), str(guess["probability"]), guess["wnid"], guess["words"], ""]
         assert last == [str(tmp_path / "no.jpg"), "", "", "", "", bad["error"]]
-    for wrong in ({"top": 0}, {"top": 6}, {"csv": True, "json": True}, {"csv": True, "serve": True}):
+    refused: list[dict[str, Any]] = [{"top": 0}, {"top": 6}, {"csv": True, "json": True}, {"csv": True, "serve": True}]
+    for wrong in refused:
         with pytest.raises(ValueError, match="choose|leave out"):
-            PredictOptions(**wrong)  # type: ignore[arg-type]
+            PredictOptions(**wrong)
 
 
 def test_folders_stand_for_the_images_below_them(tmp_path: Path) -> None:
