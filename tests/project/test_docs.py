@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,6 +79,7 @@ from imagefeed import open_dataset
 train = open_dataset("/data/imagenet-256/train")
 """,
     "docs/first-dataset.md": "",
+    "docs/migrating.md": "seen = 0\n",
 }
 # What must have come out at the end of a page: 28 images are one batch.
 CLAIMED = {
@@ -96,6 +98,7 @@ assert ((0 < changed) & (changed <= 50 * 50)).all(), changed
     "docs/remote.md": "assert seen == 1, seen",
     "docs/decoder.md": "assert next(iter(loader)).valid.sum() == 28",
     "docs/first-dataset.md": "assert len(train) == 36 and len(val) == 6 and epoch == 1 and 0 <= right <= 6",
+    "docs/migrating.md": "assert seen == 6, seen",  # WebDataset's loop, and five of ours
 }
 # A page's long work, made short; and what its claim looks at.
 SHORTER = {
@@ -116,6 +119,8 @@ def test_the_examples_of_a_page_run(page: str, shards: Path, more: Path, tmp_pat
         convert(parquet(tmp_path / "photos"), tmp_path / "out", ConvertOptions(fields=FIELDS))
     program = GIVEN[page] + "\n".join(blocks) + CLAIMED[page]
     for what, by in {
+        "/data/imagenet-256/train/shard-{00000..00312}.tar": f"{shards}/tar/train/shard-{{00000..00003}}.tar",
+        '"/data/train.beton"': repr(str(shards / "beton" / "train" / "shard-00000.beton")),
         '"/data/imagenet-256/train"': repr(str(shards / "tar" / "train")),
         '"/data/flowers/train"': repr(str(more / "tar" / "train")),
         '"/data/photos/train"': repr(str(tmp_path / "out" / "train")),
@@ -130,6 +135,14 @@ def test_the_examples_of_a_page_run(page: str, shards: Path, more: Path, tmp_pat
     shutil.copytree(shards / "tar", tmp_path / "bucket" / "imagenet-256")
     with s3_bucket("bucket", tmp_path / "bucket"):
         check_runs(program, tmp_path)
+
+
+def test_the_plain_example_runs_and_continues(shards: Path, tmp_path: Path) -> None:
+    example = (ROOT / "docs" / "examples" / "plain_torch.py").read_text()
+    begin, end = example.split('if __name__ == "__main__":\n')
+    data = f"sys.argv[1:] = [{str(shards / 'tar')!r}]\n"
+    again = "EPOCHS = 3\nmain(Path(sys.argv[1]))\nassert torch.load(STATE)['batches']['epoch'] == 3\n"
+    check_runs(begin + data + textwrap.dedent(end) + again, tmp_path)
 
 
 def test_no_page_has_examples_that_do_not_run() -> None:
