@@ -139,9 +139,18 @@ def test_the_examples_of_a_page_run(page: str, shards: Path, more: Path, tmp_pat
 
 def test_the_plain_example_runs_and_continues(shards: Path, tmp_path: Path) -> None:
     example = (ROOT / "docs" / "examples" / "plain_torch.py").read_text()
-    begin, end = example.split('if __name__ == "__main__":\n')
+    begin, end = example.replace("EPOCHS, SAVE_EVERY = 2", "EPOCHS, SAVE_EVERY = 1").split(
+        'if __name__ == "__main__":\n'
+    )
     data = f"sys.argv[1:] = [{str(shards / 'tar')!r}]\n"
-    again = "EPOCHS = 3\nmain(Path(sys.argv[1]))\nassert torch.load(STATE)['batches']['epoch'] == 3\n"
+    again = """
+from contextlib import redirect_stdout
+from io import StringIO
+EPOCHS += 1
+with redirect_stdout(StringIO()) as said:
+    main(Path(sys.argv[1]))
+assert "after 1 steps" in said.getvalue() and "after 2 steps" not in said.getvalue(), said.getvalue()
+"""
     check_runs(begin + data + textwrap.dedent(end) + again, tmp_path)
 
 
