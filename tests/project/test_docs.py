@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -77,6 +78,8 @@ decoded, sample_ids = np.zeros((2, 256, 256, 3), np.uint8), np.arange(2)
 from imagefeed import open_dataset
 train = open_dataset("/data/imagenet-256/train")
 """,
+    "docs/first-dataset.md": "",
+    "docs/migrating.md": "seen = 0\n",
 }
 # What must have come out at the end of a page: 28 images are one batch.
 CLAIMED = {
@@ -94,6 +97,16 @@ assert ((0 < changed) & (changed <= 50 * 50)).all(), changed
 """,
     "docs/remote.md": "assert seen == 1, seen",
     "docs/decoder.md": "assert next(iter(loader)).valid.sum() == 28",
+    "docs/first-dataset.md": "assert len(train) == 36 and len(val) == 6 and epoch == 1 and 0 <= right <= 6",
+    "docs/migrating.md": "assert seen == 6, seen",  # WebDataset's loop, and five of ours
+}
+# A page's long work, made short; and what its claim looks at.
+SHORTER = {
+    "README.md": {
+        "range(90)": "range(8)",
+        "optimizer.step()\n": "optimizer.step(); losses.append(loss.item())\n",
+    },
+    "docs/first-dataset.md": {'"train": 100, "val": 20': '"train": 12, "val": 2', "range(10)": "range(2)"},
 }
 
 
@@ -106,11 +119,12 @@ def test_the_examples_of_a_page_run(page: str, shards: Path, more: Path, tmp_pat
         convert(parquet(tmp_path / "photos"), tmp_path / "out", ConvertOptions(fields=FIELDS))
     program = GIVEN[page] + "\n".join(blocks) + CLAIMED[page]
     for what, by in {
+        "/data/imagenet-256/train/shard-{00000..00312}.tar": f"{shards}/tar/train/shard-{{00000..00003}}.tar",
+        '"/data/train.beton"': repr(str(shards / "beton" / "train" / "shard-00000.beton")),
         '"/data/imagenet-256/train"': repr(str(shards / "tar" / "train")),
         '"/data/flowers/train"': repr(str(more / "tar" / "train")),
         '"/data/photos/train"': repr(str(tmp_path / "out" / "train")),
-        "range(90)": "range(8)" if page == "README.md" else "range(2)",
-        "optimizer.step()\n": "optimizer.step(); losses.append(loss.item())\n",
+        **SHORTER.get(page, {"range(90)": "range(2)"}),
         "    ...\n": "    seen += 1\n",
     }.items():
         program = program.replace(what, by)
@@ -121,6 +135,23 @@ def test_the_examples_of_a_page_run(page: str, shards: Path, more: Path, tmp_pat
     shutil.copytree(shards / "tar", tmp_path / "bucket" / "imagenet-256")
     with s3_bucket("bucket", tmp_path / "bucket"):
         check_runs(program, tmp_path)
+
+
+def test_the_plain_example_runs_and_continues(shards: Path, tmp_path: Path) -> None:
+    example = (ROOT / "docs" / "examples" / "plain_torch.py").read_text()
+    begin, end = example.replace("EPOCHS, SAVE_EVERY = 2", "EPOCHS, SAVE_EVERY = 1").split(
+        'if __name__ == "__main__":\n'
+    )
+    data = f"sys.argv[1:] = [{str(shards / 'tar')!r}]\n"
+    again = """
+from contextlib import redirect_stdout
+from io import StringIO
+EPOCHS += 1
+with redirect_stdout(StringIO()) as said:
+    main(Path(sys.argv[1]))
+assert "after 1 steps" in said.getvalue() and "after 2 steps" not in said.getvalue(), said.getvalue()
+"""
+    check_runs(begin + data + textwrap.dedent(end) + again, tmp_path)
 
 
 def test_no_page_has_examples_that_do_not_run() -> None:
