@@ -17,6 +17,7 @@ from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.parts import part
 
 RAY = "ray"  # in the folder of a session
+SHARED_MEMORY = "/dev/shm"  # where Ray keeps objects
 ANSWER = 10.0  # seconds for a Ray's address to take a connection
 RayAddress = Annotated[
     str | None,
@@ -56,18 +57,26 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
 
 
 def _start(folder: Path) -> None:
-    """Starts a Ray whose files lie in `folder`."""
+    """Starts a Ray whose files lie in `folder`. Raises `RuntimeError` where it does not come up."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=usable_cores(),  # Ray itself would count the cores of the machine
-        include_dashboard=False,
-        # Workers start in the driver's folder and know nothing of the path that its first lines set.
-        runtime_env={"env_vars": import_path()},
-        logging_level=logging.WARNING,
-        _temp_dir=str(folder / RAY),
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=usable_cores(),  # Ray itself would count the cores of the machine
+            include_dashboard=False,
+            # Workers start in the driver's folder and know nothing of the path that its first lines set.
+            runtime_env={"env_vars": import_path()},
+            logging_level=logging.WARNING,
+            _temp_dir=str(folder / RAY),
+            # Ray itself would wait for a minute, and then say that a node timed out.
+            _plasma_directory=None if os.access(SHARED_MEMORY, os.W_OK) else str(folder),
+        )
+    except Exception as error:  # Ray has no kind of its own for it
+        raise RuntimeError(
+            f"Ray did not start ({' '.join(str(error).split())}): often the machine is too busy, or {folder.parent} is "
+            "full; run the same again"
+        ) from error
 
 
 @contextmanager

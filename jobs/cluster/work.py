@@ -27,7 +27,8 @@ def outcome(reference: Any) -> Any:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         raise Lost(
-            f"a worker died, the last time so: {error}\nOften memory is short: ask for fewer at a time"
+            f"a worker died, the last time so: {' '.join(str(error).split())} Run the same again; often memory is "
+            "short, then ask for fewer at a time"
         ) from error
 
 
@@ -91,14 +92,38 @@ MAX_RETRIES = 3  # of a task whose worker dies, or that meets an OSError
 
 
 def on_ray(make: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    """Runs each task as a Ray task of one CPU, a bounded number in flight; results in the order they finish."""
+    """Runs each task as a Ray task of one CPU, a bounded number in flight; results in the order they finish.
+
+    Ray runs a task again whose worker or node dies. Of a worker that stands still on a node that has died it may
+    hear neither of its end nor of its work: where nothing has come for `PATIENCE` seconds and a node has died since,
+    all that is in flight is begun again. Tasks must bear to be run twice.
+    """
     import ray  # only once `connected` has set what Ray reads at its import
 
     remote = ray.remote(make).options(num_cpus=1, max_retries=MAX_RETRIES, retry_exceptions=[OSError])
     waiting = iter(tasks)
     in_flight = int(ray.cluster_resources()["CPU"]) * TASKS_IN_FLIGHT_PER_CPU
-    running = [remote.remote(task) for task in islice(waiting, in_flight)]
+    running = {remote.remote(task): task for task in islice(waiting, in_flight)}
+    dead = dead_nodes()
     while running:
-        (finished,), running = ray.wait(running, num_returns=1)
-        yield outcome(finished)
-        running.extend(remote.remote(task) for task in islice(waiting, 1))
+        finished, _ = ray.wait(list(running), num_returns=1, timeout=PATIENCE)
+        if not finished:
+            more = dead_nodes() - dead
+            again = "; a node has died, so they are begun again" if more else ""
+            print(f"waiting for {len(running)} tasks, none done in {PATIENCE:.0f} s{again}", file=sys.stderr)
+            if more:
+                dead |= more
+                for reference in running:
+                    ray.cancel(reference)
+                running = {remote.remote(task): task for task in running.values()}
+            continue
+        del running[finished[0]]
+        yield outcome(finished[0])
+        running |= {remote.remote(task): task for task in islice(waiting, 1)}
+
+
+def dead_nodes() -> set[str]:
+    """The ids of the cluster's nodes that have died."""
+    import ray
+
+    return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}

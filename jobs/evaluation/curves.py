@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imagefeed.jobs.report.schema import Curves, TrainPoint, ValPoint
+from imagefeed.pipeline.runtime.os_errors import doing
 
 Record = dict[str, Any]
 
@@ -24,8 +25,10 @@ def read_metrics(path: Path) -> list[Record]:
     """
     if not path.is_file():
         return []
+    with doing("read", path):
+        lines = path.read_text().split("\n")[:-1]
     records = []
-    for number, line in enumerate(path.read_text().split("\n")[:-1], start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             records.append(json.loads(line))
         except ValueError as error:

@@ -14,6 +14,7 @@ there are any; `gpu_memory` is the most that its tensors took so far, bytes, on 
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,17 +115,34 @@ def tracking(folder: Path, *, total_steps: int, step: int) -> Iterator[Tracker]:
         TextColumn("steps, {task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    with doing("written", folder / TENSORBOARD):
-        board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
+    with _without_traceback():
+        with doing("written", folder / TENSORBOARD):
+            board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
+        try:
+            if sys.stderr.isatty():
+                with Progress(*columns, console=Console(stderr=True)) as bar:
+                    yield Tracker(folder, board, bar, total_steps, step)
+            else:
+                yield Tracker(folder, board, None, total_steps, step)
+        finally:
+            with doing("written", board.log_dir):
+                board.close()
+
+
+@contextmanager
+def _without_traceback() -> Iterator[None]:
+    """What ends the thread in which TensorBoard writes is raised at the next record: it is not printed as well."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not type(arguments.thread).__module__.startswith("tensorboard."):
+            before(arguments)
+
+    threading.excepthook = hook
     try:
-        if sys.stderr.isatty():
-            with Progress(*columns, console=Console(stderr=True)) as bar:
-                yield Tracker(folder, board, bar, total_steps, step)
-        else:
-            yield Tracker(folder, board, None, total_steps, step)
+        yield
     finally:
-        with doing("written", board.log_dir):
-            board.close()
+        threading.excepthook = before
 
 
 def cut(path: Path, step: int) -> None:
@@ -137,7 +155,10 @@ def cut(path: Path, step: int) -> None:
 
 def last_validation(path: Path) -> dict[str, Any] | None:
     """The newest validation in a metrics file; None before the first."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    if not path.is_file():
+        return None
+    with doing("read", path):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
     return next((line for line in reversed(lines) if line["kind"] == "val"), None)
 
 

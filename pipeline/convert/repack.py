@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from imagefeed.pipeline.convert.write_shard import shard_name
-from imagefeed.pipeline.dataset.manifest import MANIFEST, SAMPLES, Manifest, Shard
+from imagefeed.pipeline.dataset.manifest import MANIFEST, RECORDS, SAMPLES, Manifest, Shard
 from imagefeed.pipeline.dataset.publish import begin, copy_writer, publish_split, table_writer, tidy
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.dataset.tables import SAMPLES_SCHEMA
@@ -55,9 +55,9 @@ class Repacked:
 def repack(dataset: Split, out: Path, format: Format, run: Executor = run_here) -> Manifest:
     """Writes `dataset` to the folder `out`, a split, in `format`; returns its manifest.
 
-    Raises `FileExistsError` where `out` holds a split already; `ValueError` with the sample where the format cannot
-    hold one (raw pixels in a tar; in a beton what is no JPEG of grey or RGB), or its bytes are not those that were
-    written.
+    Of a run that was ended when only tidying was left, the split stays. Raises `FileExistsError` where `out` holds
+    another split already; `ValueError` with the sample where the format cannot hold one (raw pixels in a tar; in a
+    beton what is no JPEG of grey or RGB), or its bytes are not those that were written.
     """
     if dataset.remote is not None:
         raise ValueError(f"{dataset.source} is elsewhere: copy it here first")
@@ -65,7 +65,11 @@ def repack(dataset: Split, out: Path, format: Format, run: Executor = run_here) 
     out.mkdir(parents=True, exist_ok=True)
     with LocalOutput(out).lock():
         if (out / MANIFEST).exists():
-            raise FileExistsError(f"{out} already holds a split: choose another folder, or remove this one")
+            manifest = Manifest.load(out)
+            if not (out / RECORDS).exists() or (manifest.digest, manifest.format) != (dataset.manifest.digest, format):
+                raise FileExistsError(f"{out} already holds a split: choose another folder, or remove this one")
+            tidy(LocalOutput(out), manifest)
+            return manifest
         begin(LocalOutput(out))
         try:
             copies = run(copy_shard, tasks_of(dataset, out, format))

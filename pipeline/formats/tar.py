@@ -183,7 +183,7 @@ def scan(file: Readable, start: int, end: int, name: str) -> Members:
         if head.startswith(magic):
             raise ValueError(f"{name} is compressed ({how}), so nothing in it can be read in place: decompress it")
     descriptor, most = (file, BATCH) if isinstance(file, int) else (ELSEWHERE, AHEAD // BLOCK)
-    window, held = np.empty(LONGEST + READ, np.uint8), np.zeros(3, np.int64)
+    window, held = np.empty(LONGEST + READ, np.uint8), np.full(3, -1, np.int64)  # it holds nothing yet
     batches = []
     at, state, before = start, MORE, 0
     while state in (MORE, WANT):
@@ -198,8 +198,11 @@ def scan(file: Readable, start: int, end: int, name: str) -> Members:
         used = ends[count - 1] if count else 0
         batches.append((text[:used], ends[:count] + before, offsets[:count], sizes[:count], heads[:count]))
         before += used
-    if state == CUT:
-        pread(file, 1, at)  # a failing disk says so itself
+    if state == CUT and held[0] >= at and held[1] < end and pread(file, 1, int(held[1])):  # or a failing disk says so
+        raise OSError(
+            f"{name} could not be read at byte {held[1]}, and a moment later it could: the disk, or the way to it, "
+            "fails; see the system's log, then run again"
+        )
     if state != WHOLE:
         raise ValueError(f"{name} {WHY[state].format(at=at, beyond=beyond)}")
     return Members(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))

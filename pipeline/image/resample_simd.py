@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from imagefeed.pipeline.jit.intrinsics import intrinsic
 from imagefeed.pipeline.jit.njit import njit
-from imagefeed.pipeline.jit.simd import Vector, load
+from imagefeed.pipeline.jit.simd import Vector, after, load
 
 FRACTION_BITS = 22  # of a weight; an image's 8 bits and a carry leave room for the sign in 32
 HALF = 1 << (FRACTION_BITS - 1)
@@ -32,14 +32,15 @@ def parts(weight: int) -> tuple[int, int]:
     return weight >> LOW_BITS, weight & ((1 << LOW_BITS) - 1)
 
 
-def rounded_sums(
-    builder: Any, count: Any, lanes: int, size: int, terms: Callable[[Any], list[tuple[Vector, Vector]]]
-) -> list[Vector]:
-    """`size` vectors of sums (int32), rounded. `terms` makes the upper and the lower part of each from its number, of
-    `count`."""
-    starts = [ir.Constant(ir.VectorType(WORD, lanes), [start] * lanes) for start in (0, HALF)]
-    totals = [cgutils.alloca_once_value(builder, start) for _ in range(size) for start in starts]
-    with cgutils.for_range(builder, count) as loop:
+def rounded_sums(builder: Any, count: Any, terms: Callable[[Any], list[tuple[Vector, Vector]]]) -> list[Vector]:
+    """Vectors of sums (int32), rounded. `terms` makes the upper and the lower part of each from its number, of `count`;
+    the first ones stand before the loop, as mostly there are one or two."""
+    totals = [
+        cgutils.alloca_once_value(builder, start.value)
+        for high, low in terms(count.type(0))
+        for start in (high, low + HALF)
+    ]
+    with cgutils.for_range(builder, count, start=count.type(1)) as loop:
         for total, term in zip(totals, [part for pair in terms(loop.index) for part in pair], strict=True):
             builder.store((Vector(builder, builder.load(total)) + term).value, total)
     sums = [Vector(builder, builder.load(total)) for total in totals]
@@ -82,7 +83,7 @@ def weigh_rows(context: Any, pixels: Any, stride: Any, weights: Any, count: Any,
             return [(each.pair_sums(parts[0]), each.pair_sums(parts[1])) for each in pairs]
 
         pairs = builder.ashr(builder.add(count, one), one)
-        in_bytes(rounded_sums(builder, pairs, BLOCK // 4, 4, terms)).store(out)
+        in_bytes(rounded_sums(builder, pairs, terms)).store(out)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), generate
@@ -101,8 +102,10 @@ def weigh_pixels(context: Any, line: Any, starts: Any, weights: Any, count: Any,
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         line, starts, weights, count, out = arguments
-        offsets = load(builder, starts, 32, PIXELS).widened(64).value
-        addresses = [builder.add(line, builder.extract_element(offsets, WORD(pixel))) for pixel in range(PIXELS)]
+        addresses = []
+        for pixel in range(PIXELS):
+            start = builder.load(builder.inttoptr(after(builder, starts, 4 * pixel), WORD.as_pointer()), align=4)
+            addresses.append(builder.add(line, builder.sext(start, line.type)))
         half, size = PIXELS // 2, 32  # bytes of a vector of weights
 
         def terms(number: Any) -> list[tuple[Vector, Vector]]:
@@ -121,7 +124,7 @@ def weigh_pixels(context: Any, line: Any, starts: Any, weights: Any, count: Any,
                 found.append((sums[0][0] + sums[1][0], sums[0][1] + sums[1][1]))
             return found
 
-        pixels = in_bytes(rounded_sums(builder, count, PIXELS, half, terms))
+        pixels = in_bytes(rounded_sums(builder, count, terms))
         pixels.picked([lane for lane in range(4 * PIXELS) if lane % 4 < 3]).store(out)
         return context.get_dummy_value()
 

@@ -34,22 +34,32 @@ def one_at_a_time(function: Any) -> Any:
     folder = Path(function._cache.cache_path)
 
     def compile_in_turn(signature: Any) -> Any:
-        words = f"compiling {name} for this machine, which happens once"
-        with in_turn(folder, name), announced(words, f"compiled {name}"):
+        with in_turn(folder, name):
             return compile(signature)
 
     function.compile = compile_in_turn
+    return aloud(function, f"compiling {name} for this machine, which happens once")
+
+
+def aloud(function: Any, words: str) -> Any:
+    """A function whose compiling is announced, and not the reading of what others have compiled."""
+    compile = function._compiler.compile
+
+    def compile_aloud(args: Any, return_type: Any) -> Any:
+        with announced(words, f"compiled {function.py_func.__name__}"):
+            return compile(args, return_type)
+
+    function._compiler.compile = compile_aloud
     return function
 
 
 def saying_so(function: Any) -> Any:
     """A function that each process compiles for itself."""
-    compile, name = function.compile, function.py_func.__name__
+    compile = function.compile
 
     def compile_here(signature: Any) -> Any:
         not_kept("anywhere: no folder of the user can be written")
-        with announced(f"compiling {name}", f"compiled {name}"):
-            return compile(signature)
+        return compile(signature)
 
     function.compile = compile_here
-    return function
+    return aloud(function, f"compiling {function.py_func.__name__}")

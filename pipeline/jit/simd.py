@@ -118,8 +118,8 @@ class Vector:
         native = _native(self, both, PAIR_SUMS, 32)
         if native is not None:
             return native
-        products = self.widened(32) * both.widened(32)
-        return products.picked(range(0, len(self), 2)) + products.picked(range(1, len(self), 2))
+        lanes = [[each.picked(range(first, len(self), 2)).widened(32) for each in (self, both)] for first in range(2)]
+        return lanes[0][0] * lanes[0][1] + lanes[1][0] * lanes[1][1]
 
     def high_product(self, other: "Vector | int", signed: bool = True) -> "Vector":
         """The upper half of the bits of each product of 16-bit lanes, rounded down."""

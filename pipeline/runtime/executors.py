@@ -80,7 +80,8 @@ def _run_in_processes(workers: int, make: Callable[[T], R], tasks: Iterable[T]) 
         if any(child.exitcode == UNGUARDED for child in started):
             raise RuntimeError(GUARD) from error
         raise BrokenProcessPool(
-            "a worker process has ended before its work was done: often memory is short, then use fewer workers"
+            "a worker process has ended before its work was done: run the same again, which goes on from here; often "
+            "memory is short, then use fewer workers"
         ) from error
     except BaseException:
         for child in set(multiprocessing.active_children()) - others:

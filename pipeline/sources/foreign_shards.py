@@ -1,11 +1,12 @@
 """Shards that others made: WebDataset tars (an image with `cls` or `json`, or the class in its name), FFCV's betons.
 
-They may lie in folders of splits, or have their words in their names, or else the keys of the samples may begin with
-such folders. The samples are those that `dataset.index` finds, from the headers alone. In a beton a sample has no name:
-its key is the file and its number. Where the keys of several tars are the same, the name of the file stands before each
-key of the split.
+They may lie in folders of splits, or have their words in their names, or a file of Energon says (`energon.py`), or else
+the keys of the samples may begin with such folders. The samples are those that `dataset.index` finds, from the headers
+alone. In a beton a sample has no name: its key is the file and its number. Where the keys of several tars are the same,
+the name of the file stands before each key of the split.
 """
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +26,8 @@ from imagefeed.pipeline.image.stored import RAW
 from imagefeed.pipeline.sources.class_names import name_classes, read_names
 from imagefeed.pipeline.sources.class_order import BY_FILE
 from imagefeed.pipeline.sources.doubts import check_class_names
+from imagefeed.pipeline.sources.energon import energon_parts
+from imagefeed.pipeline.sources.found import packed_tars
 from imagefeed.pipeline.sources.ilsvrc2012 import FILES
 from imagefeed.pipeline.sources.image_table import BY_NAME, BY_NUMBER, IMAGE, Source, by_key, relative, rows
 from imagefeed.pipeline.sources.reading import ReadOptions
@@ -37,6 +40,7 @@ DEEP = (
     rf"(?:[^/]+/){{0,3}}{SHARD}"  # taken where there are no images in folders: beside them they are part of something
 )
 IN_KEY = rf"(?s)^(?:[^/]+/)?(?P<split>(?i:{'|'.join(SPLITS)}))/"
+PACKED = NEAR.replace("(?:tar|beton)", "(?:tar|tgz).*")
 
 
 def recognises(files: pa.Table) -> bool:
@@ -51,6 +55,11 @@ def shards_in(files: pa.Table) -> pa.Table:
     return near if len(near) or len(named(files, f"[^/]+/{IMAGE}")) else named(files, DEEP)
 
 
+def says_split(shards: pa.Table) -> bool:
+    """Whether the names of shards (`FILES`) say which split they belong to."""
+    return WORD.search(shards["name"][0].as_py()) is not None
+
+
 def open_source(
     origin: InputFolder, files: pa.Table, fields: Sequence[str] = (), reading: ReadOptions = ReadOptions()
 ) -> Source:
@@ -58,14 +67,20 @@ def open_source(
 
     Raises `ValueError` with the file and the sample where a shard is not whole.
     """
+    if packed := [name for name in packed_tars(files) if re.fullmatch(PACKED, name)]:
+        raise ValueError(
+            f"{origin.path(packed[0])} is compressed, so no part of it can be read alone: decompress it first, or name "
+            "the others with a pattern such as 'DIR/*.tar'"
+        )
     shards = shards_in(files)
     kinds = {name.rpartition(".")[2] for name in shards["name"].to_pylist()}
     if len(kinds) > 1:
         raise ValueError(f"{origin.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
     if kinds == {"beton"}:
         check_there(fields, (), origin.root, "column")
-    there = by_split(shards, origin.root)
-    in_names = len(there) > 1 or "train" not in there or WORD.search(shards["name"][0].as_py()) is not None
+    planned = energon_parts(origin, files)
+    there = planned or by_split(shards, origin.root)
+    in_names = planned is not None or len(there) > 1 or "train" not in there or says_split(shards)
     parts = chosen(there, reading.splits, origin.root) if in_names else there
     found = [(split, file) for split, table in parts.items() for file in table.to_pylist()]
     with ThreadPoolExecutor(REQUESTS) as pool:

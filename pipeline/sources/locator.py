@@ -1,15 +1,21 @@
 """What a row's file says where a range of bytes alone is not an image: `<file>#<how>`.
 
-train-00000.parquet#SNAPPY/2/7     value 7 of the page of a Parquet column; see `formats/parquet.py`
+train-00000.parquet#SNAPPY/2/7     value 7 of the page of a Parquet column (`parquet_pages.py`)
 train.beton#raw/256x320            raw pixels, height by width
+shard.00000.mds#grey/256x320       grey levels, height by width
+photos.zip#deflate/12345           a deflated member, and its bytes when it is unpacked
 """
 
 import re
 from typing import NamedTuple
 
 from imagefeed.pipeline.formats.parquet_pages import Codec, value
+from imagefeed.pipeline.formats.zip import inflated
 
-LOCATOR = re.compile(r"(?s:(.*\.(?:parquet|beton)))#([A-Z_0-9]+/\d+/\d+|raw/\d+x\d+)")
+LOCATOR = re.compile(
+    r"(?s:(.*\.(?:parquet|beton|mds|bin|(?i:zip))))#([A-Z_0-9]+/\d+/\d+|deflate/\d+|(?:raw|grey)/\d+x\d+)"
+)
+PORTABLE = {"raw": b"P6", "grey": b"P5"}  # raw pixels become a PPM or a PGM, which Pillow reads to the same pixels
 
 
 class Locator(NamedTuple):
@@ -30,8 +36,10 @@ def image_file(data: bytes, how: str) -> bytes:
     if not how:
         return data
     kind, _, rest = how.partition("/")
-    if kind == "raw":
+    if kind in PORTABLE:
         height, width = map(int, rest.split("x"))
-        return b"P6\n%d %d\n255\n" % (width, height) + data  # a PPM, which Pillow reads to the same pixels
+        return b"%s\n%d %d\n255\n" % (PORTABLE[kind], width, height) + data
+    if kind == "deflate":
+        return inflated(data, int(rest))
     levels, origin = map(int, rest.split("/"))
     return value(data, Codec(kind, levels), origin)

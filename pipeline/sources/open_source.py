@@ -17,15 +17,21 @@ from imagefeed.pipeline.dataset.fields import check_there
 from imagefeed.pipeline.files.input_folder import InputFolder, has_pattern, list_files
 from imagefeed.pipeline.files.paths import real
 from imagefeed.pipeline.sources import (
+    arrow,
     class_folders,
     foreign_shards,
     ilsvrc2012,
     ilsvrc2012_kaggle,
     ilsvrc2012_unpacked,
     image_list,
+    litdata,
+    mds,
     own_dataset,
     parquet,
+    tfrecord,
+    zip_archive,
 )
+from imagefeed.pipeline.sources.found import found_there, packed_tars
 from imagefeed.pipeline.sources.image_table import Source, with_fields
 from imagefeed.pipeline.sources.own_folders import without_ours
 from imagefeed.pipeline.sources.reading import ReadOptions
@@ -40,9 +46,17 @@ NAMES = {
     foreign_shards: "WebDataset tars or FFCV betons",
     image_list: "a list of paths and labels (train.txt, or any .txt, .csv, .tsv or .jsonl that is named itself)",
     class_folders: "a folder a class with images in it, or such folders under train/ and val/",
+    arrow: "Hugging Face's Arrow (a folder of save_to_disk, with columns image and label)",
+    mds: "MosaicML's MDS (shards .mds with their index.json)",
+    litdata: "LitData (chunk-0-0.bin with their index.json)",
+    tfrecord: "TFRecord files of tf.train.Example (*.tfrecord, or train-00000-of-01024)",
+    zip_archive: "zip archives of class folders",
 }
-WITH_OPTIONS = (parquet, foreign_shards, image_list, class_folders)  # kinds that do not always tell how to be read
-WITH_COLUMNS = (own_dataset, parquet, foreign_shards, image_list)  # kinds whose samples may say more than a class
+BESIDE = (arrow, mds, litdata, tfrecord, zip_archive)  # kinds that are meant where no other is recognised
+RECORDS = (arrow, mds, litdata, tfrecord)  # kinds of which a file holds one record a sample
+# Kinds that do not always tell how to be read.
+WITH_OPTIONS = (*RECORDS, parquet, foreign_shards, image_list, class_folders, zip_archive)
+WITH_COLUMNS = (own_dataset, *RECORDS, parquet, foreign_shards, image_list)  # whose samples may say more than a class
 
 
 def open_source(
@@ -103,6 +117,7 @@ def check_files(origin: InputFolder, source: Source) -> None:
 def kind_of(files: pa.Table, where: str) -> ModuleType:
     """Which kind of source these files (`origin.FILES`) are. Raises `ValueError` where they are none, or several."""
     kinds = [kind for kind in NAMES if kind.recognises(files)]
+    kinds = [kind for kind in kinds if kind not in BESIDE] or kinds
     if len(kinds) > 1:  # beside each of the others class folders are a part of it
         kinds = [kind for kind in kinds if kind is not class_folders]
     if len(kinds) == 1:
@@ -113,4 +128,9 @@ def kind_of(files: pa.Table, where: str) -> ModuleType:
             f"{where} may be meant as one of several sources; name its files, such as 'DIR/*.tar', or a folder that "
             f"holds one of them alone:{lines}"
         )
-    raise ValueError(f"{where} holds nothing to convert: expected one of{lines}")
+    if packed := packed_tars(files):
+        raise ValueError(
+            f"{where} holds tars that are compressed, such as {packed[0]}, of which no part can be read alone: "
+            f"decompress them first ({found_there(files)})"
+        )
+    raise ValueError(f"{where} holds nothing to convert: expected one of{lines}\nfound there: {found_there(files)}")

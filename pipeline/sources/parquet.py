@@ -1,8 +1,8 @@
 """Parquet as Hugging Face has it: a column `image` of struct{bytes, path} and a column `label`, in one file or many.
 
 Listed are paths, labels and the headers of pages; a row's address is the page that holds its image, and its place in it
-(`formats/parquet.py`). Where a file has the paths of images and not their bytes, the images are those files. A key is
-the name in `path` without its suffix, where all images of a split have different ones, else the file and the row.
+(`formats/parquet_pages.py`). Where a file has the paths of images and not their bytes, the images are those files. A
+key is the name in `path` without its suffix, where all images of a split have different ones, else the file and row.
 
 Labels are numbers or text. Numbers that a file's own description names (Hugging Face's ClassLabel) go by these names:
 files may number them differently. Else classes have the WordNet ids that the keys begin with, where they do.

@@ -57,7 +57,15 @@ def _read_here(origin: LocalInput, rows: pa.Table) -> Iterator[bytes | OSError]:
                     raise
                 yield error
                 continue
-            yield image_file(data, address.how)
+            yield _image(data, address, origin.path(address.file), row["offset"])
+
+
+def _image(data: bytes, address: Locator, path: str, offset: int) -> bytes:
+    """The image file in the bytes of a row. Raises `ValueError` with the file and the place where they are damaged."""
+    try:
+        return image_file(data, address.how)
+    except ValueError as error:
+        raise ValueError(f"{path}: the image at byte {offset}: {error}") from error
 
 
 def _read_range(files: OpenFiles, origin: LocalInput, name: str, row: dict) -> bytes:
@@ -82,10 +90,10 @@ def _read_elsewhere(origin: RemoteInput, rows: pa.Table) -> Iterator[bytes]:
     left = False  # whether nobody wants the images any more
     part = partial(origin.storage.part, cancelled=lambda: left)
     try:
-        ahead = [_ask(pool, part, addresses, offsets, sizes, *limit) for limit in limits[:1]]
+        ahead = [_ask(pool, part, origin, addresses, offsets, sizes, *limit) for limit in limits[:1]]
         for following in [*limits[1:], None]:
             if following:
-                ahead.append(_ask(pool, part, addresses, offsets, sizes, *following))
+                ahead.append(_ask(pool, part, origin, addresses, offsets, sizes, *following))
             yield from ahead.pop(0)
         for found in pool.map(origin.found, stamps):
             if found.stamp != stamps[found.name]:
@@ -98,6 +106,7 @@ def _read_elsewhere(origin: RemoteInput, rows: pa.Table) -> Iterator[bytes]:
 def _ask(
     pool: ThreadPoolExecutor,
     part: Callable[[str, int, int], bytes],
+    origin: RemoteInput,
     addresses: list[Locator],
     offsets: np.ndarray,
     sizes: np.ndarray,
@@ -119,7 +128,7 @@ def _ask(
             left[request] -= 1
             if left[request] == 0:
                 answers[request] = Future()  # its bytes may go
-            yield image_file(data, addresses[row].how)
+            yield _image(data, addresses[row], origin.path(addresses[row].file), int(offsets[row]))
 
     return images()
 

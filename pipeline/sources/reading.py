@@ -13,11 +13,13 @@ class ReadOptions:
     splits: tuple[str, ...] = ()
     """Take these splits only, such as train,val; by default all that have labels."""
     label: str | None = None
-    """Column of the labels, where it is not called label or cls, or several could be meant: of Parquet, of a list with
-    named columns, or of the member json of a tar's samples."""
+    """Column of the labels, where it is not called label or cls, or several could be meant: of Parquet, Arrow, MDS or
+    LitData, of a list with named columns, or of the member json of a tar's samples; a feature of TFRecord, such as
+    image/class/label."""
     image: str | None = None
-    """Column of the images, where it is not the only one: of Parquet, or of the paths in a list with named columns; in
-    a tar the suffix of the images, such as input.jpg."""
+    """Column of the images, where it is not the only one: of Parquet, Arrow, MDS or LitData, or of the paths in a list
+    with named columns; a feature of TFRecord, such as image/encoded; in a tar the suffix of the images, such as
+    input.jpg."""
     class_folders: Literal["auto", "all"] = "auto"
     """Class folders: auto finds splits among them and refuses what is in doubt; all takes each folder in SOURCE as
     one class, whatever it is called and holds."""

@@ -84,6 +84,25 @@ def halt_one_of_each(nodes: list[int], job: "subprocess.Popen[str]") -> dict[int
     return halted
 
 
+STANDS_STILL = """
+import os, sys, time
+from pathlib import Path
+import imagefeed.jobs.cluster.work as work
+from imagefeed.jobs.cluster.connect import connected
+
+def make(task):  # its process is named in the folder; it ends when `go` is there
+    folder, number = task
+    Path(folder, str(os.getpid())).touch()
+    while not Path(folder, "go").exists():
+        time.sleep(0.01)
+    return number
+
+work.PATIENCE = 8
+with connected():
+    print(sorted(work.on_ray(make, [(sys.argv[1], number) for number in range(6)])))
+"""
+
+
 def test_a_job_on_two_nodes_loses_one_of_them_in_the_middle_of_a_shard(
     running: tuple[Path, dict[str, str]], images: Path, shards: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +128,31 @@ def test_a_job_on_two_nodes_loses_one_of_them_in_the_middle_of_a_shard(
                 job.kill()
         assert job.returncode == 0, said
     assert contents(tmp_path) == contents(shards)
+
+
+def test_a_worker_that_stands_still_on_a_dead_node_is_not_waited_for(
+    running: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """Its node's raylet is killed, and it is not: of its task nothing more is heard."""
+    environment = beside_no_other(running[1])
+    with another_node(environment) as raylet:
+        with subprocess.Popen(
+            [sys.executable, "-c", STANDS_STILL, tmp_path], cwd=ROOT, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as driver:  # fmt: skip
+            try:
+                deadline = time.monotonic() + 60
+                while not (theirs := [each for each in descendants(raylet) if (tmp_path / str(each)).exists()]):
+                    assert driver.poll() is None and time.monotonic() < deadline, "the second node has got no task"
+                    time.sleep(0.05)
+                send(theirs[0], signal.SIGSTOP)
+                send(raylet, signal.SIGKILL)
+                (tmp_path / "go").touch()
+                said, errors = driver.communicate(timeout=90)
+            finally:
+                driver.kill()
+                send(theirs[0], signal.SIGKILL)
+    assert "[0, 1, 2, 3, 4, 5]" in said.splitlines(), errors  # Ray itself may have seen it in time
 
 
 def test_a_job_works_where_ray_address_says(

@@ -1,8 +1,9 @@
 /* A library to be preloaded, under which chosen system calls fail.
 
-FAULT="CALLS ERRNO PART [BYTES]": each of CALLS, joined by commas, fails with ERRNO where the path has PART in it. A
-write fails after BYTES bytes have been written to such paths. FAULT_LOG names a file that gets a line for each failure.
-Both may change while the process runs.
+FAULT="CALLS ERRNO PART [BYTES [SKIPPED [TIMES]]]": each of CALLS, joined by commas, fails with ERRNO where the path has
+PART in it. A write fails after BYTES bytes have been written to such paths. Of the calls that would fail, the first
+SKIPPED do not, and then TIMES of them do, or all. "openw" is an open for writing. FAULT_LOG names a file that gets a line
+for each failure; with ERRNO 0 none fails, and all have their line. Both may change while the process runs.
 */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -21,7 +22,7 @@ Both may change while the process runs.
 
 static char parsed[1024], calls[256], part[256];
 static int number;
-static long left;
+static long left, skipped, times;
 
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
@@ -30,8 +31,9 @@ static int chosen(const char *call) {
   if (!fault || strlen(fault) >= sizeof parsed) return 0;
   if (strcmp(fault, parsed)) {
     strcpy(parsed, fault);
-    left = 0;
-    if (sscanf(fault, "%255s %d %255s %ld", calls, &number, part, &left) < 3) calls[0] = 0;
+    left = skipped = 0;
+    times = -1;
+    if (sscanf(fault, "%255s %d %255s %ld %ld %ld", calls, &number, part, &left, &skipped, &times) < 3) calls[0] = 0;
   }
   size_t length = strlen(call);
   for (const char *at = calls; (at = strstr(at, call)); at += length)
@@ -41,6 +43,9 @@ static int chosen(const char *call) {
 
 static int failed(const char *call, const char *path) {
   if (!chosen(call) || !path || !strstr(path, part)) return 0;
+  if (skipped > 0) { skipped--; return 0; }
+  if (!times) return 0;
+  if (times > 0) times--;
   const char *log = getenv("FAULT_LOG");
   if (log) {
     int (*open_)(const char *, int, ...) = real("open");
@@ -50,6 +55,7 @@ static int failed(const char *call, const char *path) {
     int size = snprintf(line, sizeof line, "%s %s\n", call, path);
     if (file >= 0) { write_(file, line, size); close(file); }
   }
+  if (!number) return 0;
   errno = number;
   return 1;
 }
@@ -82,11 +88,14 @@ static int failed_write(int file, size_t size) {
 #define CALL(type, name, types, names, test) \
   type name types { if (test) return (type)-1; return ((type (*) types)real(#name)) names; }
 
+static int refused(const char *path, int flags) {
+  return failed("open", path) || (flags & (O_WRONLY | O_RDWR | O_CREAT) && failed("openw", path));
+}
 int open(const char *path, int flags, ...) {
-  MODE(flags) return failed("open", path) ? -1 : ((int (*)(const char *, int, mode_t))real("open"))(path, flags, mode);
+  MODE(flags) return refused(path, flags) ? -1 : ((int (*)(const char *, int, mode_t))real("open"))(path, flags, mode);
 }
 int open64(const char *path, int flags, ...) {
-  MODE(flags) return failed("open", path) ? -1 : ((int (*)(const char *, int, mode_t))real("open64"))(path, flags, mode);
+  MODE(flags) return refused(path, flags) ? -1 : ((int (*)(const char *, int, mode_t))real("open64"))(path, flags, mode);
 }
 DIR *opendir(const char *path) {
   return failed("opendir", path) ? NULL : ((DIR * (*)(const char *))real("opendir"))(path);

@@ -1,23 +1,17 @@
 """Every system call may fail: the error names the path and the cure, and the same work ends well once it passes."""
 
 import errno
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 
 from imagefeed.pipeline.checks.verify import verify
 from imagefeed.pipeline.dataset.split import Split
-
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = Path(__file__).with_name("failing.c")
+from tests.faults.random_errors import WORKS
+from tests.faults.system_calls import CURES, LEAVE_NOTHING, Ask, build_library, started
 
 
 class Row(NamedTuple):
@@ -26,10 +20,11 @@ class Row(NamedTuple):
     work: str
     calls: str
     part: str
-    errors: str  # names of numbers, one test each
+    errors: str  # names of numbers
     passes: bool = False  # whether the work ends well all the same
     names: str = ""  # what the error names, unless that is `part`
     after: int = 0  # bytes that are written before
+    nth: int = -1  # the one of these calls that fails, from 0; -1: they all do
 
 
 READ = "EIO ESTALE"
@@ -68,6 +63,7 @@ TABLE = [
     Row("repack", "read", "train/shard-00001.tar", READ),
     Row("repack", "write", "out/.tmp", FULL, names="/out", after=3000),
     Row("repack", "fsyncdir", "out", "EINVAL", passes=True),
+    Row("repack", "opendir", "/out", "EIO", nth=2),  # the manifest is there, and only tidying is left
     # a split
     Row("verify", "read", "train/manifest.json", "EIO"),
     Row("verify", "read", "train/samples.parquet", READ),
@@ -85,6 +81,7 @@ TABLE = [
     Row("load tars", "opendir", "tars", READ),
     Row("load tars", "open", "part-1.tar", "EIO"),
     Row("load tars", "read", "part-1.tar", READ),
+    Row("load tars", "read", "part-1.tar", READ, names="part-1.tar could not be read at byte 0", nth=1),
     Row("load tars", "mkdir", "/home", "EACCES EROFS ENOSPC EDQUOT"),
     Row("load tars", "write", "home/indexes", FULL),
     Row("load tars", "flock", "home/indexes", "ENOSYS ENOLCK", passes=True),
@@ -117,53 +114,44 @@ TABLE = [
     Row("train", "write", "tensorboard", "ENOSPC"),
     Row("train", "mmap", "train/shard-00001.tar", "ENOMEM"),
     Row("train", "read", "val/samples.parquet", "EIO"),
+    # an evaluation
+    Row("evaluate", "open", "run/checkpoint-last.pt", "EIO ESTALE EACCES"),
+    Row("evaluate", "read", "run/checkpoint-last.pt", "EIO ESTALE ENOSPC"),
+    Row("evaluate", "read", "run/metrics.jsonl", "EIO"),
+    Row("evaluate", "read", "val/manifest.json", "EIO"),
+    Row("evaluate", "read", "val/samples.parquet", READ),
+    Row("evaluate", "read", "train/mean_image.npy", READ),
+    Row("evaluate", "open", "val/shard-00000.tar", "EIO EACCES"),
+    Row("evaluate", "mmap", "val/shard-00000.tar", "ENOMEM EIO"),
+    Row("evaluate", "mkdir", "/out", "EACCES EROFS ENOSPC EDQUOT"),
+    Row("evaluate", "open", "/out/.tmp", "EACCES EROFS ENOSPC EDQUOT EIO", names="/out/predictions.parquet"),
+    Row("evaluate", "write", "predictions.parquet", "EIO ENOSPC EDQUOT"),
+    Row("evaluate", "write", "report.json", "EIO ENOSPC EDQUOT"),
+    Row("evaluate", "write", "report.html", "EIO ENOSPC EDQUOT"),
+    Row("evaluate", "fsync", "predictions.parquet", "EIO EDQUOT"),
+    Row("evaluate", "rename", "report.json", "EIO EACCES"),
+    Row("evaluate", "rename", "report.html", "EIO EACCES"),
+    Row("evaluate", "fsyncdir", "/out", "EIO"),
+    Row("evaluate", "fsyncdir", "/out", "EINVAL", passes=True),
 ]
-LEAVE_NOTHING = ("verify", "load", "processes", "transform")
-CASES = [
-    pytest.param(row, name, id=f"{row.work}-{row.calls}-{row.part}-{name}")
-    for row in TABLE
-    for name in row.errors.split()
-]
-CURES = (
-    *("run again", "right to it", "raise ", "another folder", "folder on another disk", "can be written to"),
-    *("IMAGEFEED_HOME", "end what"),
-)
-Ask = Callable[..., dict[str, Any]]
+
+
+def name_of(row: Row) -> str:
+    """Of its test."""
+    return f"{row.work}-{row.calls}-{row.part}"
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library under which calls fail."""
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "g++", "clang"))), None)
-    if compiler is None:
-        pytest.skip("no C compiler is here, which makes calls fail: ./run setup installs one")
-    path = tmp_path_factory.mktemp("library") / "failing.so"
-    subprocess.run([compiler, "-x", "c", "-shared", "-fPIC", "-O1", "-o", path, SOURCE, "-ldl"], check=True)
-    return path
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the works read."""
+    return tmp_path_factory.mktemp("given")
 
 
 @pytest.fixture(scope="module")
-def ask(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
-    """Does a work with a fault; what has come of it, with `injected`, the calls that were made to fail."""
-    given, log = tmp_path_factory.mktemp("given"), tmp_path_factory.mktemp("log") / "log"
-    environment = os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.works", str(given)]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-
-        requests, answers = process.stdin, process.stdout
-
-        def asked(work: str, out: Path, fault: str = "") -> dict[str, Any]:
-            log.unlink(missing_ok=True)
-            request = {"work": work, "given": str(given), "out": str(out), "fault": fault, "log": str(log)}
-            print(json.dumps(request), file=requests, flush=True)
-            answer = json.loads(answers.readline())
-            return answer | {"injected": log.read_text().splitlines() if log.exists() else []}
-
-        yield asked
-        requests.close()
+def ask(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Does works under faults."""
+    with started(build_library(tmp_path_factory.mktemp("library")), given) as ask:
+        yield ask
 
 
 @pytest.fixture(scope="module")
@@ -173,46 +161,42 @@ def undisturbed(ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
     def result(work: str) -> str:
         if work not in known:
-            known[work] = ask(work, tmp_path_factory.mktemp("undisturbed"))["result"]
+            (answer,), _ = ask(work, tmp_path_factory.mktemp("undisturbed"), [""])
+            known[work] = answer["result"]
         return known[work]
 
     return result
 
 
-@pytest.mark.parametrize(("row", "name"), CASES)
-def test_a_call_that_fails(row: Row, name: str, ask: Ask, undisturbed: Callable[[str], str], tmp_path: Path) -> None:
-    answer = ask(row.work, tmp_path, f"{row.calls} {getattr(errno, name)} {row.part} {row.after}")
-    assert answer["injected"], "the work has never made such a call"
+@pytest.mark.parametrize("row", TABLE, ids=name_of)
+def test_calls_that_fail(row: Row, ask: Ask, undisturbed: Callable[[str], str], tmp_path: Path) -> None:
+    """Each error finds what the last one has left, and after all of them the work ends well."""
+    names = row.errors.split()
+    which = f"{row.nth} 1" if row.nth >= 0 else "0 -1"
+    faults = [f"{row.calls} {getattr(errno, name)} {row.part} {row.after} {which}" for name in names]
     if row.passes:
-        assert answer.get("result") == undisturbed(row.work), answer
+        for number, fault in enumerate(faults):
+            out = tmp_path / str(number)
+            out.mkdir()
+            (answer,), _ = ask(row.work, out, [fault])
+            assert answer["injected"], "the work has never made such a call"
+            assert answer.get("result") == undisturbed(row.work), answer
         return
-    assert answer.get("kind") in ("OSError", "RuntimeError", "PermissionError"), answer
-    assert (row.names or row.part) in answer["text"], answer
-    assert any(word in answer["text"] for word in CURES), answer
-    if row.work not in LEAVE_NOTHING:
-        assert ask(row.work, tmp_path)["result"] == undisturbed(row.work)  # once the disk is sound again
+    answers, said = ask(row.work, tmp_path, faults if row.work in LEAVE_NOTHING else [*faults, ""])
+    for name, answer in zip(names, answers[: len(names)], strict=True):
+        assert answer["injected"], f"{name}: the work has never made such a call"
+        assert answer.get("kind") in ("OSError", "RuntimeError", "PermissionError"), (name, answer)
+        assert (row.names or row.part) in answer["text"], (name, answer)
+        assert any(word in answer["text"] for word in CURES), (name, answer)
+    assert "Traceback" not in said
+    for answer in answers[len(names) :]:
+        assert answer.get("result") == undisturbed(row.work), answer
 
 
-@pytest.mark.parametrize(
-    ("calls", "part"),
-    [("read", "checkpoint-last.pt"), ("mkdir", "/out")],
-)
-def test_an_evaluation_whose_calls_fail(
-    calls: str, part: str, library: Path, shards: Path, checkpoint: Path, tmp_path: Path
-) -> None:
-    words = ["--checkpoint", checkpoint, "--data", shards / "tar", "--out", tmp_path / "out", "--num-actors", "1"]
-    environment = os.environ | {"LD_PRELOAD": str(library), "FAULT": f"{calls} {errno.ENOSPC} {part}"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "jobs/evaluate.py", *map(str, words)],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        capture_output=True,
-        timeout=120,
-    )
-    said = done.stderr.splitlines()[-1]
-    assert done.returncode == 1 and said.startswith("error: "), done.stderr
-    assert part in said and "make room" in said
+@pytest.mark.parametrize("work", WORKS)
+def test_what_is_read_may_lie_on_a_read_only_mount(work: str, ask: Ask, given: Path, tmp_path: Path) -> None:
+    (answer,), _ = ask(work, tmp_path, [f"mkdir,openw,rename,link,unlink,ftruncate,write {errno.EROFS} {given}"])
+    assert "result" in answer and answer["injected"] == []
 
 
 @pytest.mark.parametrize("name", ["EIO", "ESTALE", "EACCES", "EUCLEAN"])
@@ -221,9 +205,10 @@ def test_an_image_that_cannot_be_read_goes_to_quarantine_where_that_is_asked(
 ) -> None:
     """Also by a run that goes on from one which it has ended."""
     fault = f"read {getattr(errno, name)} train/bee/001.jpg"
-    for _ in range(2):
-        assert ask("convert", tmp_path, fault)["kind"] in ("OSError", "PermissionError")
-    assert "result" in ask("quarantine", tmp_path, fault)
+    answers, _ = ask("convert", tmp_path, [fault, fault])
+    assert [answer["kind"] in ("OSError", "PermissionError") for answer in answers] == [True, True]
+    (answer,), _ = ask("quarantine", tmp_path, [fault])
+    assert "result" in answer
     train = tmp_path / "out" / "train"
     (lost,) = pq.read_table(train / "quarantine.parquet").to_pylist()
     assert (lost["key"], lost["label"]) == ("bee/001", 1)

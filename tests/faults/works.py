@@ -1,10 +1,11 @@
-"""What a user does, each in a process of its own under which chosen system calls fail (`failing.c`).
+"""What a user does, in processes under which chosen system calls fail (`failing.c`).
 
 A process that has imported and compiled everything answers requests, a line of JSON each, and begins a process for each
-of them: so hundreds of faults take seconds.
+of them, in which a work is done under one fault after another: so hundreds of faults take seconds.
 """
 
 import contextlib
+import gc
 import hashlib
 import io
 import json
@@ -13,11 +14,19 @@ import signal
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import fsspec
+
+import imagefeed.jobs.evaluation.evaluate as evaluation
+from imagefeed.jobs.evaluation.config import EvaluateConfig
+from imagefeed.jobs.evaluation.scorer import Scorer, ScorerOptions
+from imagefeed.jobs.report import html
 from imagefeed.jobs.training.config import TrainConfig
 from imagefeed.jobs.training.train import main as train
+from imagefeed.model.checkpoint import load_checkpoint
 from imagefeed.pipeline.checks.verify import verify
 from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.options import ConvertOptions
@@ -36,7 +45,17 @@ CHEAP: dict[str, Any] = {"recipe": "eval", "crop_size": 32, "resize": 32, "dtype
 
 def digest(files: dict[str, bytes]) -> str:
     """Of files by name."""
-    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
+    seen = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        seen.update(f"{name} {len(content)} ".encode())
+        seen.update(content)
+    return seen.hexdigest()
+
+
+def made(folder: Path) -> str:
+    """The digest of what a work has written; that is no part of it, so nothing fails any more."""
+    os.environ["FAULT"] = ""
+    return digest(contents(folder))
 
 
 def pixels(dataset: Any) -> str:
@@ -55,13 +74,13 @@ def as_it_is(image: Any) -> Any:
 def convert_folder(given: Path, out: Path, on_error: Any = "raise") -> str:
     """Class folders, in shards of four."""
     convert(given / "images", out / "out", ConvertOptions(shard_size=4, on_error=on_error))
-    return digest(contents(out / "out"))
+    return made(out / "out")
 
 
 def convert_tars(given: Path, out: Path) -> str:
     """Somebody's tars."""
     convert(given / "tars", out / "out", ConvertOptions(shard_size=4))
-    return digest(contents(out / "out"))
+    return made(out / "out")
 
 
 def verify_split(given: Path, out: Path) -> str:
@@ -75,7 +94,7 @@ def verify_split(given: Path, out: Path) -> str:
 def repack_split(given: Path, out: Path) -> str:
     """To betons."""
     repack(Split.open(given / "shards" / "train"), out / "out", "beton")
-    return digest(contents(out / "out"))
+    return made(out / "out")
 
 
 def load_split(given: Path, out: Path) -> str:
@@ -91,18 +110,42 @@ def load_tars(given: Path, out: Path) -> str:
 
 def load_remote(given: Path, out: Path) -> str:
     """An epoch of a split elsewhere, by way of the cache."""
-    import fsspec
-
-    fsspec.filesystem("memory").put(str(given / "shards" / "train"), "/train", recursive=True)
     return pixels(open_dataset("memory://train", cache=CacheOptions(folder=out / "cache", patience=5)))
 
 
 def train_net(given: Path, out: Path) -> str:
-    """Two epochs of a small net, of which the second may be all that is left to do."""
+    """An epoch of a small net; the run that an earlier attempt has begun is resumed."""
     resume = (out / "run" / "config.json").exists()
     options: Any = {"width": 0.05, "initialisation": "he", "batch_size": 4, "threads": 1, "epochs": 1, "seed": 1}
     train(TrainConfig(data=given / "shards", out=out / "run", resume=resume, device="cpu", **options))
-    return "trained"
+    os.environ["FAULT"] = ""
+    weights = load_checkpoint(out / "run" / "checkpoint-last.pt")["model"]
+    return digest({name: values.numpy().tobytes() for name, values in weights.items()})
+
+
+def evaluate_net(given: Path, out: Path) -> str:
+    """The net of `train_net`, judged by a scorer in this process instead of one on a Ray.
+
+    Charts are left out: what draws them takes seconds to start, and no file.
+    """
+    vars(html).update(static_svg=lambda chart: "", library=lambda: "")
+    vars(evaluation).update(connected=lambda address: nullcontext({"CPU": 1}), scored=scored_here)
+    evaluation.evaluate(
+        EvaluateConfig(
+            checkpoint=(given / "run" / "checkpoint-last.pt",),
+            data=given / "shards",
+            out=out / "out",
+            protocols=("centre",),
+            batch_size=4,
+        )
+    )
+    return made(out / "out")
+
+
+def scored_here(options: ScorerOptions, number: int, checkpoints: list[Any]) -> Iterator[Any]:
+    """As `evaluation.scored`."""
+    configs, states = ([checkpoint[key] for checkpoint in checkpoints] for key in ("model_config", "model"))
+    return map(Scorer(options, configs, states).score, range(options.num_slices))
 
 
 def verify_by_two(given: Path, out: Path) -> str:
@@ -127,13 +170,15 @@ WORKS: dict[str, Callable[[Path, Path], str]] = {
     "load tars": load_tars,
     "load remote": load_remote,
     "train": train_net,
+    "evaluate": evaluate_net,
     "processes": verify_by_two,
     "transform": transform_split,
 }
 
 
 def make_inputs(given: Path) -> None:
-    """`images` (class folders), `tars` (those of others) and `shards` (ours), of a dozen images."""
+    """`images` (class folders), `tars` (those of others) and `shards` (ours; memory://train is its train), of a
+    dozen images."""
     number = 0
     for split, count in {"train": 4, "val": 1}.items():
         for name in ("ant", "bee", "cow"):
@@ -143,6 +188,7 @@ def make_inputs(given: Path) -> None:
                 number += 1
                 (folder / f"{image:03d}.jpg").write_bytes(encoded(picture(number, 40, 48), quality=90))
     convert(given / "images", given / "shards", ConvertOptions(shard_size=4))
+    fsspec.filesystem("memory").put(str(given / "shards" / "train"), "/train", recursive=True)
     (given / "tars").mkdir()
     for shard in range(2):
         with tarfile.open(given / "tars" / f"part-{shard}.tar", "w") as tar:
@@ -153,33 +199,49 @@ def make_inputs(given: Path) -> None:
                     tar.addfile(member, io.BytesIO(data))
 
 
-def done(request: dict[str, Any]) -> dict[str, Any]:
-    """What becomes of a work with a fault: `result`, or the `kind` and `text` of the error that ends it."""
-    os.environ.update(FAULT=request["fault"], FAULT_LOG=request["log"])
+def done(work: str, given: Path, out: Path, fault: str) -> dict[str, Any]:
+    """What becomes of a work with a fault: `result`, or the `kind` and `text` of the error that ends it; and
+    `injected`, the calls that were made to fail."""
+    log = out / "failed"
+    os.environ.update(FAULT=fault, FAULT_LOG=str(log))
+    answer: dict[str, Any]
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            answer = {"result": WORKS[request["work"]](Path(request["given"]), Path(request["out"]))}
-    except BaseException as error:
-        answer = {"kind": type(error).__name__, "text": one_line(error)}
+        answer = {"result": WORKS[work](given, out)}
+    except Exception as error:
+        known = isinstance(error, ValueError | OSError | RuntimeError)  # which a command ends with as one line
+        answer = {"kind": type(error).__name__ if known else "unknown", "text": one_line(error)}
     os.environ["FAULT"] = ""
+    answer["injected"] = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
     return answer
 
 
 def in_child(request: dict[str, Any]) -> dict[str, Any]:
-    """`done` in a process of its own, which may take `PATIENCE` seconds."""
+    """The `answers` of a process of its own to `faults`, one after another, and `said`, what it wrote on the terminal.
+
+    It may take `PATIENCE` seconds for each.
+    """
+    given, out = Path(request["given"]), Path(request["out"])
     read, write = os.pipe()
+    terminal = os.memfd_create("terminal")
     child = os.fork()
     if child == 0:
         os.close(read)
-        signal.alarm(PATIENCE)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(terminal, stream.fileno())
+        signal.alarm(PATIENCE * len(request["faults"]))
         with os.fdopen(write, "w") as file:
-            json.dump(done(request), file)
+            json.dump([done(request["work"], given, out, fault) for fault in request["faults"]], file)
+        sys.stdout.flush()
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as file:
         text = file.read()
     _, status = os.waitpid(child, 0)
-    return json.loads(text) if text else {"kind": "death", "text": f"ended with status {status}"}
+    with os.fdopen(terminal, "r") as file:
+        file.seek(0)
+        said = file.read()
+    return {"answers": json.loads(text) if text else [{"kind": "death", "text": f"ended with {status}"}], "said": said}
 
 
 def lines() -> Iterator[dict[str, Any]]:
@@ -191,8 +253,11 @@ def lines() -> Iterator[dict[str, Any]]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     make_inputs(folder)
-    for name in ("convert", "repack", "load", "load tars"):  # with which all is compiled and loaded
-        (folder / "first" / name).mkdir(parents=True)
-        WORKS[name](folder, folder / "first" / name)
+    with contextlib.redirect_stdout(sys.stderr):
+        for name in ("repack", "load", "load tars"):  # with which all is compiled and loaded
+            (folder / "first" / name).mkdir(parents=True)
+            WORKS[name](folder, folder / "first" / name)
+        train_net(folder, folder)
+    gc.freeze()  # or each process would copy what its collector only looks at
     for request in lines():
         print(json.dumps(in_child(request)), flush=True)

@@ -174,3 +174,12 @@ def test_what_takes_long_is_said(capfd: pytest.CaptureFixture[str], monkeypatch:
         time.sleep(0.5)
     first, second = capfd.readouterr().err.splitlines()
     assert first == "compiling a kernel" and re.fullmatch(r"compiled it in \d+ s", second)
+
+
+def test_only_compiling_is_announced_and_not_reading_what_is_there(tmp_path: Path) -> None:
+    """However long that takes."""
+    checkout = Checkout(tmp_path / "a", tmp_path / "home")
+    program = "from imagefeed.pipeline.jit import turns; turns.SILENCE = 0.0; " + CALL
+    first, second = (checkout.run(program) for _ in range(2))
+    assert "compiling outer for this machine" in first.stderr and "compiled outer in" in first.stderr
+    assert second.stdout == "1 1\n" and second.stderr == ""

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from tests.convert.test_convert import contents
-from tests.faults.killing import attempt, converted
+from tests.faults.killing import Conversion
 
 
 def test_a_conversion_that_is_killed_again_and_again_ends_with_the_same_bytes(
@@ -12,7 +12,9 @@ def test_a_conversion_that_is_killed_again_and_again_ends_with_the_same_bytes(
 ) -> None:
     """Also its workers end when it is the driver alone that is killed."""
     chance = random.Random(1)
-    assert attempt("processes", images, tmp_path, "driver", chance) in ("killed", "done")
-    assert attempt("processes", images, tmp_path, "process", chance) in ("failed", "done")
-    assert not list(converted("processes", images, tmp_path, 0, chance))
-    assert contents(tmp_path) == contents(shards)
+    (tmp_path / "scratch").mkdir()
+    conversion = Conversion("processes", str(images), str(tmp_path / "out"), tmp_path / "scratch")
+    assert conversion.attempt("driver", chance) in ("killed", "done")
+    assert conversion.attempt("process", chance) in ("failed", "done")
+    conversion.finish()
+    assert contents(tmp_path / "out") == contents(shards)

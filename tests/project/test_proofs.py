@@ -52,6 +52,10 @@ PROOFS = {
     "serving/test_predictor.py": "jobs.cli.predict",
     "serving/test_server.py": "jobs.serving.neighbourhood",
     "sources/test_folders_and_tars.py": "sources.doubts sources.reading sources.whole",
+    "sources/test_brought.py": (
+        "sources.arrow sources.energon sources.found sources.litdata sources.mds sources.records "
+        "sources.tfrecord sources.zip_archive"
+    ),
     "sources/test_labels.py": "sources.class_order",
     "sources/test_layouts.py": (
         "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "

@@ -4,8 +4,8 @@ components as 4:2:0 or 4:4:4, one scan, restart markers or none. Read it with IT
     read_header   the segments before the scan: size, tables                             (T.81, annex B)
     read_scan     entropy-coded bytes -> coefficients -> samples of the wanted blocks    (T.81, annexes F and A.3.3)
 
-How samples become rows of pixels stands in `jpeg/planes.py`, the arithmetic in `jpeg/pixels.py`, the tables for the
-codes in `jpeg/tables.py`.
+How samples become rows of pixels stands in `jpeg/planes.py`, the arithmetic in `jpeg/idct.py`, the tables for the
+codes in `jpeg/huffman_tables.py`.
 
 The pixels are those of libjpeg-turbo's defaults to the bit. Whatever is not of that kind, or looks damaged in any way,
 is refused without a reason: libjpeg-turbo then says what it is.

@@ -4,9 +4,9 @@ it.
     new_encoder   the segments before the scan, and tables: all that images share        (T.81, annex B)
     encode        pixels -> samples -> coefficients -> entropy-coded bytes               (T.81, annexes A and F)
 
-With the standard's codes the bytes are libjpeg-turbo's; with the shared ones (`jpeg/codes.py`) coefficients and pixels
-are. On the way the coefficients become samples again, so that what a reader will see is known without decoding.
-The arithmetic stands in `jpeg/forward.py`.
+With the standard's codes the bytes are libjpeg-turbo's; with the shared ones (`jpeg/huffman_codes.py`) coefficients and
+pixels are. On the way the coefficients become samples again, so that what a reader will see is known without decoding.
+The arithmetic stands in `jpeg/fdct.py`.
 """
 
 from typing import NamedTuple

@@ -5,7 +5,7 @@ downsampling  the mean of 2x2 chroma samples; halves are rounded down and up in 
 forward DCT   the accurate integer one ("islow"), after Loeffler, Ligtenberg and Moschytz (1989)
 quantisation  to the nearest multiple, halves away from zero
 
-It is the way back of `jpeg/pixels.py`.
+It is the way back of `jpeg/idct.py`.
 """
 
 from typing import Any
