@@ -37,8 +37,8 @@ def lease(marks: ObjectStore, what: str) -> Iterator[Callable[[], None]]:
     token = {"host": socket.gethostname(), "process": os.getpid(), "token": secrets.token_hex(8)}
     while True:
         holder = highest(marks)
-        if holder is not None:
-            wait_for_its_end(marks, holder, what)
+        if holder is not None and not is_dead(marks, holder, what):
+            continue  # gone with all marks, and another may have begun anew
         number = 1 if holder is None else number_of(holder) + 1
         if claimed(marks, number, token):
             break
@@ -93,8 +93,8 @@ def claimed(marks: ObjectStore, number: int, token: dict) -> bool:
     return marks.create(content, str(number)) or marks.read(str(number)) == content
 
 
-def wait_for_its_end(marks: ObjectStore, holder: FileInfo, what: str) -> None:
-    """Returns when a holder has given no sign for long enough, or is gone. Raises `Held` at a sign."""
+def is_dead(marks: ObjectStore, holder: FileInfo, what: str) -> bool:
+    """True once a holder has given no sign for long enough, False when it is gone. Raises `Held` at a sign."""
     seconds = SILENCE * BEAT
     print(f"{what} may be another's: watching {seconds:.0f} s for a sign of life", file=sys.stderr)
     until = time.monotonic() + seconds
@@ -102,9 +102,10 @@ def wait_for_its_end(marks: ObjectStore, holder: FileInfo, what: str) -> None:
         time.sleep(BEAT / 4)
         now = highest(marks)
         if now is None:
-            return
+            return False
         if now != holder:
             raise Held(f"another conversion is writing to {what}: wait for it, or choose another folder")
+    return True
 
 
 class Holding:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagefeed.jobs.cluster.processes import descendants
+from imagefeed.jobs.cluster.processes import ENDING, descendants
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,9 +36,9 @@ class Running:
     """A process with its contained family, five in all."""
 
     def __init__(self, ending: str = "pass", *, ignored: tuple[int, ...] = ()) -> None:
-        def ignore() -> None:
-            for number in ignored:
-                signal.signal(number, signal.SIG_IGN)
+        def heed() -> None:  # also where the tests themselves run under nohup
+            for number in ENDING:
+                signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM.format(ending=ending)],
@@ -47,7 +47,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=ignore,
+            preexec_fn=heed,
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
@@ -56,7 +56,7 @@ class Running:
 
     def ended(self) -> tuple[int, str]:
         """Status and errors of the process."""
-        _, errors = self.process.communicate("\n", timeout=20)
+        _, errors = self.process.communicate("\n", timeout=100)
         return self.process.returncode, errors
 
     def survivors(self) -> list[int]:
@@ -110,7 +110,7 @@ def test_killed_outright_it_takes_its_children_along() -> None:
     os.kill(running.process.pid, signal.SIGKILL)
     running.ended()
     child = running.family[0]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     alive = running.survivors()

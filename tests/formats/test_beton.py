@@ -75,26 +75,31 @@ READ = """
 import sys, numpy as np
 from ffcv.loader import Loader, OrderOption
 
-loader = Loader(sys.argv[1], batch_size=3, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False)
-read = [(images.numpy().copy(), labels[:, 0].numpy().copy()) for images, labels in loader]  # it uses its buffers again
-np.savez(sys.argv[2], images=np.concatenate([i for i, _ in read]), labels=np.concatenate([l for _, l in read]))
+for path in sys.argv[1:]:
+    loader = Loader(path, batch_size=3, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False)
+    read = [(images.numpy().copy(), labels[:, 0].numpy().copy()) for images, labels in loader]  # it reuses its buffers
+    images, labels = map(np.concatenate, zip(*read))
+    np.savez(path + ".npz", images=images, labels=labels)
 """
 
 
-def read_by_ffcv(path: Path, scratch: Path) -> tuple[np.ndarray, list[int]]:
-    """Images (uint8 [N, H, W, 3]) and labels of a beton, as a stock Loader with its own defaults gives them."""
-    # In a process of its own: see `native.check_numba`.
-    command = [sys.executable, "-c", READ, str(path), str(scratch)]
-    subprocess.run(command, check=True, timeout=120, capture_output=True)
-    with np.load(scratch) as read:
-        return read["images"].astype(int), read["labels"].tolist()
+@pytest.fixture(scope="module")
+def read_by_ffcv(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`images` in shards of at most 14, raw/train and jpeg/train; beside each shard what a stock Loader with its own
+    defaults reads of it: images (uint8 [N, H, W, 3]) and labels."""
+    out = tmp_path_factory.mktemp("betons")
+    for name in ("raw", "jpeg"):
+        convert(images, out / name, ConvertOptions(format="beton", raw=name == "raw", shard_size=14))
+    shards = sorted(out.glob("*/train/*.beton"))
+    # In a process of its own: see `native.check_numba`. In one, because FFCV compiles in each what it needs.
+    subprocess.run([sys.executable, "-c", READ, *map(str, shards)], check=True, timeout=300, capture_output=True)
+    return out
 
 
 # FFCV asks libjpeg-turbo for its fast inverse DCT and we for the accurate one, so JPEGs differ by a rounding.
-@pytest.mark.parametrize(("raw", "tolerance"), [(True, 0), (False, 4)], ids=["raw", "jpeg"])
-def test_stock_ffcv_reads_the_converted_shards(raw: bool, tolerance: int, images: Path, tmp_path: Path) -> None:
-    convert(images, tmp_path, ConvertOptions(format="beton", raw=raw, shard_size=14))
-    dataset = open_dataset(tmp_path / "train")
+@pytest.mark.parametrize(("form", "tolerance"), [("raw", 0), ("jpeg", 4)])
+def test_stock_ffcv_reads_the_converted_shards(form: str, tolerance: int, read_by_ffcv: Path) -> None:
+    dataset = open_dataset(read_by_ffcv / form / "train")
     ours = {
         int(id): image.numpy().astype(int)
         for batch in dataset.loader(recipe="eval", batch_size=4, dtype="uint8", layout="NHWC", crop_size=256)
@@ -104,7 +109,8 @@ def test_stock_ffcv_reads_the_converted_shards(raw: bool, tolerance: int, images
     rows = dataset.samples.to_pylist()
     assert len(ours) == len(rows) == 28
     for number, shard in enumerate(dataset.manifest.shards):
-        pixels, labels = read_by_ffcv(tmp_path / "train" / shard.name, tmp_path / "read.npz")
+        with np.load(dataset.path / f"{shard.name}.npz") as read:
+            pixels, labels = read["images"].astype(int), read["labels"].tolist()
         stored = sorted((row for row in rows if row["shard"] == number), key=lambda row: row["offset"])
         assert labels == [row["label"] for row in stored]
         for image, row in zip(pixels, stored, strict=True):

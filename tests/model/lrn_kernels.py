@@ -195,7 +195,7 @@ POOLED = [
     pytest.param((2, 3, 5, 7), 1, id="fewer channels than a norm's window; pixels in one, two and four of the pool's"),
     pytest.param((2, 24, 6, 4), 1, id="even sizes: the last row and column are in no window"),
     pytest.param((3, 57, 7, 5), 1, id="a channel more than a tile writes, 18 pooled pixels in a tile of 32"),
-    pytest.param((1, 96, 9, 11), 2, id="conv1 of 2012: 48 channels a group"),
+    pytest.param((1, 96, 5, 6), 2, id="conv1 of 2012: 48 channels a group"),
 ]
 
 
@@ -224,7 +224,7 @@ def test_with_pooling_a_nan_is_not_hidden() -> None:
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels last", "sliced"])
 def test_torch_accepts_the_operators_with_pooling(layout: str) -> None:
-    x = values((2, 8, 5, 6), layout, torch.float32, 1)
+    x = values((2, 8, 3, 5), layout, torch.float32, 1)
     y, place = fused_pool(x, *PAPER, "before", 2)
     torch.library.opcheck(fused_pool, (x.requires_grad_(), *PAPER, "before", 2))
     torch.library.opcheck(fused_pool_backward, (torch.ones_like(y), place, x.detach(), *PAPER, "before", 2))

@@ -1,4 +1,7 @@
-"""A classifier that is split over the ranks is the whole one: same steps, same checkpoints, fewer bytes."""
+"""A classifier that is split over the ranks is the whole one: same steps, fewer bytes.
+
+`tests/training/test_train.py` has a whole run of it, with checkpoints.
+"""
 
 import json
 import os
@@ -11,17 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from imagefeed.jobs.runs.folder import CHECKPOINT
 from imagefeed.jobs.training.config import parse
 from imagefeed.jobs.training.distributed import World
-from imagefeed.jobs.training.train import main, prepare
+from imagefeed.jobs.training.train import prepare
 from imagefeed.model.alexnet import AlexNet
-from imagefeed.model.checkpoint import load_checkpoint
 from imagefeed.model.presets import PAPER
 from tests.support import split_ranks
-from tests.training.test_train import Launch, arguments, data, launches, records, weights
-
-__all__ = ["data", "launches"]  # fixtures
 
 
 def test_the_same_steps_in_float64_on_three_ranks_and_the_bytes_that_the_formulas_say(tmp_path: Path) -> None:
@@ -54,31 +52,6 @@ def test_the_same_steps_in_float64_on_three_ranks_and_the_bytes_that_the_formula
     assert found["paper"]["bytes"] == pytest.approx(8 * (activations + around * (all_of_it - split)), abs=10)
     assert found["all-reduce"]["none"] == pytest.approx(8 * around * all_of_it, abs=10)
     assert found["all-reduce"]["bfloat16"] == pytest.approx(2 * around * all_of_it, abs=10)  # all in one bucket
-
-
-def test_a_split_run_trains_as_any_other_and_its_checkpoint_loads_anywhere(
-    data: Path, tmp_path: Path, launches: list[Launch]
-) -> None:
-    options: dict[str, Any] = {"dropout": 0.0, "learning_rate": 0.001, "max_steps": 7}
-    whole, split = tmp_path / "whole", tmp_path / "split"
-    launches.append(Launch(arguments(data, whole, **options), ranks=2))
-    launches.append(Launch(arguments(data, split, **options, classifier_parallel=True, accumulate=3), ranks=2))
-    outputs = [launch.end() for launch in launches]
-    assert [launch.process.returncode for launch in launches] == [0, 0], outputs
-
-    results = [load_checkpoint(out / CHECKPOINT) for out in (whole, split)]
-    assert results[0]["model"].keys() == results[1]["model"].keys()
-    torch.testing.assert_close(weights(results[1]), weights(results[0]), rtol=1e-3, atol=1e-5)
-    for one, other in zip(records(split), records(whole), strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
-    sent = [next(line["sent"] for line in records(out)) for out in (whole, split)]
-    assert sent[0] > 10 * sent[1] > 0
-
-    for out, accumulate in ((whole, 1), (split, 2)):  # by one process, from either
-        main(parse(arguments(data, out, **{**options, "max_steps": 10}, accumulate=accumulate, resume=True)))
-    results = [load_checkpoint(out / CHECKPOINT) for out in (whole, split)]
-    assert [result["step"] for result in results] == [10, 10]
-    torch.testing.assert_close(weights(results[1]), weights(results[0]), rtol=1e-3, atol=1e-5)
 
 
 def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:

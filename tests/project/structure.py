@@ -36,9 +36,9 @@ def files_of(root: Path) -> dict[str, Path]:
 
 def is_empty(path: Path) -> bool:
     """Whether a file says what its folder is for and does nothing else, but for refusing a wrong name."""
-    body = ast.parse(path.read_text()).body
     return path.name == "__init__.py" and all(
-        isinstance(each, ast.Expr) or (isinstance(each, ast.If) and "__name__" in ast.unparse(each)) for each in body
+        isinstance(each, ast.Expr) or (isinstance(each, ast.If) and "__name__" in ast.unparse(each))
+        for each in ast.parse(path.read_text()).body
     )
 
 

@@ -1,5 +1,6 @@
 """A part that is missing says in one line what to install; another package's absence is another error."""
 
+import re
 import subprocess
 import sys
 
@@ -61,10 +62,28 @@ def test_what_is_not_of_the_part_passes() -> None:
         raise ModuleNotFoundError("No module named 'jinja2'", name="jinja2")
 
 
-@pytest.mark.parametrize("arguments", [(), *((each,) for each in SUBCOMMANDS)])
-def test_help_needs_no_part(arguments: tuple[str, ...]) -> None:
-    status, output, errors = in_the_base(COMMAND, *arguments, "--help")
-    assert status == 0 and "usage: imagefeed" in output and "Traceback" not in errors
+# Each in a process of its own, which has no more than `main` imported.
+HELP = """
+import os
+from imagefeed.jobs.cli.main import main
+for words in ([], *([each] for each in sys.argv[1:])):
+    child = os.fork()
+    if not child:
+        sys.argv[1:] = [*words, "--help"]
+        sys.exit(main())
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print("status", status, *words, flush=True)
+"""
+
+
+def test_help_needs_no_part() -> None:
+    status, output, errors = in_the_base(HELP, *SUBCOMMANDS)
+    assert status == 0 and "Traceback" not in errors, errors
+    shown = re.split(r"^(status .*)\n", output, flags=re.MULTILINE)
+    assert shown[1::2] == ["status 0", *(f"status 0 {each}" for each in SUBCOMMANDS)]
+    for words, each in zip(("", *SUBCOMMANDS), shown[::2], strict=False):
+        assert f"usage: imagefeed {words}".rstrip() in each
+    assert not shown[-1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -313,24 +314,37 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def test_two_ranks_two_machines_and_one_process_train_alike(data: Path, tmp_path: Path, launches: list[Launch]) -> None:
-    # Without dropout, whose draws differ from rank to rank, the ranks change the order of additions alone. The
-    # rate is low: at the usual one a loss that jumps makes much of that within ten steps.
-    options: dict[str, Any] = {"epochs": 2, "dropout": 0.0, "learning_rate": 0.001}
-    one, ranks, machines = (tmp_path / name for name in ("one", "ranks", "machines"))
-    main(parse(arguments(data, one, **options)))
+# Without dropout, whose draws differ from rank to rank, the ranks change the order of additions alone. The rate is
+# low: at the usual one a loss that jumps makes much of that within ten steps.
+ALIKE: dict[str, Any] = {"epochs": 2, "dropout": 0.0, "learning_rate": 0.001}
 
-    launches.append(Launch(arguments(data, ranks, **options), ranks=2))
-    output = launches[-1].end()
-    assert launches[-1].process.returncode == 0, output
+
+@pytest.fixture(scope="module")
+def on_two_ranks(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole run, on two ranks of one machine."""
+    out = tmp_path_factory.mktemp("ranks") / "run"
+    launch = Launch(arguments(shards / "tar", out, **ALIKE), ranks=2)
+    try:
+        output = launch.end()
+    finally:
+        launch.kill_all()
+    assert launch.process.returncode == 0, output
     assert output.count("top-1 error ") == 3  # one rank alone speaks: two epochs and the last line
+    return out
+
+
+def test_two_ranks_two_machines_and_one_process_train_alike(
+    data: Path, on_two_ranks: Path, tmp_path: Path, launches: list[Launch]
+) -> None:
+    one, ranks, machines = tmp_path / "one", on_two_ranks, tmp_path / "machines"
+    main(parse(arguments(data, one, **ALIKE)))
 
     rendezvous = ("--nnodes=2", "--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{free_port()}", "--rdzv_id=test")
-    words = arguments(data, machines, **options)
+    words = arguments(data, machines, **ALIKE)
     for _ in range(2):
         launches.append(Launch(words, ranks=1, torchrun=(*rendezvous, "--local_addr=127.0.0.1")))
-    outputs = [launch.end() for launch in launches[-2:]]
-    assert [launch.process.returncode for launch in launches] == [0, 0, 0], outputs
+    outputs = [launch.end() for launch in launches]
+    assert [launch.process.returncode for launch in launches] == [0, 0], outputs
 
     results = {out: load_checkpoint(out / CHECKPOINT) for out in (one, ranks, machines)}
     assert torch.equal(weights(results[ranks]), weights(results[machines]))
@@ -338,6 +352,31 @@ def test_two_ranks_two_machines_and_one_process_train_alike(data: Path, tmp_path
     speed = ("images_per_second", "waiting")
     assert records(ranks, *speed) == records(machines, *speed)
     assert [line["num_samples"] for line in records(machines) if line["kind"] == "val"] == [9, 9]
+
+
+def test_a_split_run_trains_as_any_other_and_its_checkpoint_loads_anywhere(
+    data: Path, on_two_ranks: Path, tmp_path: Path, launches: list[Launch]
+) -> None:
+    whole, split = tmp_path / "whole", tmp_path / "split"
+    shutil.copytree(on_two_ranks, whole)
+    launches.append(Launch(arguments(data, split, **ALIKE, classifier_parallel=True, accumulate=3), ranks=2))
+    output = launches[-1].end()
+    assert launches[-1].process.returncode == 0, output
+
+    results = [load_checkpoint(out / CHECKPOINT) for out in (whole, split)]
+    assert results[0]["model"].keys() == results[1]["model"].keys()
+    torch.testing.assert_close(weights(results[1]), weights(results[0]), rtol=1e-3, atol=1e-5)
+    for one, other in zip(records(split), records(whole), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+    sent = [next(line["sent"] for line in records(out)) for out in (whole, split)]
+    assert sent[0] > 10 * sent[1] > 0
+
+    for out, accumulate in ((whole, 1), (split, 2)):  # by one process, from either
+        more: dict[str, Any] = {**ALIKE, "epochs": 3, "max_steps": 13}
+        main(parse(arguments(data, out, **more, accumulate=accumulate, resume=True)))
+    results = [load_checkpoint(out / CHECKPOINT) for out in (whole, split)]
+    assert [result["step"] for result in results] == [13, 13]
+    torch.testing.assert_close(weights(results[1]), weights(results[0]), rtol=1e-3, atol=1e-5)
 
 
 def test_a_sigterm_saves_the_very_step_and_is_told_by_the_status(data: Path, tmp_path: Path) -> None:
