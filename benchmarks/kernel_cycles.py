@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import tyro
 from numba import types
 
@@ -22,6 +21,7 @@ from imagefeed.pipeline.image.jpeg.fdct import forward_dct_pair, split_halved
 from imagefeed.pipeline.image.jpeg.idct import colour_halved, inverse_dct_pair
 from imagefeed.pipeline.image.resample_simd import weigh_pixels, weigh_rows
 from imagefeed.pipeline.jit import simd
+from imagefeed.pipeline.jit.parts import any_njit
 
 KERNELS = {
     "inverse DCT, 2 blocks": inverse_dct_pair,
@@ -47,11 +47,12 @@ class CyclesConfig:
 def caller(kernel: Any) -> Callable[..., Any]:
     """A function of as many addresses as `kernel` takes, which calls it."""
     count = kernel._defn.__code__.co_argcount - 1
-    return {
+    callers: dict[int, Callable[..., Any]] = {
         5: lambda a, b, c, d, e: kernel(a, b, c, d, e),
         6: lambda a, b, c, d, e, f: kernel(a, b, c, d, e, f),
         7: lambda a, b, c, d, e, f, g: kernel(a, b, c, d, e, f, g),
-    }[count]
+    }
+    return callers[count]
 
 
 def assembly(kernel: Any, processor: str) -> str:
@@ -59,7 +60,7 @@ def assembly(kernel: Any, processor: str) -> str:
     triple = PROCESSORS[processor]
     simd.vector_bits = lambda: 256 if triple == X86 else 0  # type: ignore[attr-defined]
     function = caller(kernel)
-    compiled = numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    compiled = any_njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
     compiled.compile((types.int64,) * function.__code__.co_argcount)
     (text,) = compiled.inspect_llvm().values()
     module = llvm.parse_assembly(re.sub(r'target triple = ".*"', f'target triple = "{triple}"', text))

@@ -1,7 +1,7 @@
 """Train AlexNet on shards, on one process or many.
 
     torchrun --standalone --nproc_per_node=8 jobs/train.py --data /data/imagenet-256 --out /runs/a  # 8 ranks here
-    torchrun --standalone --nproc_per_node=8 jobs/train.py --data /data/imagenet-256 --out /runs/a --resume
+    torchrun --standalone --nproc_per_node=8 jobs/train.py --out /runs/a --resume  # with the options that it began with
 
     torchrun --nnodes=2 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=HOST:29400 \
         jobs/train.py --data /data/imagenet-256 --out /runs/a           # the same command on each of two machines
@@ -16,7 +16,8 @@
 DATA holds the splits `train` and `val`; on several machines each sees them under the same path, and rank 0 alone
 writes OUT. After each epoch comes validation on all ranks. A run that was stopped in any way continues with --resume
 from OUT/checkpoint-last.pt, and on the same number of ranks and threads to the same weights, bit for bit (tested on
-CPUs). A SIGTERM to any rank makes it save and end with status 75. `tensorboard --logdir OUT` shows its curves.
+CPUs). A SIGTERM to any rank, or to torchrun, makes it save and end with status 75. torchrun itself ends with a status
+of its own for every failure, 1 as a rule, whatever a rank's is. `tensorboard --logdir OUT` shows the curves.
 """
 
 import os

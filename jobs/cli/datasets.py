@@ -1,5 +1,6 @@
 """The subcommands of `imagefeed` that write datasets."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from imagefeed.pipeline.convert.convert import convert
 from imagefeed.pipeline.convert.dry_run import describe, estimate
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.summary import report
+from imagefeed.pipeline.dataset.shard_paths import splits_at
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.formats.containers import Format
 from imagefeed.pipeline.runtime.cores import usable_cores
@@ -54,7 +56,8 @@ def sample_command(
         config: What to draw.
     """
     make_sample(directory, config)
-    print(f"{directory}: the sample dataset is there; convert it with: imagefeed convert {directory} OUT")
+    command = f"imagefeed convert {shlex.quote(str(directory))} OUT"
+    print(f"{directory}: the sample dataset is there; convert it with: {command}")
 
 
 @app.command(name="repack")
@@ -67,14 +70,16 @@ def repack_command(
     """Copy a dataset to the other format, or others' shards to a split of ours; nothing is decoded or encoded.
 
     Args:
-        dataset: One split, such as OUT/train, or shards that others made.
-        out: The folder for the new split, such as OUT/beton/train.
+        dataset: One split, such as OUT/train; OUT, whose splits are then all copied; or shards that others made.
+        out: The folder for the new split, such as OUT/beton/train; of several splits, the folder for all of them.
         format: The format to write. Only betons take raw pixels, only tars take images that are no grey or RGB JPEGs.
         workers: Processes that copy; by default one for each core that may be used.
     """
     from imagefeed.pipeline.convert.repack import repack
 
-    report({out: repack(Split.open(dataset), out, format, processes(checked(workers)))})
+    run = processes(checked(workers))
+    for name, split in splits_at(dataset).items():
+        report({out / name: repack(Split.open(split), out / name, format, run)})
 
 
 @app.command(name="merge")

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,10 @@ from imagefeed.jobs.cli.datasets import checked
 from imagefeed.pipeline.bench.results import BenchOptions
 from imagefeed.pipeline.checks.audit import AuditOptions
 from imagefeed.pipeline.convert.summary import report
+from imagefeed.pipeline.dataset.shard_paths import splits_at
 from imagefeed.pipeline.dataset.split import Split
 from imagefeed.pipeline.runtime.cores import usable_cores
-from imagefeed.pipeline.runtime.executors import processes
+from imagefeed.pipeline.runtime.executors import Executor, processes
 from imagefeed.pipeline.runtime.parts import part
 from imagefeed.pipeline.sources.reading import ReadOptions
 
@@ -67,8 +69,8 @@ def verify_command(
     """Check a dataset: counts, hashes, headers, and that every image decodes; status 1 where something is wrong.
 
     Args:
-        dataset: One split, such as OUT/train, or shards that others made; or the folder or URL of the ILSVRC2012
-            downloads, whose MD5 is then compared with the published one.
+        dataset: OUT, which holds splits; one split, such as OUT/train; or shards that others made; or the folder or URL
+            of the ILSVRC2012 downloads, whose MD5 is then compared with the published one.
         quick: Look at tables and headers alone: no image is read.
         workers: Processes that read; by default one for each core that may be used.
     """
@@ -83,14 +85,17 @@ def verify_command(
         for name in check_archives(dataset):
             print(f"{name}: as it was published", flush=True)
         return
-    opened = Split.open(dataset)
-    sound = f"{len(opened):,} images are sound"
-    if quick:
-        sound = (
-            f"tables, counts and headers of {len(opened.manifest.shards):,} shards agree on {len(opened):,} images, "
-            "of which none was read and no shard hashed: leave out --quick for that"
-        )
-    conclude(dataset, verify(opened, quick=quick, run=processes(checked(workers))), sound)
+    run, faults = processes(checked(workers)), 0
+    for split in splits_at(dataset).values():
+        opened = Split.open(split)
+        sound = f"{len(opened):,} images are sound"
+        if quick:
+            sound = (
+                f"tables, counts and headers of {len(opened.manifest.shards):,} shards agree on {len(opened):,} "
+                "images, of which none was read and no shard hashed: leave out --quick for that"
+            )
+        faults += told(split, verify(opened, quick=quick, run=run), sound)
+    conclude(dataset, faults)
 
 
 @app.command(name="stats")
@@ -101,12 +106,18 @@ def stats_command(
     """Take a dataset's statistics again and compare them to the bit; or take them, where it has none yet.
 
     Args:
-        dataset: One split, such as OUT/train, or shards that others made.
+        dataset: OUT, which holds splits; one split, such as OUT/train; or shards that others made.
         workers: Processes that decode; by default one for each core that may be used.
     """
+    run = processes(checked(workers))
+    conclude(dataset, sum(check_statistics(split, run) for split in splits_at(dataset).values()))
+
+
+def check_statistics(dataset: str, run: Executor) -> int:
+    """Compares the statistics of one split, or takes them, and says so; returns the number of faults."""
     from imagefeed.pipeline.checks.statistics import make_index, recompute, take_statistics
 
-    opened, run = Split.open(dataset), processes(checked(workers))
+    opened = Split.open(dataset)
     faults, done = [], "the statistics are those of the pixels"
     if opened.has_statistics:
         faults = recompute(opened, run)
@@ -120,7 +131,7 @@ def stats_command(
     taken = opened.statistics
     print(f"{taken.num_pixels:,} pixels; mean R G B {' '.join(f'{each:.4f}' for each in taken.mean)}")
     print(f"eigenvalues of the covariance {' '.join(f'{each:.2f}' for each in taken.eigenvalues)}")
-    conclude(dataset, faults, done)
+    return told(dataset, faults, done)
 
 
 @app.command(name="inspect")
@@ -128,25 +139,35 @@ def inspect_command(
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
     sheet: Path | None = None,
     num_images: int = 48,
+    json: bool = False,
 ) -> None:
     """Show what is in a dataset: a table of its numbers and, if asked, a contact sheet of its images.
 
     Args:
-        dataset: One split, such as OUT/train, or shards that others made.
-        sheet: A file for the contact sheet, PNG.
+        dataset: OUT, which holds splits; one split, such as OUT/train; or shards that others made.
+        sheet: A file for the contact sheet, PNG; of one split.
         num_images: Images on the sheet, at even distances in the order of the ids.
+        json: Print JSON, an object a line for each split, with the images of each class.
     """
     from imagefeed.pipeline.checks.contact_sheet import contact_sheet
-    from imagefeed.pipeline.checks.summary import numbers
+    from imagefeed.pipeline.checks.summary import as_record, numbers
 
-    opened = Split.open(dataset)
-    print(dataset)
-    for what, how_much in numbers(opened):
-        print(f"  {what:18} {how_much}")
-    if sheet is not None:
-        if num_images < 1:
-            raise ValueError(f"num-images {num_images}: choose at least 1 image")
-        print(f"{sheet}: {contact_sheet(opened, sheet, num_images)} images")
+    if num_images < 1:
+        raise ValueError(f"num-images {num_images}: choose at least 1 image")
+    splits = splits_at(dataset)
+    if sheet is not None and len(splits) > 1:
+        raise ValueError(f"a contact sheet is of one split: name one of {', '.join(splits.values())}")
+    for split in splits.values():
+        opened = Split.open(split)
+        if json:
+            print(dumps({"dataset": split, **as_record(opened)}))
+        else:
+            print(split)
+            for what, how_much in numbers(opened):
+                print(f"  {what:18} {how_much}")
+        if sheet is not None:
+            count = contact_sheet(opened, sheet, num_images)
+            print(f"{sheet}: {count} images", file=sys.stderr if json else sys.stdout)
 
 
 @app.command(name="audit", aliases=["doubts"])  # its name until 0.1
@@ -191,13 +212,21 @@ def audit_command(
     print(f"{out / PAGE} shows them; nothing was changed")
 
 
-def conclude(dataset: str, faults: list[str], sound: str) -> None:
-    """Says what was found. Raises `ValueError` where it is something, so that the command's status tells scripts."""
+def told(split: str, faults: list[str], sound: str) -> int:
+    """Says what was found in a split; returns how many faults that is."""
     for fault in faults[:MOST_SHOWN]:
         print(fault)
+    if len(faults) > MOST_SHOWN:
+        print(f"{split}: {len(faults) - MOST_SHOWN:,} more faults")
+    if not faults:
+        print(f"{split}: {sound}")
+    return len(faults)
+
+
+def conclude(dataset: str, faults: int) -> None:
+    """Raises `ValueError` where there are faults, so that the command's status tells scripts."""
     if faults:
-        raise ValueError(f"{dataset}: {len(faults):,} faults" + " (the first are shown)" * (len(faults) > MOST_SHOWN))
-    print(f"{dataset}: {sound}")
+        raise ValueError(f"{dataset}: {faults:,} fault{'s' * (faults > 1)}")
 
 
 @app.command(name="bench")

@@ -1,17 +1,19 @@
 """Say what is in images: the likeliest classes by a trained net, as an evaluation would judge them.
 
     imagefeed predict cat.jpg holiday/ --checkpoint /runs/a      # images and folders of images; a table
+    imagefeed predict cat.jpg --top 1 --csv                      # the same in rows, with whole names
     imagefeed predict cat.jpg --json                             # an object a line; the newest run of this machine
     imagefeed predict --serve                                    # a page to drop an image on, for this machine alone
 
 docs/predict.md says what the nets are shown.
 """
 
+import csv
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -25,6 +27,8 @@ from imagefeed.pipeline.sources.image_table import SUFFIXES
 if TYPE_CHECKING:  # torch takes seconds, which the other subcommands need not wait for
     from imagefeed.jobs.serving.predictor import Guess, Predictor
 
+MOST_TOP = 5  # classes that an evaluation keeps of each image
+COLUMNS = ("image", "rank", "probability", "wnid", "words", "error")  # of the CSV
 BATCH = 32  # images at a time, as in an evaluation
 
 
@@ -45,6 +49,10 @@ class PredictOptions:
     """Where the nets run; auto: on CUDA where there is any."""
     json: bool = False
     """Print JSON, one object per line, instead of a table: image, protocol, and top or error."""
+    csv: bool = False
+    """Print CSV instead, a row for each image and class: image, rank, probability, wnid, words and error, whole."""
+    top: int = MOST_TOP
+    """How many classes of each image, 1 to 5: the likeliest ones."""
     other_data: bool = False
     """Accept a checkpoint that was trained on other shards than DATA/train, with the same classes."""
     serve: bool = False
@@ -59,8 +67,12 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port must be 0 to 65535, not {self.port}")
-        if self.serve and (self.images or self.json):
-            raise ValueError("--serve shows a page: leave out the images and --json")
+        if not 1 <= self.top <= MOST_TOP:
+            raise ValueError(f"top {self.top}: choose 1 to {MOST_TOP} classes")
+        if self.json and self.csv:
+            raise ValueError("--json and --csv: choose one of the two")
+        if self.serve and (self.images or self.json or self.csv):
+            raise ValueError("--serve shows a page: leave out the images, --json and --csv")
         if self.features is not None and not self.serve:
             raise ValueError("--features is for --serve")
 
@@ -86,12 +98,20 @@ def main(options: Annotated[PredictOptions, tyro.conf.arg(name="")] = PredictOpt
         return
     paths = images_of(options.images)
     predictor = opened(options)
-    answers = answers_to(predictor, paths)
-    if options.json:
+    answers = (replace(answer, top=answer.top[: options.top]) for answer in answers_to(predictor, paths))
+    if options.json or options.csv:
         failed = 0
+        write_row = csv.writer(sys.stdout, lineterminator="\n").writerow
+        if options.csv:
+            write_row(COLUMNS)
         for answer in answers:
             failed += bool(answer.error)
-            print(json.dumps(as_json(answer, options.protocol)), flush=True)
+            if options.json:
+                print(json.dumps(as_json(answer, options.protocol)))
+            else:
+                for row in as_rows(answer):
+                    write_row(row)
+            sys.stdout.flush()
     else:
         found = list(answers)
         failed = sum(bool(answer.error) for answer in found)
@@ -186,6 +206,14 @@ def as_json(answer: Answer, protocol: str) -> dict[str, Any]:
     """One line of the output, as JSON holds it."""
     outcome = {"error": answer.error} if answer.error else {"top": [asdict(guess) for guess in answer.top]}
     return {"image": str(answer.image), "protocol": protocol, **outcome}
+
+
+def as_rows(answer: Answer) -> list[tuple[object, ...]]:
+    """The rows of the output, as CSV holds them: `COLUMNS`, a class each, or one with the error."""
+    name = os.fsencode(answer.image).decode("utf-8", "backslashreplace")  # which any output can take
+    if answer.error:
+        return [(name, "", "", "", "", answer.error)]
+    return [(name, rank, guess.probability, guess.wnid, guess.words, "") for rank, guess in enumerate(answer.top, 1)]
 
 
 def show(answers: Sequence[Answer]) -> None:

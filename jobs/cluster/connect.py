@@ -15,6 +15,7 @@ import tyro
 from imagefeed.pipeline.files.paths import import_path
 from imagefeed.pipeline.runtime.cores import usable_cores
 from imagefeed.pipeline.runtime.parts import part
+from imagefeed.pipeline.runtime.signals import listen_again
 
 RAY = "ray"  # in the folder of a session
 SHARED_MEMORY = "/dev/shm"  # where Ray keeps objects
@@ -50,9 +51,10 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
         if embedded:
             _start(stack.enter_context(session_folder()))
         else:
-            check_answer(address or os.environ["RAY_ADDRESS"])
+            check_answer(address or os.environ["RAY_ADDRESS"], "" if address else ", or unset RAY_ADDRESS")
             ray.init(address, logging_level=logging.WARNING)  # the submitted folder is the workers' path already
         stack.callback(ray.shutdown)
+        listen_again()  # Ray answers a SIGTERM, such as that of `ray job stop`, with a trace and the end
         yield ray.cluster_resources()
 
 
@@ -93,7 +95,7 @@ def session_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def check_answer(address: str) -> None:
+def check_answer(address: str, cure: str = "") -> None:
     """Raises `ConnectionError` where nobody listens at HOST:PORT: Ray itself would try for two minutes, and then end
     the process. Addresses of other forms are Ray's own matter."""
     host, _, port = address.rpartition(":")
@@ -102,4 +104,6 @@ def check_answer(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
     except OSError as error:
-        raise ConnectionError(f"no Ray answers at {address} ({error}): start one, or give another address") from error
+        raise ConnectionError(
+            f"no Ray answers at {address} ({error}): start one, or give another address{cure}"
+        ) from error

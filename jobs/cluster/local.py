@@ -2,7 +2,7 @@
 
     eval "$(./run cluster)"                  # starts it; RAY_ADDRESS and the rest are then set in this shell
     ray job submit -- python jobs/shard.py   # without --working-dir the job's folder is this checkout
-    ./run cluster stop                       # ends it, and no other Ray
+    eval "$(./run cluster stop)"             # ends it, and no other Ray; nothing of it is then set in this shell
 
 Its keeper is a process that holds a lock on $IMAGEFEED_HOME/cluster/lock, and ends all that it started with itself.
 """
@@ -33,6 +33,11 @@ from imagefeed.pipeline.runtime.command import run_command
 
 PATIENCE = 120.0  # seconds for the head to come up, or to end
 OBJECT_STORE_BYTES = 256_000_000  # the jobs pass paths and small tables through it, no images
+
+SET = (  # the variables by which a shell finds the cluster, beside its PATH
+    *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"),
+    *("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"),
+)
 
 
 class Cluster(NamedTuple):
@@ -77,6 +82,7 @@ def local_cluster() -> Iterator[Cluster]:
                     raise RuntimeError(f"Ray did not start; its last words:\n{log.read().decode()[-2000:]}")
                 time.sleep(0.2)
         settings = access | {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_API_SERVER_ADDRESS": url}
+        assert settings.keys() == {"PATH", *SET}
         yield Cluster(head, settings, environment | settings)
 
 
@@ -145,25 +151,29 @@ def start_cluster(folder: Path) -> None:
 
 
 def stop_cluster(folder: Path) -> None:
-    """Ends the cluster of this folder and all that runs on it; no other Ray."""
+    """Ends the cluster of this folder and all that runs on it; no other Ray. Prints what makes a shell forget it."""
     process = keeper(folder)
     if process is None:
         print("no cluster of this folder runs", file=sys.stderr)
-        return
-    os.kill(process, signal.SIGTERM)
-    deadline = time.monotonic() + PATIENCE
-    while keeper(folder) == process:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"process {process}, which keeps the cluster, does not end")
-        time.sleep(0.1)
-    print("the cluster has ended", file=sys.stderr)
+    else:
+        os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        while keeper(folder) == process:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process {process}, which keeps the cluster, does not end")
+            time.sleep(0.1)
+        print("the cluster has ended", file=sys.stderr)
+    print(f"unset {' '.join(SET)}")
+    if sys.stdout.isatty():
+        print('in a shell that was to use it: eval "$(./run cluster stop)"', file=sys.stderr)
 
 
 def main(action: Annotated[Literal["start", "stop", "keep"], tyro.conf.Positional] = "start") -> None:
     """Start or stop a Ray head on this machine.
 
     Args:
-        action: start prints what a shell must set; stop ends it; keep runs it in the foreground.
+        action: start prints what a shell must set; stop ends it and prints what a shell must unset; keep runs it in
+            the foreground.
     """
     {"start": start_cluster, "stop": stop_cluster, "keep": keep}[action](in_home("cluster"))
 

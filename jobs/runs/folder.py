@@ -59,6 +59,22 @@ def enter(out: Path, *, resume: bool, options: dict[str, Any], num_classes: int,
     return checkpoint
 
 
+def started_with(out: Path) -> dict[str, Any] | None:
+    """The options of the last start of the run in `out`, as `plain` makes them; None where no run is there.
+
+    Raises ValueError where their file is damaged.
+    """
+    try:
+        options = json.loads((out / CONFIG).read_bytes())["options"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{out / CONFIG} cannot be read ({error}): give all options, or another --out") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"{out / CONFIG} holds no options: give all of them, or another --out")
+    return options
+
+
 @contextmanager
 def only_run(out: Path, patience: float = 60.0) -> Iterator[None]:
     """Holds the folder for this run, and makes it if it is not there.
@@ -121,4 +137,7 @@ def _check_same(path: Path, checkpoint: Checkpoint, options: dict[str, Any], dat
     differing = [name for name, value in options.items() if name not in free and then.get(name) != value]
     if differing:
         was = ", ".join(f"--{name.replace('_', '-')} {then.get(name)}" for name in differing)
-        raise ValueError(f"{path}: the run was started with {was}; give the same to resume it, or another --out")
+        raise ValueError(
+            f"{path}: the run was started with {was}; give the same to resume it (--out and --resume alone do), or "
+            "another --out"
+        )

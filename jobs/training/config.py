@@ -2,21 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
+from imagefeed.jobs.runs.folder import CONFIG, started_with
+from imagefeed.jobs.training.form import ask
 from imagefeed.model.parallel import Compression
 from imagefeed.model.presets import PRESETS, Preset
+from imagefeed.pipeline.files.paths import absolute
 from imagefeed.pipeline.interop.make_loader import EngineName
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Preset):
-    """Train AlexNet. Without --data: on the sample dataset, with settings that learn it in a minute on a CPU.
+    """Train AlexNet on shards, DATA/train and DATA/val, on one process or on many:
 
-    The defaults shown are those of such a run; with --data they are the preset's: `--data DIR --help` shows them.
+        python jobs/train.py --data DATA --out OUT
+        torchrun --standalone --nproc_per_node=8 jobs/train.py --data DATA --out OUT
+        torchrun --standalone --nproc_per_node=8 jobs/train.py --out OUT --resume
+
+    Without --data: on the sample dataset, with settings that learn it in a minute on a CPU. The defaults shown are
+    those that will run: without --data those settings, with --data the preset's (`--data DATA --help`).
     """
 
     preset: Literal["paper", "original-2012", "caffe", "torchvision", "modern"] = "paper"
@@ -26,7 +33,8 @@ class TrainConfig(Preset):
     out: Path | None = None
     """Folder of the run: checkpoints, figures; for the sample dataset by default $IMAGEFEED_HOME/run."""
     resume: bool = False
-    """Continue the run in OUT from its newest checkpoint; from the beginning where it has none yet."""
+    """Continue the run in OUT from its newest checkpoint; from the beginning where it has none yet. Without --data
+    it has the options that it was started with, but for --max-steps and --profile."""
 
     max_steps: int | None = None
     """Stop after this many steps in all, with a checkpoint, even in the middle of an epoch."""
@@ -113,10 +121,38 @@ ON_SAMPLE: dict[str, Any] = {
 SAMPLE = defaults("paper", **ON_SAMPLE)
 
 
+ONCE = ("out", "resume", "max_steps", "profile")  # options of a run that its continuation does not take over
+
+
+def to_resume(words: Sequence[str]) -> TrainConfig | None:
+    """The options of the run that `--out OUT --resume` means where no `--data` is given: those it was started with.
+
+    None where something else is asked for, or no run is in OUT. Raises ValueError where its options cannot be read.
+    """
+    if "--data" in words or "--resume" not in words or "--out" not in words[:-1]:
+        return None
+    out = absolute(Path(words[words.index("--out") + 1]))
+    options = started_with(out)
+    if options is None:
+        return None
+    known = {field.name for field in fields(TrainConfig)} - {"preset", *ONCE}
+    changes: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
+    changes = {name: value for name, value in changes.items() if name in known}
+    if changes.get("data") is not None:
+        changes["data"] = Path(changes["data"])
+    try:
+        return defaults(options.get("preset", "paper"), out=out, resume=True, **changes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{out / CONFIG}: its options are not of this version ({error}): give all of them") from error
+
+
 def parse(arguments: Sequence[str], *, is_main: bool = True) -> TrainConfig:
-    """The options; those not given are the preset's, and without --data in part those of `ON_SAMPLE`."""
+    """The options; those not given are the preset's, and without --data in part those of `ON_SAMPLE`, or those of the
+    run that is to be resumed."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     preset = words[words.index("--preset") + 1] if "--preset" in words[:-1] else "paper"
-    changes = {} if "--data" in words else ON_SAMPLE
-    default = defaults(preset if preset in PRESETS else "paper", **changes)  # the parser refuses another
-    return tyro.cli(TrainConfig, args=arguments, default=default, console_outputs=is_main)
+    changes = {} if "--data" in words else ON_SAMPLE  # the parser refuses a preset that is not known
+    default = to_resume(words) or defaults(preset if preset in PRESETS else "paper", **changes)
+    return ask(default, args=arguments, description=getdoc(TrainConfig), console_outputs=is_main)

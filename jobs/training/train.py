@@ -1,5 +1,6 @@
 """From options to a trained net: the folder, the splits, the run, and how it ended."""
 
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +34,8 @@ def take_part(config: TrainConfig, world: World, held: ExitStack) -> None:
     `held` keeps the folder of the run from others, as long as the process group lives.
     """
     out = absolute(config.out) if config.out else in_home("run")
-    checkpoint = by_main(world, lambda: prepare(config, world, out, held))
+    # The options are those of rank 0: to resume a run it has read them in its folder, which others need not see.
+    checkpoint, config = by_main(world, lambda: (prepare(config, world, out, held), config))
     if config.data is None and world.local_rank == 0:
         sample_shards()  # rank 0 has made it; another machine may not have it yet
     wait_for_all()
@@ -52,7 +54,8 @@ def take_part(config: TrainConfig, world: World, held: ExitStack) -> None:
         run.writer.wait()
         if world.is_main:
             print(
-                f"stopped at step {run.step}; the same with --resume continues from {last_good(run, out)}",
+                f"stopped at step {run.step}; --out {shlex.quote(str(out))} --resume continues from "
+                f"{last_good(run, out)}",
                 file=sys.stderr,
             )
         sys.exit(130 if isinstance(reason, KeyboardInterrupt) else STOPPED)

@@ -1,5 +1,8 @@
 """The numbers of a dataset, as a user reads them."""
 
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
 
 from imagefeed.pipeline.dataset.split import Split
@@ -38,6 +41,34 @@ def numbers(dataset: Split) -> list[tuple[str, str]]:
         lines.append(("mean, R G B", " ".join(f"{each:.1f}" for each in mean)))
         lines.append(("deviation, R G B", " ".join(f"{each:.1f}" for each in deviation)))
     return lines
+
+
+def as_record(dataset: Split) -> dict[str, Any]:
+    """The same for programs: what JSON can hold, with the images of each class in the order of the labels."""
+    manifest, columns = dataset.manifest, dataset.columns
+    per_class = np.bincount(columns.label, minlength=len(dataset.classes)).tolist()
+    kinds = np.bincount(columns.kind, minlength=len(KINDS)).tolist()
+    statistics = None
+    if dataset.has_statistics:
+        deviation = np.sqrt(np.diag(dataset.statistics.covariance)).tolist()
+        statistics = {"mean": list(dataset.statistics.mean), "deviation": deviation}
+    return {
+        "split": manifest.split,
+        "format": manifest.format,
+        "images": len(dataset),
+        "quarantined": manifest.num_quarantined,
+        "shards": len(manifest.shards),
+        "bytes": sum(shard.num_bytes for shard in manifest.shards),
+        "kinds": {KINDS[kind]: count for kind, count in enumerate(kinds)},
+        "storage": None if manifest.storage is None else asdict(manifest.storage),
+        "fields": {name: asdict(each) for name, each in manifest.fields.items()},
+        "statistics": statistics,
+        "left_out": asdict(manifest.left_out),
+        "classes": [
+            {"label": label, "id": each.wnid, "words": each.words, "images": count}
+            for label, (each, count) in enumerate(zip(dataset.classes, per_class, strict=True))
+        ],
+    }
 
 
 def range_of(values: np.ndarray) -> str:

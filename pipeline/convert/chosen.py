@@ -11,6 +11,7 @@ from imagefeed.pipeline.files.output_folder import OutputFolder
 from imagefeed.pipeline.files.paths import real
 from imagefeed.pipeline.sources.class_order import BY_DATASET, BY_FILE, in_order
 from imagefeed.pipeline.sources.describe import describe_source
+from imagefeed.pipeline.sources.held_out import with_val
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.open_source import open_source
 from imagefeed.pipeline.sources.subset import select
@@ -19,11 +20,14 @@ from imagefeed.pipeline.sources.subset import select
 def chosen_source(source: str | Path, out: OutputFolder, options: ConvertOptions) -> Source:
     """What `options` take of `source` for a conversion into `out`; says on standard error what was understood.
 
-    Raises as `open_source`, `in_order` and `select` do, and `ValueError` where the output would lie among the images.
+    Raises as `open_source`, `in_order`, `with_val` and `select` do, and `ValueError` where the output would lie among
+    the images.
     """
     if real(source) == str(out):
         raise ValueError(f"{out} is both the source and the output: choose another folder, such as {out}/shards")
     opened = in_order(open_source(source, options.fields, str(out), options), options.order)
+    if options.val_fraction is not None:
+        opened = with_val(opened, options.val_fraction)
     opened = select(opened, options.classes, options.limit)
     for split, table in opened.splits.items():
         for folder in options.folders(split).values():

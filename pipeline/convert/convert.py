@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from imagefeed.pipeline.convert.altered import check_unaltered
 from imagefeed.pipeline.convert.chosen import chosen_source
+from imagefeed.pipeline.convert.differences import differences
 from imagefeed.pipeline.convert.estimate import estimate_split
 from imagefeed.pipeline.convert.options import ConvertOptions
 from imagefeed.pipeline.convert.plan import SplitPlan, plan_split
@@ -59,7 +61,8 @@ def convert(
         try:
             tasks = (task for split in splits for task in split.tasks())
             total = sum(len(split.table) for split in splits)
-            for _ in track(run(write_shard, tasks), total, "sharding", "images", lambda done: done.num_samples):
+            made = run(write_shard, tasks)
+            for _ in track(made, total, "sharding", "images", attrgetter("num_samples"), lambda done: not done.reused):
                 check()
         finally:
             for split in splits:
@@ -103,8 +106,8 @@ def is_finished(split: SplitPlan) -> bool:
         there = load(folder)
         if there.digest != split.digest or there.format != format:
             raise FileExistsError(
-                f"{folder} already holds a split made from another source or with other options: "
-                "choose another folder, or remove this one"
+                f"{folder} already holds a split made {differences(split, there)}: choose another folder, or remove "
+                "this one"
             )
         finished.append(format)
     return len(finished) == len(split.out)

@@ -43,6 +43,9 @@ class ConvertOptions(ReadOptions):
     """Convert this many images of each split only, evenly spread over the source's sorted order."""
     classes: tuple[str, ...] = ()
     """Convert these classes only, by WordNet id or folder name; they are then numbered among themselves."""
+    val_fraction: float | None = None
+    """For a source without a split val: this share of each class of its train becomes one, such as 0.1. Which images
+    is decided by a hash of their keys, the same on any machine."""
     on_error: Literal["raise", "quarantine"] = "raise"
     """An image file that the disk cannot read: raise ends with its name, and the same command goes on from there;
     quarantine puts it into quarantine with the reason, as what does not decode always is. That is for good: to have it
@@ -66,6 +69,8 @@ class ConvertOptions(ReadOptions):
             raise ValueError(f"raw pixels go into betons only: choose format beton, not {self.format}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit {self.limit}: choose at least 1 image")
+        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
+            raise ValueError(f"val fraction {self.val_fraction:g}: choose a share between 0 and 1, such as 0.1")
         if resize.kind == "none" and self.raw:
             raise ValueError("resize none keeps the image files and raw stores pixels: choose one of the two")
         if resize.kind == "none" and self.format == "both":

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -12,8 +13,29 @@ from imagefeed.pipeline.convert.write_shard import ShardTask
 from imagefeed.pipeline.dataset.digests import spell_storage
 from imagefeed.pipeline.files.output_folder import OutputFolder
 from imagefeed.pipeline.formats.containers import Format
+from imagefeed.pipeline.image.stored import Storage
 from imagefeed.pipeline.sampling.shard_plan import costliest_first, shard_ids, split_evenly
 from imagefeed.pipeline.sources.image_table import SCHEMA, Source
+
+
+class Shaping(NamedTuple):
+    """The options of a conversion that shape the bytes of its shards, once the images are listed."""
+
+    storage: Storage
+    decode_all: bool
+    shard_size: int
+    shuffle: int | Literal["none"]
+
+    @classmethod
+    def of(cls, options: ConvertOptions) -> "Shaping":
+        """Those among `options`."""
+        return cls(options.storage(), options.decode_all, options.shard_size, options.shuffle)
+
+
+def split_digest(listing: str, shaping: Shaping) -> str:
+    """SHA-256 of the digest of a listing and of what shapes its shards."""
+    options = f"{shaping.decode_all!r}, {shaping.shard_size!r}, {shaping.shuffle!r}"
+    return hashlib.sha256(f"{listing} ({spell_storage(shaping.storage)}, {options})".encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +53,14 @@ class SplitPlan:
         return self.source.splits[self.name]
 
     @cached_property
+    def listing(self) -> str:
+        """SHA-256 of the listing of the split's images."""
+        return self.source.digest(self.name)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the listing and of every option that shapes the bytes: equal digests mean equal shards."""
-        chosen = self.options
-        options = f"{chosen.decode_all!r}, {chosen.shard_size!r}, {chosen.shuffle!r}"
-        spelled = f"{self.source.digest(self.name)} ({spell_storage(chosen.storage())}, {options})"
-        return hashlib.sha256(spelled.encode()).hexdigest()
+        return split_digest(self.listing, Shaping.of(self.options))
 
     @property
     def num_shards(self) -> int:

@@ -1,5 +1,7 @@
 """What a conversion has made, as a user reads it."""
 
+import shlex
+
 from imagefeed.pipeline.convert.convert import Target
 from imagefeed.pipeline.dataset.manifest import QUARANTINE, Manifest
 from imagefeed.pipeline.files.object_store import is_url
@@ -16,5 +18,5 @@ def report(manifests: dict[Target, Manifest]) -> None:
         if manifest.num_quarantined:
             print(f"  {manifest.num_quarantined:,} could not be used: {folder}/{QUARANTINE} says which and why")
         if manifest.statistics is None and not manifest.is_index:
-            how = "--statistics" if is_url(folder) else f"imagefeed stats {folder}"
+            how = "--statistics" if is_url(folder) else f"imagefeed stats {shlex.quote(str(folder))}"
             print(f"  no statistics of the pixels yet; to take them: {how}")

@@ -150,7 +150,12 @@ def splits_in(folder: Path) -> list[str]:
 def missing(folder: Path) -> str:
     """Why `folder` is not a split, and what to do."""
     if not folder.is_dir():
-        return f"{folder}: no such folder"
+        within = (
+            f": {folder.parent} is a split itself; name the folder that holds it, {folder.parent.parent}"
+            if (folder.parent / MANIFEST).is_file()
+            else ""
+        )
+        return f"{folder}: no such folder{within}"
     splits = splits_in(folder)
     if splits:
         return f"{folder} is not a split but holds some: open one of {', '.join(str(folder / s) for s in splits)}"

@@ -1,10 +1,10 @@
-"""What a user means by a path to shards: a file, a folder of them, or several by braces and wildcards."""
+"""What a user means by a path: shards, a file, a folder of them, or several by wildcards; a split, or all of them."""
 
 import os
 import re
 from pathlib import Path
 
-from imagefeed.pipeline.dataset.manifest import RECORDS
+from imagefeed.pipeline.dataset.manifest import MANIFEST, RECORDS, splits_in
 from imagefeed.pipeline.files.wildcards import braces, matches
 from imagefeed.pipeline.runtime.os_errors import doing
 
@@ -38,6 +38,19 @@ def shards_of(path: str | Path) -> list[Path]:
     if len(suffixes) > 1:
         raise ValueError(f"{text} has tars and betons ({', '.join(map(str, suffixes.values()))}): name one kind by *")
     return sorted({file.absolute() for file in found})
+
+
+def splits_at(path: str) -> dict[str, str]:
+    """The splits that `path` stands for, by their names below it: itself (""), or where it is the output folder of a
+    conversion, all that are in it.
+
+    A path that is neither stands for itself, so that whoever opens it says what is wrong. Raises as `shards_of`.
+    """
+    folder = Path(path)
+    names = splits_in(folder) if folder.is_dir() and not (folder / MANIFEST).is_file() else []
+    if not names or shards_of(path):
+        return {"": path}
+    return {name: str(folder / name) for name in names}
 
 
 def in_folder(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """What a loader of others needs around it to be used as our `Loader`."""
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -39,7 +40,8 @@ class OtherLoader(Resumable, ABC):
         if dataset.manifest.format != self.format:
             raise ValueError(
                 f"{dataset.path} is in {dataset.manifest.format}s and the loader {self.name} reads {self.format}s: "
-                f"`imagefeed repack {dataset.path} OUT` writes them without encoding anything anew"
+                f"`imagefeed repack {shlex.quote(str(dataset.path))} OUT --format {self.format}` writes them without "
+                "encoding anything anew"
             )
         if dataset.remote is not None:
             raise ValueError(f"{dataset.source} is elsewhere and the loader {self.name} reads local files: copy it")

@@ -15,17 +15,32 @@ T = TypeVar("T")
 LOG_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
-def track(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[Any], int] = index) -> Iterator[T]:
+def track(
+    items: Iterable[T],
+    total: int,
+    what: str,
+    unit: str,
+    size: Callable[[Any], int] = index,
+    made: Callable[[Any], bool] = lambda item: True,
+) -> Iterator[T]:
     """Passes `items` on and shows on standard error how far they have come: `what`, so many of `total` `unit`s.
 
-    `size` says how many units an item is; unless it is given, the items are numbers, of units each.
+    `size` says how many units an item is; unless it is given, the items are numbers, of units each. `made` says whether
+    an item is this run's own work: the rate is that of these alone.
     """
-    for item in (_bar if sys.stderr.isatty() else _lines)(items, total, what, unit, size):
+    for item in (_bar if sys.stderr.isatty() else _lines)(items, total, what, unit, size, made):
         signals.check()
         yield item
 
 
-def _bar(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[Any], int]) -> Iterator[T]:
+def _bar(
+    items: Iterable[T],
+    total: int,
+    what: str,
+    unit: str,
+    size: Callable[[Any], int],
+    made: Callable[[Any], bool],
+) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -34,25 +49,34 @@ def _bar(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[A
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    start, sum_done = time.monotonic(), 0
+    start, sum_made = time.monotonic(), 0
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total, rate="")
         for item in items:
             count = size(item)
-            sum_done += count
-            rate = sum_done / (time.monotonic() - start)
+            sum_made += count * made(item)
+            rate = sum_made / (time.monotonic() - start)
             progress.update(task, advance=count, rate=f"{rate:,.0f} {unit}/s")
             yield item
 
 
-def _lines(items: Iterable[T], total: int, what: str, unit: str, size: Callable[[Any], int]) -> Iterator[T]:
+def _lines(
+    items: Iterable[T],
+    total: int,
+    what: str,
+    unit: str,
+    size: Callable[[Any], int],
+    made: Callable[[Any], bool],
+) -> Iterator[T]:
     start = last = time.monotonic()
-    sum_done = 0
+    sum_done = sum_made = 0
     for item in items:
-        sum_done += size(item)
+        count = size(item)
+        sum_done += count
+        sum_made += count * made(item)
         now = time.monotonic()
         if now - last >= LOG_EVERY or sum_done == total:
-            rate = sum_done / (now - start)
+            rate = sum_made / (now - start)
             print(f"{what}: {sum_done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s", file=sys.stderr, flush=True)
             last = now
         yield item

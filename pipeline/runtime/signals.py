@@ -5,12 +5,21 @@ from types import FrameType
 from typing import NoReturn
 
 _signals: list[int] = []  # that were caught; signals belong to the process, and so does this
+_listening = False
 
 
 def listen() -> None:
     """From now on both signals raise KeyboardInterrupt, and `check` knows of them."""
+    global _listening
+    _listening = True
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _caught)
+
+
+def listen_again() -> None:
+    """The same once more after a library has put handlers of its own in the way; nothing where nobody listened."""
+    if _listening:
+        listen()
 
 
 def caught() -> bool:

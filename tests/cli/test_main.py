@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -58,6 +59,7 @@ FUNCTIONS: dict[str, Callable[..., None]] = {
     "bench": inspect.bench_command,
     "predict": predict.main,
 }
+ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = object()  # in place of a default
 
 
@@ -73,8 +75,13 @@ def entries(text: str) -> dict[str, str]:
     """Option, or the letters of a positional argument -> what the help says of it, on one line."""
     found: dict[str, str] = {}
     name = ""
-    for line in re.findall(r"^[│ ] (.*?)[│ ]*$", text, re.MULTILINE):  # with a frame, or without one
-        if begins := re.match(r"(-h|--[a-z0-9-]+|\[*[A-Z][A-Za-z.]*)", line):
+    for line in text.splitlines():
+        if re.match(r"[╭─ ]{1,3}(\w+ )?options\b", line):  # the title of a group, whose words are of no option
+            name = ""
+        if not (within := re.match(r"[│ ] (.*?)[│ ]*$", line)) or re.fullmatch(r"[─-]{3,}", within[1]):
+            continue  # with a frame, or without one
+        line = within[1]
+        if begins := re.match(r"(-h|--[a-z0-9-]+|\[*[A-Z]{2}[A-Za-z.]*)", line):
             name = begins[1]
             line = re.sub(r"^.*?(  +|$)", "", line)  # the names, and what stands for the value
         found[name] = f"{found.get(name, '')} {line.strip()}".strip()
@@ -215,3 +222,23 @@ def test_an_interrupt_within_a_finaliser_is_not_lost(command: str) -> None:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 130 and "Exception ignored in" in ended.stderr, ended.stderr
     assert ended.stdout.split() == ["0", "1"]
+
+
+def test_the_version_is_said() -> None:
+    said = imagefeed("--version")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert said.returncode == 0, said.stderr
+    assert said.stdout == f"imagefeed {project['version']}, Python {sys.version.split()[0]}\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As `imagefeed inspect OUT --json | head -n 1` is."""
+    script = "from imagefeed.pipeline.runtime.command import run_command\nrun_command(lambda: print('x\\n' * 99999))"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.readline() == "x\n"
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 141

@@ -66,6 +66,10 @@ def test_an_address_where_nobody_listens_is_an_error_at_once() -> None:
     with pytest.raises(ConnectionError, match=f"no Ray answers at 127.0.0.1:{port} .*start one"):
         with connected(f"127.0.0.1:{port}"):
             pass
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionError, match="or unset RAY_ADDRESS"):
+        patch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")  # as a cluster that has ended leaves it in a shell
+        with connected():
+            pass
 
 
 def hire(num_cpus: int = 1) -> Any:

@@ -54,6 +54,36 @@ def test_a_submitted_job_runs_in_the_checkout(running: tuple[Path, dict[str, str
     assert f"\n{ROOT} {sys.executable}\n" in done.stdout
 
 
+AT_WORK = """
+import time
+from imagefeed.jobs.cluster.connect import connected
+from imagefeed.pipeline.runtime.command import run_command
+
+def work():
+    with connected():
+        print("at work", flush=True)
+        time.sleep(100)
+
+run_command(work)
+"""
+
+
+def test_the_last_line_of_a_stopped_job_says_how_to_go_on(running: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    def ray_job(*words: str) -> str:
+        command = ["ray", "job", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=running[1], capture_output=True, text=True, timeout=60)
+        return done.stdout + done.stderr
+
+    ray_job("submit", "--no-wait", "--submission-id", "stopped", "--", "python", "-c", AT_WORK)
+    deadline = time.monotonic() + 60
+    while "at work" not in ray_job("logs", "stopped"):
+        assert time.monotonic() < deadline
+    ray_job("stop", "stopped")
+    said = ray_job("logs", "stopped").splitlines()
+    assert "interrupted: the same command goes on where this one stopped" in said, said
+    assert not [line for line in said if "SIGTERM received" in line]
+
+
 def shard_of(worker: int) -> str | None:
     """The unfinished file of the shard that a process writes."""
     return next((file for file in open_files(worker) if "/.tmp-" in file and "shard-" in file), None)
@@ -201,14 +231,19 @@ def test_stop_ends_it_all_and_just_that(running: tuple[Path, dict[str, str]]) ->
     assert folder.exists()
     assert cluster("stop", home / "another").stderr == "no cluster of this folder runs\n"
     assert keeper(home / "cluster") == process
-    assert cluster("stop", home).stderr == "the cluster has ended\n"
+    stopped = cluster("stop", home)
+    assert stopped.stderr == "the cluster has ended\n"
+    shell = f"{stopped.stdout}\nenv"  # one that had made the settings its own, as eval does
+    left = subprocess.run(["bash", "-c", shell], env=settings, capture_output=True, text=True, check=True).stdout
+    assert "PATH=" in left and "RAY_" not in left
     deadline = time.monotonic() + 5  # the keeper itself lets go of its lock just before its own end
     while alive(process) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [member for member in [process, *family] if alive(member)]
     assert not folder.exists()
     assert not (home / "cluster" / "environment").exists()
-    assert cluster("stop", home).stderr == "no cluster of this folder runs\n"
+    again = cluster("stop", home)
+    assert (again.stderr, again.stdout) == ("no cluster of this folder runs\n", stopped.stdout)
 
 
 def test_a_head_that_does_not_come_up_is_explained(tmp_path: Path) -> None:

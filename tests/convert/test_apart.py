@@ -178,7 +178,7 @@ def test_a_finished_split_that_cannot_be_written_to_is_left_as_it_is(images: Pat
     for folder in (tmp_path / "out", tmp_path / "out" / "train"):
         folder.chmod(0o700)
     assert same.returncode == 0 and "28 images of 3 classes" in same.stdout, same.stderr
-    assert other.returncode == 1 and "already holds a split made from another source" in other.stderr
+    assert other.returncode == 1 and "already holds a split made with --shard-size 20 and not 19" in other.stderr
     assert contents(tmp_path / "out") == before and not (tmp_path / "out" / ".lock").exists()
 
 

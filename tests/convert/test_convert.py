@@ -122,7 +122,7 @@ def test_a_finished_conversion_is_left_alone(images: Path, tmp_path: Path) -> No
 def test_other_options_or_another_source_do_not_overwrite(images: Path, tmp_path: Path) -> None:
     convert(images, tmp_path, ConvertOptions(shard_size=7))
     before = contents(tmp_path)
-    with pytest.raises(FileExistsError, match="already holds a split made from another source or with other options"):
+    with pytest.raises(FileExistsError, match="already holds a split made with --shard-size 7 and not 8: choose"):
         convert(images, tmp_path, ConvertOptions(shard_size=8))
     with pytest.raises(FileExistsError, match="choose another folder"):
         convert(images / "train", tmp_path, ConvertOptions(shard_size=7))

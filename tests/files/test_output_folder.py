@@ -76,7 +76,7 @@ def test_a_finished_conversion_is_left_alone_and_another_does_not_overwrite(imag
     system, _ = fsspec.core.url_to_fs(out, use_listings_cache=False)
     before = system.find(out, detail=True)
     convert(images, out, options)
-    with pytest.raises(FileExistsError, match=f"{out}/train already holds a split made from another source"):
+    with pytest.raises(FileExistsError, match=f"{out}/train already holds a split made with --shard-size 7 and not 8"):
         convert(images, out, ConvertOptions(shard_size=8, limit=10))
     assert system.find(out, detail=True) == before
 

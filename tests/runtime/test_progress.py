@@ -1,7 +1,9 @@
 """Progress passes on what it is given, one by one, and counts it rightly."""
 
+import re
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,6 +38,23 @@ def test_the_sizes_are_counted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert list(track(ITEMS, 6, "reading", "letters", len)) == ITEMS
     counted = [line.partition(" of 6 letters, ")[0] for line in capsys.readouterr().err.splitlines()]
     assert counted == ["reading: 1", "reading: 4", "reading: 4", "reading: 6"]
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["log", "terminal"])
+def test_the_rate_is_that_of_what_this_run_has_made(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a million letters that were there already it has read none."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(progress, "LOG_EVERY", 0.0)
+    seconds = iter(range(100))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    items = ["x" * 1_000_000, "abc", "def"]
+    assert list(track(items, 1_000_006, "reading", "letters", len, lambda item: len(item) == 3)) == items
+    said = capsys.readouterr().err
+    assert re.findall(r"([0-9,]+) letters/s", said)[-1] == "2", said  # six in three seconds
+    assert terminal or re.findall(r"([0-9,]+) letters/s", said) == ["0", "2", "2"]
 
 
 def test_numbers_are_their_own_size_and_a_log_has_few_lines(capsys: pytest.CaptureFixture[str]) -> None:

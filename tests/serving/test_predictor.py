@@ -1,5 +1,6 @@
 """`imagefeed predict`: what it says of an image file is what an evaluation says of the same image in a split."""
 
+import csv
 import json
 import os
 import re
@@ -146,6 +147,34 @@ def test_the_table_shows_each_image_and_lets_no_name_command_the_terminal(capsys
     assert re.search(r"a\.jpg .* 75\.0% .* tench, \[bold\]Tinca", table)
     assert re.search(r"25\.0% .* n2", table)
     assert "evil\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}.jpg" in table and "\x1b" not in table
+
+
+def test_the_rows_of_csv_are_the_objects_of_json(
+    checkpoint: Path, shards: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With whole names, whatever they are, and as many classes as were asked for."""
+    long = tmp_path / ("a name, of more than forty characters, with commas" + '"quoted"\udcff.jpg')
+    long.write_bytes((images / "val" / "ant" / "000.jpg").read_bytes())
+    (tmp_path / "no.jpg").write_bytes(b"nothing")
+    asked: Any = {"images": (long, tmp_path / "no.jpg"), "checkpoint": (checkpoint,), "data": shards / "tar"}
+    said = {}
+    for top in (1, 3):
+        for kind in ("json", "csv"):
+            with pytest.raises(ValueError, match="1 of 2 images could not be used"):
+                main(PredictOptions(**asked, top=top, protocol="centre", json=kind == "json", csv=kind == "csv"))
+            said[kind, top] = capsys.readouterr().out
+        good, bad = map(json.loads, said["json", top].splitlines())
+        header, *rows, last = csv.reader(said["csv", top].splitlines())
+        assert header == ["image", "rank", "probability", "wnid", "words", "error"]
+        assert len(rows) == len(good["top"]) == top
+        for rank, (row, guess) in enumerate(zip(rows, good["top"], strict=True), 1):
+            name = str(long).replace("\udcff", "\\xff")
+            assert row == [name, str(rank), str(guess["probability"]), guess["wnid"], guess["words"], ""]
+        assert last == [str(tmp_path / "no.jpg"), "", "", "", "", bad["error"]]
+    refused: list[dict[str, Any]] = [{"top": 0}, {"top": 6}, {"csv": True, "json": True}, {"csv": True, "serve": True}]
+    for wrong in refused:
+        with pytest.raises(ValueError, match="choose|leave out"):
+            PredictOptions(**wrong)
 
 
 def test_folders_stand_for_the_images_below_them(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from imagefeed.jobs.runs.folder import CHECKPOINT, METRICS, TRACE
+from imagefeed.jobs.runs.folder import CHECKPOINT, CONFIG, METRICS, TRACE
 from imagefeed.jobs.train import command
 from imagefeed.jobs.training import run as learning
 from imagefeed.jobs.training.config import SAMPLE, TrainConfig, parse
@@ -168,6 +169,39 @@ def test_one_process_trains_validates_and_leaves_its_files(
     assert (out / CHECKPOINT).read_bytes() == before
 
 
+def test_to_resume_needs_no_other_option(data: Path, tmp_path: Path) -> None:
+    """The folder has them; what is given all the same has its way, and what would make it another run is refused."""
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    options = {"epochs": 2, "seed": 7, "log_every": 2, "schedule": "steps", "milestones": 1}
+    started = parse(arguments(data, out, **options, max_steps=3, profile=1))
+    main(started)
+    resumed = parse(["--out", str(out), "--resume"])
+    assert resumed == parse([f"--out={out}", "--resume"])
+    assert resumed == replace(started, resume=True, max_steps=None, profile=None)
+    assert parse(["--out", str(out), "--resume", "--epochs", "5"]) == replace(resumed, epochs=5)
+    with pytest.raises(ValueError, match="the run was started with --seed 7; give the same to resume it"):
+        main(parse(["--out", str(out), "--resume", "--seed", "8"]))
+    main(resumed)
+    main(parse(arguments(data, whole, **options)))
+    ends = [load_checkpoint(folder / CHECKPOINT, num_classes=3) for folder in (out, whole)]
+    assert ends[0]["epoch"] == 2 and torch.equal(*map(weights, ends))
+
+
+def test_options_that_cannot_be_read_are_not_guessed(tmp_path: Path) -> None:
+    assert parse(["--out", str(tmp_path), "--resume"]) == replace(SAMPLE, out=tmp_path)  # no run is there yet
+    for damaged in (
+        "{",
+        "{}",
+        "[]",
+        '{"options": 3}',
+        '{"options": {"preset": "none"}}',
+        '{"options": {"epochs": 0}}',
+    ):
+        (tmp_path / CONFIG).write_text(damaged)
+        with pytest.raises(ValueError, match=f"{tmp_path / CONFIG}"):
+            parse(["--out", str(tmp_path), "--resume"])
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of FFCV, on Python 3.12
 def test_it_trains_by_the_loaders_of_others(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -315,7 +349,7 @@ def test_a_sigterm_saves_the_very_step_and_is_told_by_the_status(data: Path, tmp
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == STOPPED == 75, said
     step = load_checkpoint(out / CHECKPOINT)["step"]
-    assert f"stopped at step {step}; the same with --resume continues from step {step}, {out / CHECKPOINT}" in said
+    assert f"stopped at step {step}; --out {out} --resume continues from step {step}, {out / CHECKPOINT}" in said
 
 
 def test_killed_in_every_way_it_resumes_to_the_same_weights(data: Path, tmp_path: Path, launches: list[Launch]) -> None:
@@ -344,7 +378,7 @@ def test_killed_in_every_way_it_resumes_to_the_same_weights(data: Path, tmp_path
     assert not list(out.glob(".tmp*"))
     (line,) = [line for line in output.splitlines() if line.startswith("stopped at step ")]
     at, where = f"stopped at step {saved_step()}", f"step {saved_step()}, {out / CHECKPOINT}"
-    assert line == f"{at}; the same with --resume continues from {where}"  # nothing was lost
+    assert line == f"{at}; --out {out} --resume continues from {where}"  # nothing was lost
 
     options: dict[str, Any] = {"checkpoint_every": 3, "max_steps": saved_step() + 7}
     for folder, more in ((out, {"resume": True}), (undisturbed, {})):
