@@ -199,7 +199,7 @@ def test_mean_images_of_two_sizes_are_none(tmp_path: Path, sizes: tuple) -> None
         (tmp_path / name / "train" / "ant").mkdir(parents=True)
         for number in range(3):
             (tmp_path / name / "train" / "ant" / f"{number}.jpg").write_bytes(encoded(picture(number, *size)))
-        convert(tmp_path / name, tmp_path / "out" / name, ConvertOptions(resize="short:256"))
+        convert(tmp_path / name, tmp_path / "out" / name, ConvertOptions(resize="short:256", one_class=True))
         parts.append(open_dataset(tmp_path / "out" / name / "train"))
     joined = concat(parts)
     assert all(part.has_mean_image for part in parts) and not joined.has_mean_image

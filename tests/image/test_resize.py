@@ -97,7 +97,7 @@ def test_images_that_come_out_of_one_size_have_a_mean_image(tmp_path: Path) -> N
         image = encoded(picture(number, 40 * (number + 1), 60 * (number + 1)))
         (tmp_path / "in" / "ant" / f"{number}.jpg").write_bytes(image)
     folder = tmp_path / "out" / "train"
-    convert(tmp_path / "in", tmp_path / "out", ConvertOptions(resize="short:40", shard_size=2))
+    convert(tmp_path / "in", tmp_path / "out", ConvertOptions(resize="short:40", shard_size=2, one_class=True))
     pixels = [np.asarray(Image.open(io.BytesIO(payload))) for _, payload in payloads(folder).values()]
     np.testing.assert_allclose(open_dataset(folder).mean_image, np.mean(pixels, axis=0), rtol=1e-6)
 

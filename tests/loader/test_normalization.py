@@ -61,7 +61,7 @@ def test_a_channel_without_variance_is_not_divided_by(tmp_path: Path) -> None:
     for number, image in enumerate(images):
         (tmp_path / "in" / "ant").mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / "ant" / f"{number}.png").write_bytes(encoded(image, "PNG"))
-    convert(tmp_path / "in", out, ConvertOptions(format="beton", raw=True, resize="short:40"))
+    convert(tmp_path / "in", out, ConvertOptions(format="beton", raw=True, resize="short:40", one_class=True))
     dataset = open_dataset(out / "train")
     with np.errstate(all="raise"):
         loader = dataset.loader(
