@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,14 @@ def shard_requests(server: FileServer) -> dict[str, int]:
 
 
 def kept(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    """Bytes of the files in a folder, at one moment: none of them went while the others were looked at."""
+    while True:
+        sizes = {}
+        for path in [each for each in folder.iterdir() if each.is_file()]:
+            with suppress(FileNotFoundError):
+                sizes[path] = path.stat().st_size
+        if all(path.exists() for path in sizes):
+            return sum(sizes.values())
 
 
 def peak(split: Path, num_epochs: int = 2, **options: Any) -> int:
