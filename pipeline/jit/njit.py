@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from imagefeed.pipeline.jit.code_cache import not_kept
+from imagefeed.pipeline.jit.code_cache import PACKAGE, not_kept
 from imagefeed.pipeline.jit.parts import any_njit, with_part
 from imagefeed.pipeline.jit.turns import announced, in_turn
 
@@ -21,7 +21,10 @@ def inlined_njit(function: Any) -> Any:
 
 
 def compiled(function: Any) -> Any:
-    """A function that is kept on disk where there is a place for it."""
+    """A function that is kept on disk where there is a place for it. One of another package is not: of its file Numba
+    would notice changes, and not of what it calls here."""
+    if PACKAGE not in Path(function.__code__.co_filename).parents:
+        return aloud(any_njit(**OPTIONS)(function), f"compiling {function.__name__}")
     try:
         return one_at_a_time(any_njit(**OPTIONS, cache=True)(function))
     except RuntimeError:  # there is no folder that can be written

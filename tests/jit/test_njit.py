@@ -183,3 +183,13 @@ def test_only_compiling_is_announced_and_not_reading_what_is_there(tmp_path: Pat
     first, second = (checkout.run(program) for _ in range(2))
     assert "compiling outer for this machine" in first.stderr and "compiled outer in" in first.stderr
     assert second.stdout == "1 1\n" and second.stderr == ""
+
+
+def test_functions_of_other_packages_are_not_kept(tmp_path: Path) -> None:
+    """Else they would go on with what they were compiled with here."""
+    checkout = Checkout(tmp_path / "a", tmp_path / "home")
+    other = checkout.root / "other.py"
+    other.write_text(OUTER.replace("outer", "mine") + "print(mine())\n")
+    assert checkout.run("import other").stdout == "1\n"
+    (checkout.kernels / "inner.py").write_text(INNER.replace("return 1", "return 2"))
+    assert checkout.run("import other").stdout == "2\n"
