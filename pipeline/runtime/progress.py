@@ -28,19 +28,25 @@ def track(
     `size` says how many units an item is; unless it is given, the items are numbers, of units each. `made` says whether
     an item is this run's own work: the rate is that of these alone.
     """
-    for item in (_bar if sys.stderr.isatty() else _lines)(items, total, what, unit, size, made):
+    show = _bar if sys.stderr.isatty() else _lines
+    for item in show(_counted(items, size, made), total, what, unit):
         signals.check()
         yield item
 
 
-def _bar(
-    items: Iterable[T],
-    total: int,
-    what: str,
-    unit: str,
-    size: Callable[[Any], int],
-    made: Callable[[Any], bool],
-) -> Iterator[T]:
+def _counted(
+    items: Iterable[T], size: Callable[[Any], int], made: Callable[[Any], bool]
+) -> Iterator[tuple[T, int, float, float]]:
+    """Each item with how many units it is, units per second of this run's own work, and the seconds so far."""
+    start, sum_made = time.monotonic(), 0
+    for item in items:
+        count = size(item)
+        sum_made += count * made(item)
+        seconds = time.monotonic() - start
+        yield item, count, sum_made / max(seconds, 1e-9), seconds
+
+
+def _bar(counted: Iterable[tuple[T, int, float, float]], total: int, what: str, unit: str) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,34 +55,18 @@ def _bar(
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    start, sum_made = time.monotonic(), 0
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total, rate="")
-        for item in items:
-            count = size(item)
-            sum_made += count * made(item)
-            rate = sum_made / (time.monotonic() - start)
+        for item, count, rate, _ in counted:
             progress.update(task, advance=count, rate=f"{rate:,.0f} {unit}/s")
             yield item
 
 
-def _lines(
-    items: Iterable[T],
-    total: int,
-    what: str,
-    unit: str,
-    size: Callable[[Any], int],
-    made: Callable[[Any], bool],
-) -> Iterator[T]:
-    start = last = time.monotonic()
-    sum_done = sum_made = 0
-    for item in items:
-        count = size(item)
-        sum_done += count
-        sum_made += count * made(item)
-        now = time.monotonic()
-        if now - last >= LOG_EVERY or sum_done == total:
-            rate = sum_made / (now - start)
-            print(f"{what}: {sum_done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s", file=sys.stderr, flush=True)
-            last = now
+def _lines(counted: Iterable[tuple[T, int, float, float]], total: int, what: str, unit: str) -> Iterator[T]:
+    last, done = 0.0, 0
+    for item, count, rate, seconds in counted:
+        done += count
+        if seconds - last >= LOG_EVERY or done == total:
+            print(f"{what}: {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s", file=sys.stderr, flush=True)
+            last = seconds
         yield item

@@ -18,7 +18,7 @@ from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.files.ranged import Readable
 from imagefeed.pipeline.formats.arrow_stream import Columns, Images, batches, read_schema
 from imagefeed.pipeline.sources.image_table import Source
-from imagefeed.pipeline.sources.parquet import class_words, label_numbers
+from imagefeed.pipeline.sources.label_column import class_words, label_numbers
 from imagefeed.pipeline.sources.reading import ReadOptions
 from imagefeed.pipeline.sources.records import LABELS, Samples, choose_column, open_records, record_keys
 from imagefeed.pipeline.sources.split_names import by_split

@@ -55,6 +55,19 @@ def shards_in(files: pa.Table) -> pa.Table:
     return near if len(near) or len(named(files, f"[^/]+/{IMAGE}")) else named(files, DEEP)
 
 
+def only_kind(origin: InputFolder, files: pa.Table, shards: pa.Table) -> str:
+    """ "tar" or "beton". Raises `ValueError` where `shards` are both, or tars among `files` are compressed."""
+    if packed := [name for name in packed_tars(files) if re.fullmatch(PACKED, name)]:
+        raise ValueError(
+            f"{origin.path(packed[0])} is compressed, so no part of it can be read alone: decompress it first, or name "
+            "the others with a pattern such as 'DIR/*.tar'"
+        )
+    kinds = {name.rpartition(".")[2] for name in shards["name"].to_pylist()}
+    if len(kinds) > 1:
+        raise ValueError(f"{origin.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
+    return kinds.pop()
+
+
 def says_split(shards: pa.Table) -> bool:
     """Whether the names of shards (`FILES`) say which split they belong to."""
     return WORD.search(shards["name"][0].as_py()) is not None
@@ -67,16 +80,9 @@ def open_source(
 
     Raises `ValueError` with the file and the sample where a shard is not whole.
     """
-    if packed := [name for name in packed_tars(files) if re.fullmatch(PACKED, name)]:
-        raise ValueError(
-            f"{origin.path(packed[0])} is compressed, so no part of it can be read alone: decompress it first, or name "
-            "the others with a pattern such as 'DIR/*.tar'"
-        )
     shards = shards_in(files)
-    kinds = {name.rpartition(".")[2] for name in shards["name"].to_pylist()}
-    if len(kinds) > 1:
-        raise ValueError(f"{origin.root} has tars and betons: name one kind, with a pattern such as 'DIR/*.tar'")
-    if kinds == {"beton"}:
+    kind = only_kind(origin, files, shards)
+    if kind == "beton":
         check_there(fields, (), origin.root, "column")
     planned = energon_parts(origin, files)
     there = planned or by_split(shards, origin.root)
@@ -124,7 +130,7 @@ def open_source(
     if given is None and listings[0].classes is None:
         classes = with_words(classes, listings, made)
     return Source(
-        kind=kinds.pop(),
+        kind=kind,
         root=origin.root,
         classes=classes,
         rule=BY_FILE if given else BY_NUMBER if listings[0].classes is None else BY_NAME,

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imagefeed.pipeline.dataset.fields import check_there, widened
+from imagefeed.pipeline.dataset.fields import check_there
 from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.files.ranged import Readable, pread
 from imagefeed.pipeline.formats.sized_fields import find_fields, pil_images, read_numbers, read_offsets, read_texts
 from imagefeed.pipeline.sources.arrow import list_stream
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.reading import ReadOptions
-from imagefeed.pipeline.sources.records import LABELS, Samples, as_column, choose_column, open_records
+from imagefeed.pipeline.sources.records import LABELS, Samples, choose_column, open_records, samples_of
 from imagefeed.pipeline.sources.split_names import by_split
 
 CHUNK = r"(?:.*/)?chunk-[0-9]+-[0-9]+(?:\.[a-z0-9]+)?\.bin"
@@ -127,20 +127,11 @@ def list_file(
             place = names.index(wanted)
             return read_values(opened, wanted, formats[place], starts[:, place], sizes[:, place], name)
 
-        labels = values(label)
-        if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
-            raise ValueError(f"{name}: the field {label} has real numbers: labels are whole numbers from 0 on")
         place = names.index(image)
-        file_of, offset, size = pa.repeat(base, count), starts[:, place], sizes[:, place]
+        where = pa.repeat(base, count), starts[:, place], sizes[:, place]
         if formats[place] == "pil":
-            file_of, offset, size = pil_images(opened, offset, size, name, base)
-        return Samples(
-            label=labels if isinstance(labels, pa.Array) else labels.astype(np.int64),
-            file=file_of,
-            offset=offset,
-            size=size,
-            fields={each: widened(as_column(values(each)), f"{name}: field {each}") for each in fields},
-        )
+            where = pil_images(opened, *where[1:], name, base)
+        return samples_of(where, values, label, fields, f"{name}: the field")
 
 
 def list_rows(

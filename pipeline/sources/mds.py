@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagefeed.pipeline.dataset.fields import check_there, widened
+from imagefeed.pipeline.dataset.fields import check_there
 from imagefeed.pipeline.files.input_folder import InputFolder, named
 from imagefeed.pipeline.files.ranged import Readable, pread
 from imagefeed.pipeline.formats.sized_fields import find_fields, pil_images, read_numbers, read_offsets, read_texts
 from imagefeed.pipeline.sources.image_table import Source
 from imagefeed.pipeline.sources.reading import ReadOptions
-from imagefeed.pipeline.sources.records import LABELS, Samples, as_column, choose_column, open_records
+from imagefeed.pipeline.sources.records import LABELS, Samples, choose_column, open_records, samples_of
 from imagefeed.pipeline.sources.split_names import by_split
 
 SHARD = r".*\.mds"
@@ -132,20 +132,11 @@ def list_file(
             place = there.index(wanted)
             return read_values(opened, columns[place], starts[:, place], sizes[:, place], name)
 
-        labels = values(label)
-        if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
-            raise ValueError(f"{name}: the column {label} has real numbers: labels are whole numbers from 0 on")
         place = there.index(image.name)
-        file_of, offset, size = pa.repeat(base, count), starts[:, place], sizes[:, place]
+        where = pa.repeat(base, count), starts[:, place], sizes[:, place]
         if image.encoding == "pil":
-            file_of, offset, size = pil_images(opened, offset, size, name, base)
-        return Samples(
-            label=labels if isinstance(labels, pa.Array) else labels.astype(np.int64),
-            file=file_of,
-            offset=offset,
-            size=size,
-            fields={each: widened(as_column(values(each)), f"{name}: column {each}") for each in fields},
-        )
+            where = pil_images(opened, *where[1:], name, base)
+        return samples_of(where, values, label, fields, f"{name}: the column")
 
 
 def read_columns(file: Readable, start: int, stop: int, name: str) -> list[Column]:

@@ -8,7 +8,6 @@ Labels are numbers or text. Numbers that a file's own description names (Hugging
 files may number them differently. Else classes have the WordNet ids that the keys begin with, where they do.
 """
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from imagefeed.pipeline.formats.parquet_pages import HEADER, Seekable, find_valu
 from imagefeed.pipeline.sources.class_names import name_classes, read_names
 from imagefeed.pipeline.sources.class_order import BY_FILE
 from imagefeed.pipeline.sources.image_table import BY_NAME, BY_NUMBER, Source, by_key, key_of, last_part, rows
+from imagefeed.pipeline.sources.label_column import class_words, label_numbers, label_words
 from imagefeed.pipeline.sources.list_table import LABELS, one_column
 from imagefeed.pipeline.sources.reading import ReadOptions
 from imagefeed.pipeline.sources.split_names import NO_LABELS, NOT_ASKED, by_split, chosen
@@ -328,55 +328,6 @@ def of_paths(
     )
 
 
-def label_words(column: pa.ChunkedArray, name: str, keys: pa.Array) -> tuple[np.ndarray, list[str]] | None:
-    """Labels that are text as places (int64 [n]) in their sorted names, and these; None where they are no text."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return None
-    check_labelled(column, name, keys)
-    words = sorted(pc.unique(column).to_pylist())
-    return pc.index_in(column, pa.array(words, column.type)).to_numpy().astype(np.int64), words
-
-
-def label_numbers(column: pa.ChunkedArray, name: str, keys: pa.Array) -> np.ndarray:
-    """The labels (int64 [n]) of the samples `keys`, all -1 where all are null or -1.
-
-    Raises `ValueError` where one is missing, or no whole number.
-    """
-    if column.null_count == len(column):
-        return np.full(len(column), -1)
-    try:
-        numbers = column.cast(pa.int64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"{name}: labels are numbers from 0 on, and one is something else ({error})") from error
-    check_labelled(numbers, name, keys)
-    found = numbers.to_numpy()
-    if (found < 0).any() and not (found == -1).all():
-        row = int((found < 0).argmax())
-        raise ValueError(
-            f"{name}: row {row} (sample {keys[row]}) has the label {found[row]}: a label is 0 or more; leave out what "
-            "has none"
-        )
-    return found
-
-
-def check_labelled(column: pa.ChunkedArray, name: str, keys: pa.Array) -> None:
-    """Raises `ValueError` with the row of the first label that is missing."""
-    if column.null_count:
-        row = pc.index(column.is_null(), True).as_py()
-        raise ValueError(f"{name}: row {row} (sample {keys[row]}) has no label: leave out what has none")
-
-
 def leaves(reader: pq.ParquetFile) -> list[str]:
     """The paths of all columns, `image.bytes` for a part of a struct."""
     return [reader.metadata.schema.column(number).path for number in range(reader.metadata.num_columns)]
-
-
-def class_words(metadata: dict[bytes, bytes], label: str) -> list[str]:
-    """The names of the classes in Hugging Face's description of a file; none where there is no such thing."""
-    try:
-        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, ValueError, TypeError):
-        return []
-    return [str(name) for name in names] if isinstance(names, list) else []

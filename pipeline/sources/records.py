@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagefeed.pipeline.dataset.classes import NAME_FILES
-from imagefeed.pipeline.dataset.fields import joined
+from imagefeed.pipeline.dataset.fields import joined, widened
 from imagefeed.pipeline.dataset.manifest import Class
 from imagefeed.pipeline.files.input_folder import REQUESTS, InputFolder, named
 from imagefeed.pipeline.formats.left_out import LeftOut
@@ -150,6 +150,30 @@ def with_paths(table: pa.Table) -> pa.Table:
     if not keys.null_count and len(pc.unique(keys)) == len(keys):
         table = table.set_column(0, "key", keys)
     return table.drop_columns("path")
+
+
+def samples_of(
+    where: tuple[pa.Array, np.ndarray, np.ndarray],
+    values: Callable[[str], np.ndarray | pa.Array],
+    label: str,
+    fields: Sequence[str],
+    of: str,
+) -> Samples:
+    """The samples whose images are at `where` (file, offset, size, each [n]), with what `values` reads of a column.
+
+    Raises `ValueError` for labels that are no whole numbers; `of` begins what is said of a column.
+    """
+    labels = values(label)
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
+        raise ValueError(f"{of} {label} has real numbers: labels are whole numbers from 0 on")
+    file, offset, size = where
+    return Samples(
+        label=labels if isinstance(labels, pa.Array) else labels.astype(np.int64),
+        file=file,
+        offset=offset,
+        size=size,
+        fields={each: widened(as_column(values(each)), f"{of} {each}") for each in fields},
+    )
 
 
 def as_column(values: np.ndarray | pa.Array) -> pa.Array:

@@ -20,6 +20,7 @@ from imagefeed.pipeline.sources.found import found_there
 from imagefeed.pipeline.sources.image_table import IMAGE, Source
 from imagefeed.pipeline.sources.reading import ReadOptions
 from imagefeed.pipeline.sources.split_names import by_split, split_called
+from imagefeed.pipeline.sources.whole import with_left_out
 
 ARCHIVE = r".*\.(?i:zip)"
 JUNK = rf"(?:^|/)(?:\.|(?:__MACOSX|{'|'.join(sorted(NOT_DATA))})/)"
@@ -52,7 +53,7 @@ def open_source(origin: InputFolder, files: pa.Table, reading: ReadOptions = Rea
     if not class_folders.recognises(every):
         names = ", ".join(name for table in parts.values() for name in table["name"].to_pylist()[:3])
         raise ValueError(f"{origin.root}: no class folders with images in {names}, but {found_there(every)}: unzip")
-    source = class_folders.open_source(origin, every, reading)
+    source = with_left_out(class_folders.open_source(origin, every, reading), every)
     splits = {
         split if list(source.splits) != ["train"] else next(iter(parts)): located(table, place)
         for split, table in source.splits.items()

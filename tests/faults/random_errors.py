@@ -74,8 +74,8 @@ class Works:
     def end(self, fault: Fault) -> str:
         """How a work ends under a fault: "harmless", "quarantined" or "refused"; it is then done again, soundly.
 
-        Raises `AssertionError` where the bytes are others, then or at the end, or the error does not name a path, what
-        was being done and the cure.
+        Raises `AssertionError` where the bytes are others, then or at the end, or the error does not name a path and
+        the cure.
         """
         with self._out() as out:
             ((answer, again), said) = self._ask(fault.work, Path(out), [fault.written(str(self._folder)), ""])

@@ -56,7 +56,7 @@ PROOFS = {
         "sources.arrow sources.energon sources.found sources.litdata sources.mds sources.records "
         "sources.tfrecord sources.zip_archive"
     ),
-    "sources/test_labels.py": "sources.class_order",
+    "sources/test_labels.py": "sources.class_order sources.label_column",
     "sources/test_layouts.py": (
         "formats.parquet_pages sources.class_folders sources.class_names sources.foreign_shards "
         "sources.ilsvrc2012 sources.ilsvrc2012_kaggle sources.ilsvrc2012_unpacked sources.image_list "

@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +273,14 @@ def test_a_folder_that_all_images_lie_in_is_passed_over() -> None:
 
 def test_a_zip_says_which_folder_was_passed_over() -> None:
     assert open_source(RECORDED / "zip_stored").notes[0] == "in train.zip: what lies below photos/"
+
+
+def test_what_else_a_zip_holds_is_named(tmp_path: Path) -> None:
+    photo = next((RECORDED / "zip_stored").glob("*.zip"))
+    with zipfile.ZipFile(shutil.copy(photo, tmp_path), "a") as archive:
+        archive.writestr("photos/README.txt", "who drew these")
+        archive.writestr("photos/labels.npy", "1")
+    assert open_source(tmp_path).left_out.files == {".md": 1, ".npy": 1, ".txt": 1}
 
 
 def test_a_zip_beside_class_folders_changes_nothing(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def forward_dct(x: list[Vector], rows: bool) -> list[Vector]:
     """Eight coefficients from eight samples, in each lane, int16: of `rows`, or of the columns of what these gave."""
     drop = FINE - COARSE if rows else FINE + COARSE
 
-    def rounded(sum: Halves) -> Vector:
-        return Halves(sum.first + (1 << (drop - 1)), sum.second + (1 << (drop - 1))).dropped(drop)
+    def rounded(sums: Halves) -> Vector:
+        return Halves(sums.first + (1 << (drop - 1)), sums.second + (1 << (drop - 1))).dropped(drop)
 
     def scaled(lanes: Vector) -> Vector:
         return lanes << COARSE if rows else (lanes + (1 << (COARSE - 1))) >> COARSE
@@ -65,7 +65,7 @@ def forward_dct(x: list[Vector], rows: bool) -> list[Vector]:
     both3, both4 = weighed(less[3] + less[1], less[2] + less[0], (C1_175 - C1_961, C1_175), (C1_175, C1_175 - C0_390))
     x1, x7 = weighed(less[0], less[3], (C1_501 - C0_899, -C0_899), (-C0_899, C0_298 - C0_899))
     x3, x5 = weighed(less[1], less[2], (C3_072 - C2_562, -C2_562), (-C2_562, C2_053 - C2_562))
-    odd = [rounded(sum) for sum in (x1.plus(both4), x3.plus(both3), x5.plus(both4), x7.plus(both3))]
+    odd = [rounded(sums) for sums in (x1.plus(both4), x3.plus(both3), x5.plus(both4), x7.plus(both3))]
     even = [scaled(sum03 + sum12), rounded(x2), scaled(sum03 - sum12), rounded(x6)]
     return [lanes for pair in zip(even, odd, strict=True) for lanes in pair]
 

@@ -15,7 +15,7 @@ from imagefeed.pipeline.jit.simd import Vector, after, load
 
 BLOCK = 8  # the side of a block, samples
 FINE, COARSE = 13, 2  # bits behind the point: of the constants below, and of what the first pass leaves
-COARSE_HALF = 10  # bits: a half is a power of two times this one, so that both factors have 16 bits
+ROUNDING = 10  # bits of the factor that rounds; the lanes have the others
 MOST = 8192  # of a coefficient that two more bits leave within 16
 ONE = 1 << 16  # of what colours are weighed with
 STEP = 32  # pixels that are coloured at once
@@ -63,9 +63,9 @@ def inverse_dct(x: list[Vector], drop: int) -> list[Vector]:
 
     Sums of two inputs wrap around at 16 bits, as they do in libjpeg-turbo's own vectors.
     """
-    half = x[0].filled(1 << (drop - 1 - COARSE_HALF))
-    rounding = (1 << FINE, 1 << COARSE_HALF)
-    (sum04,), (difference04,) = weighed(x[0] + x[4], half, rounding), weighed(x[0] - x[4], half, rounding)
+    half = x[0].filled(1 << (drop - 1 - ROUNDING))
+    weights = (1 << FINE, 1 << ROUNDING)
+    (sum04,), (difference04,) = weighed(x[0] + x[4], half, weights), weighed(x[0] - x[4], half, weights)
     low26, high26 = weighed(x[2], x[6], (C0_541, C0_541 - C1_847), (C0_541 + C0_765, C0_541))
     both3, both4 = weighed(x[7] + x[3], x[5] + x[1], (C1_175 - C1_961, C1_175), (C1_175, C1_175 - C0_390))
     from1, from7 = weighed(x[1], x[7], (C1_501 - C0_899, -C0_899), (-C0_899, C0_298 - C0_899))
@@ -108,8 +108,8 @@ def inverse_dct_pair(context: Any, coefficients: Any, quantisers: Any, left: Any
         beyond = rows[0].beyond_mask(MOST)
         columns = transposed(inverse_dct(rows, FINE - COARSE))
         samples = inverse_dct(columns, FINE + COARSE + 3)
-        bytes = [samples[x].packed(samples[x + 1]) + 128 for x in range(0, BLOCK, 2)]
-        for two_rows in transposed(bytes):  # of the left block, and of the right one
+        pairs = [samples[x].packed(samples[x + 1]) + 128 for x in range(0, BLOCK, 2)]
+        for two_rows in transposed(pairs):  # of the left block, and of the right one
             for at in (0, BLOCK):
                 two_rows.picked(range(16 + at, 16 + at + BLOCK)).store(right)
                 two_rows.picked(range(at, at + BLOCK)).store(left)
